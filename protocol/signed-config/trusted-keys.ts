@@ -1,0 +1,65 @@
+import { type EnvironmentRef, isSameEnvironment } from '../environment-ref.js';
+import { PlatformError } from '../platform-error.js';
+import {
+  type AccessList,
+  type KeySet,
+  type Manifest,
+  parseAccessList,
+  parseKeySet,
+  parseManifest,
+} from './documents.js';
+import { fingerprintOf, isSignedBy, type Signed } from './signature.js';
+
+/**
+ * The verifying side: pinned root -> key set -> signing keys -> manifests and access lists. Whatever source bytes come from (bus,
+ * HTTP, disk), nothing else decides whether they are trusted.
+ */
+export class TrustedKeys {
+  readonly #rootPublicKey: string;
+  #keySet: KeySet | undefined;
+
+  /** `trustRoot` is the fingerprint the operator pinned; undefined pins the given key at first use. */
+  constructor(rootPublicKey: string, trustRoot?: string) {
+    if (trustRoot !== undefined && fingerprintOf(rootPublicKey) !== trustRoot) {
+      throw new PlatformError('invalid-credentials', 'the root key is not the one pinned as trust root');
+    }
+    this.#rootPublicKey = rootPublicKey;
+  }
+
+  get keySetVersion(): number {
+    return this.#keySet?.version ?? 0;
+  }
+
+  /** Takes a key set signed by the root; an older version than the one in force is refused. */
+  acceptKeySet(signed: Signed): KeySet {
+    if (!isSignedBy(signed, this.#rootPublicKey)) throw untrusted('the key set is not signed by the root key');
+    const keySet = parseKeySet(signed.document);
+    if (keySet.version < this.keySetVersion) throw untrusted('the key set is older than the one in force');
+    this.#keySet = keySet;
+    return keySet;
+  }
+
+  /** Signature and environment; the revision rule is the caller's, who knows the high-water mark. */
+  verifyManifest(environment: EnvironmentRef, signed: Signed): Manifest {
+    const manifest = parseManifest(signed.document);
+    this.#verify(environment, manifest, signed);
+    return manifest;
+  }
+
+  verifyAccessList(environment: EnvironmentRef, signed: Signed): AccessList {
+    const accessList = parseAccessList(signed.document);
+    this.#verify(environment, accessList, signed);
+    return accessList;
+  }
+
+  #verify(environment: EnvironmentRef, document: EnvironmentRef & { keyId: string }, signed: Signed): void {
+    const key = this.#keySet?.keys.find(({ keyId }) => keyId === document.keyId);
+    if (key === undefined) throw untrusted('the document names a key that is not in force');
+    if (!isSignedBy(signed, key.publicKey)) throw untrusted('the signature is wrong');
+    if (!isSameEnvironment(environment, document)) throw untrusted('the document belongs to another environment');
+  }
+}
+
+function untrusted(detail: string): PlatformError {
+  return new PlatformError('invalid-credentials', detail);
+}
