@@ -30,43 +30,25 @@ function scanValue(scan: Scan, depthLeft: number): void {
   scan.itemsLeft -= 1;
   if (scan.itemsLeft < 0) refuse(scan, 'too many items');
   const head = readUint(scan, 1);
-  if (head <= 0x7f || head >= 0xe0 || head === 0xc0 || head === 0xc2 || head === 0xc3) return;
-  if (head <= 0x8f) return scanMap(scan, head & 0x0f, depthLeft);
-  if (head <= 0x9f) return scanArray(scan, head & 0x0f, depthLeft);
-  if (head <= 0xbf) return void readString(scan, head & 0x1f);
-  switch (head) {
-    case 0xc4:
-    case 0xc5:
-    case 0xc6:
-      return skip(scan, readUint(scan, 1 << (head - 0xc4)));
-    case 0xca:
-      return skip(scan, 4);
-    case 0xcb:
-      return skip(scan, 8);
-    case 0xcc:
-    case 0xcd:
-    case 0xce:
-      return skip(scan, 1 << (head - 0xcc));
-    case 0xd0:
-    case 0xd1:
-    case 0xd2:
-      return skip(scan, 1 << (head - 0xd0));
-    case 0xcf:
-    case 0xd3:
-      return scanWideInteger(scan, head === 0xd3);
-    case 0xd9:
-    case 0xda:
-    case 0xdb:
-      return void readString(scan, readUint(scan, 1 << (head - 0xd9)));
-    case 0xdc:
-    case 0xdd:
-      return scanArray(scan, readUint(scan, head === 0xdc ? 2 : 4), depthLeft);
-    case 0xde:
-    case 0xdf:
-      return scanMap(scan, readUint(scan, head === 0xde ? 2 : 4), depthLeft);
-    default:
-      return refuse(scan, 'an extension or reserved byte');
-  }
+  if (head <= 0x7f || head >= 0xe0) return;
+  if (head <= 0x8f) scanMap(scan, head & 0x0f, depthLeft);
+  else if (head <= 0x9f) scanArray(scan, head & 0x0f, depthLeft);
+  else if (head <= 0xbf) readString(scan, head & 0x1f);
+  else scanHeaded(scan, head, depthLeft);
+}
+
+/** Values whose head byte is 0xc0..0xdf. The low bits of a head choose the width of the length or number after it. */
+function scanHeaded(scan: Scan, head: number, depthLeft: number): void {
+  if (head === 0xc0 || head === 0xc2 || head === 0xc3) return;
+  if (head >= 0xc4 && head <= 0xc6) skip(scan, readUint(scan, 1 << (head - 0xc4)));
+  else if (head === 0xca || head === 0xcb) skip(scan, head === 0xca ? 4 : 8);
+  else if (head >= 0xcc && head <= 0xce) skip(scan, 1 << (head - 0xcc));
+  else if (head >= 0xd0 && head <= 0xd2) skip(scan, 1 << (head - 0xd0));
+  else if (head === 0xcf || head === 0xd3) scanWideInteger(scan, head === 0xd3);
+  else if (head >= 0xd9 && head <= 0xdb) readString(scan, readUint(scan, 1 << (head - 0xd9)));
+  else if (head === 0xdc || head === 0xdd) scanArray(scan, readUint(scan, head === 0xdc ? 2 : 4), depthLeft);
+  else if (head === 0xde || head === 0xdf) scanMap(scan, readUint(scan, head === 0xde ? 2 : 4), depthLeft);
+  else refuse(scan, 'an extension or reserved byte');
 }
 
 function scanArray(scan: Scan, count: number, depthLeft: number): void {

@@ -1,0 +1,34 @@
+/**
+ * Who may import whom, as docs/ARCHITECTURE.md draws it. A key is a workspace or a folder inside one; the longest key that a file's
+ * path starts with applies. Packages that only one workspace may name stand in ONLY_IN.
+ */
+export const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
+  protocol: [],
+  engine: ['protocol'],
+  pool: ['engine', 'protocol'],
+  server: ['engine', 'pool', 'protocol'],
+  'control-plane': ['engine', 'pool', 'protocol'],
+  'sdk/core': ['protocol'],
+  'sdk/server': ['sdk', 'engine', 'protocol'],
+  'sdk/browser': ['sdk', 'protocol'],
+  console: ['protocol'],
+  cli: ['protocol'],
+  'cli/run': ['protocol', 'server', 'control-plane'],
+  bench: ['protocol', 'engine', 'server', 'control-plane'],
+  test: ['protocol', 'engine', 'pool', 'server', 'control-plane', 'cli', 'bench', 'scripts'],
+  scripts: ['engine'],
+};
+
+/** Packages that are kept behind one workspace, so that they can be swapped there and never reach an SDK. */
+export const ONLY_IN: Readonly<Record<string, string>> = {
+  'uWebSockets.js': 'server',
+  piscina: 'pool',
+  re2js: 'engine',
+  fastify: 'control-plane',
+};
+
+/** Workspaces that may reach into another package's files; everybody else imports the package itself. */
+export const MAY_IMPORT_FILES: ReadonlySet<string> = new Set(['test', 'bench', 'scripts']);
+
+/** Entry points beside the package root that everybody may import. */
+export const PUBLIC_SUBPATHS: ReadonlySet<string> = new Set(['@guidon/protocol/signed-config']);
