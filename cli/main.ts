@@ -1,0 +1,110 @@
+#!/usr/bin/env node
+import { PlatformError } from '@guidon/protocol';
+import { Command, InvalidArgumentError, Option } from 'commander';
+
+/**
+ * The `guidon` command. Each subcommand loads its part only when it runs, so that help and errors stay quick. Options come from
+ * flags, then from the environment (GUIDON_…), then from the defaults shown in the help.
+ * Exit status: 0 ended as asked, 1 failed, 64 wrong usage, 78 the configuration names something that cannot work.
+ */
+const EXIT_USAGE = 64;
+const EXIT_CONFIG = 78;
+
+const port = (value: string): number => {
+  const number = Number(value);
+  if (!Number.isInteger(number) || number < 0 || number > 65_535)
+    throw new InvalidArgumentError('A port is a number from 0 to 65535; 0 takes any free one.');
+  return number;
+};
+const url = (value: string): string => {
+  if (!/^https?:$/.test(URL.canParse(value) ? new URL(value).protocol : ''))
+    throw new InvalidArgumentError('Give a URL such as http://127.0.0.1:4200.');
+  return value.replace(/\/+$/, '');
+};
+
+const host = () => new Option('--host <address>', 'address to listen on').env('GUIDON_HOST').default('127.0.0.1');
+const logLevel = () =>
+  new Option('--log-level <level>', 'least severe log line to print')
+    .env('GUIDON_LOG_LEVEL')
+    .choices(['debug', 'info', 'warn', 'error'])
+    .default('warn');
+const portOption = (flag: string, what: string, environment: string, value: number) =>
+  new Option(`${flag} <port>`, what).env(environment).argParser(port).default(value);
+const data = (folder: string) =>
+  new Option('--data <folder>', 'where everything is kept').env('GUIDON_DATA').default(folder);
+
+const program = new Command('guidon')
+  .description('A multi-tenant feature-flag platform.')
+  .version('0.1.0')
+  .exitOverride();
+
+program
+  .command('dev')
+  .description('control plane and data plane in one process, with a demo tenant; nothing else to install')
+  .addOption(data('./data'))
+  .addOption(host())
+  .addOption(portOption('--admin-port', 'admin API; the next free port when taken', 'GUIDON_ADMIN_PORT', 4200))
+  .addOption(portOption('--port', 'evaluate API; the next free port when taken', 'GUIDON_PORT', 4300))
+  .addOption(
+    portOption('--metrics-port', 'health and metrics; the next free port when taken', 'GUIDON_METRICS_PORT', 4301),
+  )
+  .addOption(logLevel())
+  .action(async (options) => (await import('./run/dev.js')).runDev(options));
+
+program
+  .command('control-plane')
+  .description('the admin API and the only writer of the store')
+  .addOption(data('./data/control-plane'))
+  .addOption(host())
+  .addOption(portOption('--port', 'admin API and the feed for nodes', 'GUIDON_ADMIN_PORT', 4200))
+  .addOption(
+    new Option(
+      '--node-credential-file <file>',
+      'write a credential for data-plane nodes here unless the file exists',
+    ).env('GUIDON_NODE_CREDENTIAL_FILE'),
+  )
+  .addOption(logLevel())
+  .action(async (options) => (await import('./run/control-plane.js')).runControlPlane(options));
+
+program
+  .command('server')
+  .description('a data-plane node, fed by a control plane over HTTP')
+  .addOption(
+    new Option('--control-plane <url>', 'where the control plane answers')
+      .env('GUIDON_CONTROL_PLANE_URL')
+      .argParser(url)
+      .makeOptionMandatory(),
+  )
+  .addOption(
+    new Option('--node-credential-file <file>', 'file with the node credential (gdn_node_…)')
+      .env('GUIDON_NODE_CREDENTIAL_FILE')
+      .makeOptionMandatory(),
+  )
+  .addOption(
+    new Option('--trust-root <fingerprint>', 'root key to trust; without it the first one seen is pinned').env(
+      'GUIDON_TRUST_ROOT',
+    ),
+  )
+  .addOption(data('./data/node'))
+  .addOption(host())
+  .addOption(portOption('--port', 'evaluate API', 'GUIDON_PORT', 4300))
+  .addOption(portOption('--metrics-port', 'health and metrics', 'GUIDON_METRICS_PORT', 4301))
+  .addOption(logLevel())
+  .action(async (options) => (await import('./run/server.js')).runServer(options));
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.exitCode = exitStatusOf(error);
+  // Commander has printed its own sentence already.
+  if (!isCommanderError(error)) console.error(`guidon: ${error instanceof Error ? error.message : String(error)}`);
+}
+
+function exitStatusOf(error: unknown): number {
+  if (isCommanderError(error)) return error.exitCode === 0 ? 0 : EXIT_USAGE;
+  return error instanceof PlatformError ? EXIT_CONFIG : 1;
+}
+
+function isCommanderError(error: unknown): error is { exitCode: number } {
+  return error instanceof Error && 'exitCode' in error && String(Reflect.get(error, 'code')).startsWith('commander.');
+}

@@ -1,0 +1,58 @@
+import { type Json, PlatformError } from '@guidon/protocol';
+
+/** How long one admin request may take, milliseconds. */
+const REQUEST_MS_MAX = 10_000;
+
+/** The admin API as a user of it sees it: HTTP with a credential. PATCH reads the current ETag first. */
+export class AdminClient {
+  readonly #baseUrl: string;
+  readonly #credential: string;
+
+  constructor(baseUrl: string, credential: string) {
+    this.#baseUrl = baseUrl;
+    this.#credential = credential;
+  }
+
+  get(path: string): Promise<AdminAnswer> {
+    return this.#send('GET', path);
+  }
+
+  post(path: string, body: Json): Promise<AdminAnswer> {
+    return this.#send('POST', path, body, { 'content-type': 'application/json' });
+  }
+
+  /** Merge patch (RFC 7396) onto the state as read now. */
+  async patch(path: string, patch: Json): Promise<AdminAnswer> {
+    const { etag } = await this.get(path);
+    return this.#send('PATCH', path, patch, { 'content-type': 'application/merge-patch+json', 'if-match': etag });
+  }
+
+  async #send(method: string, path: string, body?: Json, headers: Record<string, string> = {}): Promise<AdminAnswer> {
+    const response = await fetch(`${this.#baseUrl}${path}`, {
+      method,
+      headers: { ...headers, authorization: `Bearer ${this.#credential}` },
+      signal: AbortSignal.timeout(REQUEST_MS_MAX),
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    const text = await response.text();
+    if (!response.ok) throw new PlatformError('internal', `${method} ${path} answered ${response.status}: ${text}`);
+    return new AdminAnswer(text, response.headers.get('etag') ?? '');
+  }
+}
+
+export class AdminAnswer {
+  readonly etag: string;
+  readonly #members: ReadonlyMap<string, unknown>;
+
+  constructor(body: string, etag: string) {
+    this.etag = etag;
+    this.#members = new Map(Object.entries(JSON.parse(body)));
+  }
+
+  /** The string member `name` of the answer; its absence means that the two sides disagree about the API. */
+  text(name: string): string {
+    const value = this.#members.get(name);
+    if (typeof value !== 'string') throw new PlatformError('internal', `the admin API's answer has no ${name}`);
+    return value;
+  }
+}
