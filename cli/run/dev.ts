@@ -1,0 +1,117 @@
+import { join, resolve } from 'node:path';
+import { type RunningControlPlane, startControlPlane } from '@guidon/control-plane';
+import { InProcessChangeBus, PlatformError } from '@guidon/protocol';
+import { type RunningServer, startServer } from '@guidon/server';
+import { findFreePort } from './free-port.js';
+import { createLogger } from './logger.js';
+import { findPrivateFile, writePrivateFile } from './private-file.js';
+import { type DemoKeys, seedDemo } from './seed-demo.js';
+import { closeOnSignal } from './shutdown.js';
+import { dieOnStoreFailure } from './store-failure.js';
+
+export interface DevOptions {
+  readonly data: string;
+  readonly host: string;
+  readonly adminPort: number;
+  readonly port: number;
+  readonly metricsPort: number;
+  readonly logLevel: string;
+}
+
+/** How long the node may take to serve the demo after a start, milliseconds. */
+const READY_MS_MAX = 30_000;
+
+/** Control plane and one data-plane node in this process, joined by an in-process bus and the HTTP feed that separate processes use. */
+export async function runDev(options: DevOptions): Promise<void> {
+  const { host } = options;
+  const dataDirectory = resolve(options.data);
+  const adminPort = await findFreePort(host, options.adminPort);
+  const port = await findFreePort(host, options.port, new Set([adminPort]));
+  const metricsPort = await findFreePort('127.0.0.1', options.metricsPort, new Set([adminPort, port]));
+  const logger = createLogger(options.logLevel);
+  const bus = new InProcessChangeBus();
+
+  const controlPlane = await startControlPlane({
+    dataDirectory: join(dataDirectory, 'control-plane'),
+    host,
+    port: adminPort,
+    bus,
+    logger,
+    onStoreFailure: dieOnStoreFailure,
+  });
+  const keys = await devKeys(controlPlane, dataDirectory);
+  const server = await startServer({
+    dataDirectory: join(dataDirectory, 'node'),
+    host,
+    port,
+    metricsPort,
+    controlPlaneUrl: controlPlane.url,
+    nodeCredential: keys.nodeCredential,
+    trustRoot: controlPlane.trustRoot,
+    bus,
+    logger,
+  });
+  closeOnSignal(async () => {
+    await server.close();
+    await controlPlane.close();
+    await bus.close();
+  });
+  await untilReady(server);
+  printWelcome(controlPlane, server, keys, options);
+}
+
+type DevKeys = DemoKeys & { readonly nodeCredential: string };
+
+/** The demo's keys stand in a private file beside the data, so that a restart prints the same ones. */
+async function devKeys(controlPlane: RunningControlPlane, dataDirectory: string): Promise<DevKeys> {
+  const path = join(dataDirectory, 'dev-keys.json');
+  const kept = findPrivateFile(path);
+  if (kept !== undefined) return JSON.parse(kept);
+  const nodeCredential = await controlPlane.issueNodeCredential('dev node');
+  const demo = await seedDemo(controlPlane.url, await controlPlane.createSystemCredential());
+  const keys = { ...demo, nodeCredential };
+  writePrivateFile(path, `${JSON.stringify(keys, null, 2)}\n`);
+  return keys;
+}
+
+async function untilReady(server: RunningServer): Promise<void> {
+  const deadlineMs = performance.now() + READY_MS_MAX;
+  while (performance.now() < deadlineMs) {
+    const answer = await fetch(`${server.metricsUrl}/readyz`).catch(() => undefined);
+    if (answer?.status === 200) return;
+    await new Promise((wake) => setTimeout(wake, 20));
+  }
+  throw new PlatformError(
+    'not-ready',
+    `the data plane was not ready within ${READY_MS_MAX / 1000} s; run again with --log-level info`,
+  );
+}
+
+function printWelcome(
+  controlPlane: RunningControlPlane,
+  server: RunningServer,
+  keys: DevKeys,
+  options: DevOptions,
+): void {
+  const movedNote = (url: string, wished: number) =>
+    wished === 0 || url.endsWith(`:${wished}`) ? '' : `   (port ${wished} was taken)`;
+  const example = `{"flags":"greeting","context":{"targetingKey":"user-1","country":"DE"}}`;
+  const lines = [
+    '',
+    'Guidon is running.',
+    `  admin API      ${controlPlane.url}${movedNote(controlPlane.url, options.adminPort)}   reference: ${controlPlane.url}/docs`,
+    `  evaluate API   ${server.url}${movedNote(server.url, options.port)}`,
+    `  health         ${server.metricsUrl}/readyz${movedNote(server.metricsUrl, options.metricsPort)}`,
+    ...(controlPlane.setupUrl === undefined ? [] : [`  first admin    ${controlPlane.setupUrl}   (works once)`]),
+    `  demo tenant    ${keys.tenantId}`,
+    `  server key     ${keys.serverKey}`,
+    `  browser key    ${keys.webKey}`,
+    `  trust root     ${controlPlane.trustRoot}`,
+    '',
+    'Try it:',
+    `  curl -s ${server.url}/v1/evaluate -H 'Authorization: Bearer ${keys.serverKey}' -H 'Content-Type: application/json' -d '${example}'`,
+    '',
+    `Data is kept in ${options.data}. Ctrl-C stops.`,
+  ];
+  console.log(lines.join('\n'));
+}

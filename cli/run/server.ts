@@ -1,0 +1,39 @@
+import { resolve } from 'node:path';
+import { startServer } from '@guidon/server';
+import { mustBeFree } from './free-port.js';
+import { createLogger } from './logger.js';
+import { readPrivateFile } from './private-file.js';
+import { closeOnSignal } from './shutdown.js';
+
+export interface ServerOptions {
+  readonly controlPlane: string;
+  readonly nodeCredentialFile: string;
+  readonly trustRoot?: string;
+  readonly data: string;
+  readonly host: string;
+  readonly port: number;
+  readonly metricsPort: number;
+  readonly logLevel: string;
+}
+
+/** A data-plane node fed over HTTP, as a process of its own. */
+export async function runServer(options: ServerOptions): Promise<void> {
+  const nodeCredential = readPrivateFile(
+    options.nodeCredentialFile,
+    'a node credential; `guidon control-plane --node-credential-file` writes one',
+  );
+  await mustBeFree(options.host, options.port, '--port');
+  await mustBeFree('127.0.0.1', options.metricsPort, '--metrics-port');
+  const server = await startServer({
+    dataDirectory: resolve(options.data),
+    host: options.host,
+    port: options.port,
+    metricsPort: options.metricsPort,
+    controlPlaneUrl: options.controlPlane,
+    nodeCredential,
+    logger: createLogger(options.logLevel),
+    ...(options.trustRoot === undefined ? {} : { trustRoot: options.trustRoot }),
+  });
+  closeOnSignal(() => server.close());
+  console.log(`Guidon data plane: ${server.url}   health: ${server.metricsUrl}/readyz`);
+}
