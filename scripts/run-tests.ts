@@ -8,6 +8,7 @@ import { join } from 'node:path';
  * instead. The last line is `N passed, N failed`; the exit status is 0 only when nothing failed and something passed.
  */
 const CHECKS: readonly (readonly [name: string, command: string, ...args: string[]])[] = [
+  ['test tools', process.execPath, 'scripts/dist/ensure-test-tools.js'],
   ['imports', process.execPath, 'scripts/dist/check-imports.js'],
   ['format and lint', process.execPath, 'node_modules/@biomejs/biome/bin/biome', 'check', '.'],
   ['floating promises', process.execPath, 'node_modules/oxlint/bin/oxlint', '--type-aware', '--deny-warnings'],
