@@ -13,7 +13,10 @@ export const LIMITS = {
   /** A clause has depth 1, each all/any/not adds 1. */
   conditionDepth: 8,
   valuesPerClause: 10_000,
+  /** Of one flag, or of one segment. */
   regexClausesPerFlag: 20,
+  /** Patterns of all regex clauses of one flag (or segment) together: each is compiled when written and when loaded. */
+  regexPatternsPerFlag: 200,
   /** UTF-16 units of one pattern. */
   regexPatternUnits: 256,
   /** UTF-8 bytes of the input that a pattern sees. */
@@ -26,6 +29,10 @@ export const LIMITS = {
   referenceDepth: 16,
   rolloutWeights: 64,
   seedChars: 128,
+  /** UTF-8 bytes of an attribute path, a context kind or a string value of a clause: what is longer than a context never matches. */
+  clauseStringBytes: 32 * 1024,
+  /** Features that one definition may require. */
+  requiresPerDefinition: 32,
   segmentsPerEnvironment: 5_000,
   segmentRules: 200,
   segmentsPerClause: 100,

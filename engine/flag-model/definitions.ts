@@ -12,6 +12,11 @@ export type Feature = string;
 /** What this evaluator has. The base model needs none. */
 export const EVALUATOR_FEATURES: ReadonlySet<Feature> = new Set<Feature>();
 
+/** Otherwise such a flag is served as ERROR/PARSE_ERROR, and so is each flag whose evaluation looks into such a segment. */
+export function isServable(definition: { readonly requires: readonly Feature[] }): boolean {
+  return definition.requires.every((feature) => EVALUATOR_FEATURES.has(feature));
+}
+
 export type FlagType = 'boolean' | 'string' | 'number' | 'json';
 
 export interface FlagDefinition {

@@ -1,0 +1,20 @@
+export { parseAttributePath } from './evaluate/attribute-path.js';
+export { bucketOf, hashText, murmur3 } from './evaluate/bucket.js';
+export { checkContextLimits } from './evaluate/context.js';
+export type * from './evaluate/explanation.js';
+export { type EvaluationOptions, ReferenceEvaluation } from './evaluate/reference-evaluation.js';
+export { type CompiledPattern, compilePattern, cutRegexInput } from './evaluate/regex.js';
+export * from './flag-model/definitions.js';
+export type { Parsed } from './flag-model/input.js';
+export {
+  parseDefinition,
+  parseFlagDefinition,
+  parseSegmentDefinition,
+  parseSegmentKeysDefinition,
+  parseSegmentRules,
+  parseTargetingKeys,
+} from './flag-model/parse-definition.js';
+export { type NamedRule, parseTargeting, type Targeting } from './flag-model/parse-targeting.js';
+export { parseVariations } from './flag-model/parse-variations.js';
+export * from './flag-model/result.js';
+export { compareUtf8, isScalarText, toScalarText, utf8Bytes } from './flag-model/text.js';
