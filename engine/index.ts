@@ -4,7 +4,9 @@ export { checkContextLimits } from './evaluate/context.js';
 export type * from './evaluate/explanation.js';
 export { type EvaluationOptions, ReferenceEvaluation } from './evaluate/reference-evaluation.js';
 export { type CompiledPattern, compilePattern, cutRegexInput } from './evaluate/regex.js';
+export { checkFlagSet, findDanglingReferences } from './flag-model/check-flag-set.js';
 export * from './flag-model/definitions.js';
+export { decodeDefinition, encodeDefinition } from './flag-model/encode-definition.js';
 export type { Parsed } from './flag-model/input.js';
 export {
   parseDefinition,
@@ -17,4 +19,12 @@ export {
 export { type NamedRule, parseTargeting, type Targeting } from './flag-model/parse-targeting.js';
 export { parseVariations } from './flag-model/parse-variations.js';
 export * from './flag-model/result.js';
+export {
+  addSegmentKeys,
+  chunkSegmentKeys,
+  removeSegmentKeys,
+  type SegmentKeyList,
+  type SegmentKeysChange,
+} from './flag-model/segment-keys.js';
+export { type SegmentReference, segmentReferencesOf } from './flag-model/segment-references.js';
 export { compareUtf8, isScalarText, toScalarText, utf8Bytes } from './flag-model/text.js';
