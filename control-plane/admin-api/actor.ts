@@ -1,0 +1,19 @@
+import type { TenantId } from '@guidon/protocol';
+import { INSTALLATION, type Scope } from '../store/keys.js';
+
+/** Who a request acts as. The tenant comes from the credential alone. */
+export type Actor =
+  | { readonly kind: 'installation-admin'; readonly credentialId: string; readonly name: string }
+  | { readonly kind: 'tenant-admin'; readonly credentialId: string; readonly name: string; readonly tenantId: TenantId }
+  | { readonly kind: 'node'; readonly credentialId: string; readonly name: string }
+  /** An SDK key. It may call nothing here. */
+  | { readonly kind: 'sdk'; readonly credentialId: string; readonly name: string; readonly tenantId: TenantId }
+  /** The platform itself, such as the first start. */
+  | { readonly kind: 'system'; readonly credentialId: 'system'; readonly name: string };
+
+export const SYSTEM_ACTOR: Actor = { kind: 'system', credentialId: 'system', name: 'system' };
+
+/** Whose rows the actor's own records (idempotency, refusals) are. */
+export function scopeOf(actor: Actor): Scope {
+  return 'tenantId' in actor ? actor.tenantId : INSTALLATION;
+}

@@ -1,0 +1,119 @@
+import { randomUUID } from 'node:crypto';
+import { PlatformError } from '@guidon/protocol';
+import { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest, fastify, LogController } from 'fastify';
+import { serializerCompiler } from 'fastify-type-provider-zod';
+import type { Logger } from 'pino';
+import type { z } from 'zod';
+import type { Authenticator } from './authenticate.js';
+import { answerClientError } from './client-error.js';
+import { assertHasPolicy, guardRequest, type OnDenied } from './guard.js';
+import type { IdempotencyKeys } from './idempotency.js';
+import { allowedMethods, type KnownRoute } from './known-routes.js';
+import { JSON_PATCH, MERGE_PATCH } from './patch.js';
+import { issuesFrom, notFound, sendProblem } from './problems.js';
+import { parseJsonBody } from './request-body.js';
+
+const BODY_BYTES_MAX = 1024 * 1024;
+const HEADER_BYTES_MAX = 8 * 1024;
+
+/** Fastify with everything that holds for every route: guard, body parsing, validation, problem documents, security headers. */
+export function createAdminApp(options: {
+  logger: Logger;
+  authenticator: Authenticator;
+  idempotencyKeys: IdempotencyKeys;
+  onDenied: OnDenied;
+}): FastifyInstance {
+  const { logger, authenticator, idempotencyKeys, onDenied } = options;
+  const routes: KnownRoute[] = [];
+  const base: FastifyBaseLogger = logger;
+  const app: FastifyInstance = fastify({
+    loggerInstance: base,
+    // Our own line per request names the route, never the URL: a URL may hold what does not belong in a log.
+    logController: new LogController({ disableRequestLogging: true }),
+    bodyLimit: BODY_BYTES_MAX,
+    genReqId: () => randomUUID(),
+    http: { maxHeaderSize: HEADER_BYTES_MAX },
+    routerOptions: { maxParamLength: 256 },
+    requestTimeout: 30_000,
+    forceCloseConnections: 'idle',
+    return503OnClosing: true,
+    clientErrorHandler: answerClientError,
+    frameworkErrors: (error, request, reply) => sendProblem(error, request, reply),
+  });
+  app.decorate('idempotencyKeys', idempotencyKeys);
+  app.decorateRequest('authenticated', undefined);
+  app.decorateRequest('bodyDigest', '');
+  app.setValidatorCompiler<z.ZodType>(
+    ({ schema, httpPart }) =>
+      (value: unknown) =>
+        validate(schema, httpPart, value),
+  );
+  app.setSerializerCompiler(serializerCompiler);
+  useJsonBodies(app);
+  app.setErrorHandler((error, request, reply) => sendProblem(error, request, reply));
+  app.setNotFoundHandler((request, reply) => {
+    const allowed = allowedMethods(routes, request.url);
+    if (allowed.length === 0) return sendProblem(notFound(), request, reply);
+    reply.header('allow', allowed.join(', '));
+    return sendProblem(new PlatformError('method-not-allowed', `use ${allowed.join(', ')}`), request, reply);
+  });
+
+  app.addHook('onRoute', (route) => {
+    assertHasPolicy(route);
+    routes.push({ methods: [route.method].flat(), url: route.url });
+  });
+  app.addHook('onRequest', async (request, reply) => {
+    reply.headers(SECURITY_HEADERS);
+    guardRequest(request, authenticator, onDenied);
+  });
+  app.addHook('onResponse', async (request, reply) => logRequest(request, reply.statusCode, reply.elapsedTime));
+  return app;
+}
+
+const SECURITY_HEADERS = {
+  'cache-control': 'no-store',
+  'x-content-type-options': 'nosniff',
+  'x-frame-options': 'DENY',
+  'referrer-policy': 'no-referrer',
+  'cross-origin-resource-policy': 'same-origin',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'; base-uri 'none'",
+} as const;
+
+/** JSON is the only thing a body may be, unless a route adds a parser of its own in its own scope. */
+function useJsonBodies(app: FastifyInstance): void {
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser(
+    ['application/json', MERGE_PATCH, JSON_PATCH],
+    { parseAs: 'buffer' },
+    async (request: FastifyRequest, body: Buffer) => {
+      const isPatch = request.headers['content-type']?.startsWith('application/json') !== true;
+      if (isPatch !== (request.method === 'PATCH')) {
+        const detail = isPatch ? 'send application/json' : `send ${MERGE_PATCH} or ${JSON_PATCH}`;
+        throw new PlatformError('unsupported-media-type', detail);
+      }
+      return parseJsonBody(request, body);
+    },
+  );
+}
+
+/** Fastify hands over what this answers as `error` unchanged, so all issues of a body reach the caller at once. */
+function validate(schema: z.ZodType, part: string | undefined, value: unknown): { value: unknown } | { error: Error } {
+  const result = schema.safeParse(value);
+  if (result.success) return { value: result.data };
+  const isUnknownParameter = part === 'querystring' && result.error.issues.some(isUnknownMember);
+  const issues = issuesFrom(result.error, isUnknownParameter ? 'unknown-parameter' : 'validation-failed');
+  const detail = issues[0] === undefined ? 'not valid' : `${issues[0].pointer || 'the body'}: ${issues[0].detail}`;
+  return {
+    error: new PlatformError(isUnknownParameter ? 'unknown-parameter' : 'validation-failed', detail, { issues }),
+  };
+}
+
+const isUnknownMember = (issue: z.core.$ZodIssue): boolean => issue.code === 'unrecognized_keys';
+
+function logRequest(request: FastifyRequest, status: number, elapsedMs: number): void {
+  const { method, routeOptions, authenticated } = request;
+  request.log.debug(
+    { method, route: routeOptions.url, status, elapsedMs, credentialId: authenticated?.actor.credentialId },
+    'request',
+  );
+}

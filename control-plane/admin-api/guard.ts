@@ -1,0 +1,104 @@
+import { isId, PlatformError } from '@guidon/protocol';
+import type { FastifyRequest } from 'fastify';
+import type { Authenticated, Authenticator } from './authenticate.js';
+import { type Action, authorise, POLICY } from './policy.js';
+import { notFound } from './problems.js';
+
+const HEADER_COUNT_MAX = 64;
+const URL_CHARS_MAX = 2_048;
+/** Twice one of these and two readers of the same request may see two requests (M13). */
+const SINGLE_HEADERS = new Set(['host', 'authorization', 'x-api-key', 'content-length', 'content-type', 'if-match']);
+const TOKEN_IN_URL = /gdn_(srv|web|node|adm)_/;
+/** What people type; ids match `isId`. Anything else in a path names nothing. */
+const KEY_PATTERN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** What the route does, as the policy names it. */
+    action?: Action;
+    /** Why the route needs no credential. Exactly one of the two is there. */
+    publicBecause?: string;
+    takesBody?: boolean;
+  }
+  interface FastifyRequest {
+    /** Set by the guard on every route that is not public. */
+    authenticated?: Authenticated;
+  }
+}
+
+/** I18: a route without a policy entry fails the boot. Called for every route, whoever registers it. */
+export function assertHasPolicy(route: { method: unknown; url: string; config?: object | undefined }): void {
+  const config: { action?: unknown; publicBecause?: unknown } = route.config ?? {};
+  const name = `${String(route.method)} ${route.url}`;
+  if (config.publicBecause !== undefined && config.action === undefined) return;
+  if (typeof config.action !== 'string' || config.publicBecause !== undefined) {
+    throw new Error(`${name} declares no action: nobody may call it (I18)`);
+  }
+  if (!Object.hasOwn(POLICY, config.action)) {
+    throw new Error(`${name}: the policy has no entry for ${config.action} (I18)`);
+  }
+}
+
+export type OnDenied = (authenticated: Authenticated, action: Action) => void;
+
+/** First thing on every request: form, then identity, then permission; nothing of the body has been read yet. */
+export function guardRequest(request: FastifyRequest, authenticator: Authenticator, onDenied: OnDenied): void {
+  assertWellFormed(request);
+  const { action, takesBody } = request.routeOptions.config;
+  if (action !== undefined) {
+    const authenticated = authenticator.authenticate(request.headers);
+    request.authenticated = authenticated;
+    assertAllowed(request, authenticated, action, onDenied);
+  }
+  assertParams(request);
+  if (takesBody === true && request.headers['content-length'] === undefined) {
+    throw new PlatformError('length-required', 'send a Content-Length');
+  }
+}
+
+function assertAllowed(
+  request: FastifyRequest,
+  authenticated: Authenticated,
+  action: Action,
+  onDenied: OnDenied,
+): void {
+  const { tenantId } = request.params as { tenantId?: string };
+  const decision = authorise(authenticated.actor, action, { tenantId });
+  if (decision === 'allow') return;
+  onDenied(authenticated, action);
+  if (decision === 'hidden') throw notFound();
+  if (decision === 'wrong-kind') {
+    throw new PlatformError('wrong-key-kind', 'this kind of credential cannot call this endpoint');
+  }
+  throw new PlatformError('forbidden', 'this credential does not permit this');
+}
+
+function assertWellFormed(request: FastifyRequest): void {
+  const { rawHeaders, url = '' } = request.raw;
+  if (url.length > URL_CHARS_MAX)
+    throw new PlatformError('uri-too-long', `a URL has at most ${URL_CHARS_MAX} characters`);
+  if (rawHeaders.length / 2 > HEADER_COUNT_MAX) {
+    throw new PlatformError('headers-too-large', `a request has at most ${HEADER_COUNT_MAX} headers`);
+  }
+  const seen = new Set<string>();
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index]?.toLowerCase() ?? '';
+    if (SINGLE_HEADERS.has(name) && seen.has(name)) {
+      throw new PlatformError('malformed-request', `the header ${name} is there twice`);
+    }
+    seen.add(name);
+  }
+  if (TOKEN_IN_URL.test(url)) throw new PlatformError('credential-in-url', 'send the credential in a header');
+  const encoding = request.headers['content-encoding'];
+  if (encoding !== undefined && encoding !== 'identity') {
+    throw new PlatformError('unsupported-media-type', 'compressed bodies are not accepted');
+  }
+}
+
+/** A path part that cannot be an id or a key names nothing: it never reaches a store key. */
+function assertParams(request: FastifyRequest): void {
+  for (const [name, value] of Object.entries(request.params as Record<string, string>)) {
+    const isNameable = name.endsWith('Id') ? isId(value) : KEY_PATTERN.test(value);
+    if (!isNameable) throw notFound();
+  }
+}

@@ -1,0 +1,270 @@
+import { createHash } from 'node:crypto';
+import { type Json, PlatformError } from '@guidon/protocol';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { z } from 'zod';
+import type { Reply, WriteRequest } from '../commit/change.js';
+import { etagOf } from '../commit/if-match.js';
+import type { Actor } from './actor.js';
+import { scopeOf } from './actor.js';
+import type { IdempotencyClaim, IdempotencyKeys, StoredReply } from './idempotency.js';
+import { JSON_PATCH, MERGE_PATCH, type Patch } from './patch.js';
+import type { Action } from './policy.js';
+import { problemSchema } from './problems.js';
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    idempotencyKeys: IdempotencyKeys;
+  }
+  interface FastifyRequest {
+    /** SHA-256 of the body as received, hex; '' without one. */
+    bodyDigest: string;
+  }
+}
+
+/** What a handler is given. `write` goes on to the committer untouched. */
+export interface RouteInput<Params, Query, Body> {
+  readonly actor: Actor;
+  readonly params: Params;
+  readonly query: Query;
+  readonly body: Body;
+  readonly write: WriteRequest;
+}
+
+export interface RouteDefinition<Params extends z.ZodType, Query extends z.ZodType, Body extends z.ZodType> {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  /** Fastify pattern. Parameters called `…Id` must be ids, all others keys, else the answer is 404. */
+  readonly url: string;
+  /** Unique, a verb and a noun. */
+  readonly operationId: string;
+  readonly tag: string;
+  readonly summary: string;
+  readonly description?: string;
+  readonly action: Action;
+  readonly params: Params;
+  /** Unknown parameters are refused; writes take `dryRun` besides. */
+  readonly query?: Query;
+  /** Strict objects only, so that `tenantId`, `role` or `revision` in a body is refused. For PATCH use `patchBody`. */
+  readonly body?: Body;
+  /** It changes an existing thing: the plan calls `assertIfMatch`. Documents If-Match, 412 and 428. */
+  readonly changesExisting?: boolean;
+  /** An answer with `nextCursor` gets a Link to the next page. */
+  readonly isList?: boolean;
+  /** By status; `null` = no body. Dry runs and errors are added. */
+  readonly replies: Readonly<Record<number, z.ZodType | null>>;
+  /** Default 1 MiB. */
+  readonly bodyBytesMax?: number;
+  readonly handle: (input: RouteInput<z.infer<Params>, z.infer<Query>, z.infer<Body>>) => Reply | Promise<Reply>;
+}
+
+const emptyQuery = z.strictObject({});
+const noBody = z.strictObject({}).nullish();
+/** Which form it is says the Content-Type; `readPatch` puts the two together. */
+export const patchBody = z.union([z.record(z.string(), z.unknown()), z.array(z.unknown())]).meta({
+  description: `${MERGE_PATCH} (RFC 7396) or ${JSON_PATCH} (RFC 6902), by Content-Type`,
+});
+
+export const dryRunReportSchema = z.object({
+  dryRun: z.literal(true),
+  summary: z.string(),
+  diff: z.array(
+    z.object({
+      op: z.enum(['add', 'remove', 'replace']),
+      pointer: z.string(),
+      before: z.unknown().optional(),
+      after: z.unknown().optional(),
+    }),
+  ),
+  environments: z.array(
+    z.object({
+      environmentId: z.string(),
+      revision: z.int(),
+      changedDefinitions: z.int(),
+      issues: z.array(z.object({ pointer: z.string(), code: z.string(), detail: z.string() })),
+    }),
+  ),
+});
+
+/** The only way a noun adds a route: identity, permission, validation, preconditions, idempotency and errors are the same everywhere. */
+export function registerRoute<Params extends z.ZodType, Query extends z.ZodType, Body extends z.ZodType>(
+  app: FastifyInstance,
+  route: RouteDefinition<Params, Query, Body>,
+): void {
+  const isWrite = route.method !== 'GET';
+  const takesBody = route.body !== undefined;
+  const replies = isWrite ? { 200: dryRunReportSchema, ...route.replies } : route.replies;
+  app.route({
+    method: route.method,
+    url: route.url,
+    config: { action: route.action, takesBody },
+    ...(route.bodyBytesMax === undefined ? {} : { bodyLimit: route.bodyBytesMax }),
+    schema: {
+      operationId: route.operationId,
+      tags: [route.tag],
+      summary: route.summary,
+      ...(route.description === undefined ? {} : { description: route.description }),
+      ...(route.method === 'PATCH' ? { consumes: [MERGE_PATCH, JSON_PATCH] } : {}),
+      security: [{ bearer: [] }, { apiKey: [] }],
+      params: route.params,
+      querystring: querySchema(route.query ?? emptyQuery, isWrite),
+      ...(isWrite ? { body: route.body ?? noBody } : {}),
+      response: responsesOf(route, replies),
+    },
+    handler: async (request, reply) => {
+      const claim = claimOf(request, route.method);
+      const replayed = claim === undefined ? undefined : app.idempotencyKeys.claim(claim);
+      if (replayed !== undefined) {
+        return reply
+          .code(replayed.status)
+          .headers({ ...replayed.headers, 'idempotency-replayed': 'true' })
+          .send(replayed.body);
+      }
+      try {
+        const encode = (answer: Reply) => encodeReply(answer, replies);
+        const write = writeRequestOf(request, app.idempotencyKeys, claim, encode);
+        const { dryRun: _, ...query } = request.query as Record<string, unknown>;
+        const answer = await route.handle({
+          actor: actorOf(request),
+          params: request.params as z.infer<Params>,
+          query: query as z.infer<Query>,
+          body: request.body as z.infer<Body>,
+          write,
+        });
+        return send(request, reply, encode(answer), route.isList === true ? answer.body : undefined);
+      } finally {
+        if (claim !== undefined) app.idempotencyKeys.release(claim);
+      }
+    },
+  });
+}
+
+/** The patch of a PATCH route's body. */
+export function readPatch(input: { readonly body: unknown; readonly write: WriteRequest }): Patch {
+  return { type: input.write.patchType ?? MERGE_PATCH, document: input.body as Json };
+}
+
+function actorOf(request: FastifyRequest): Actor {
+  if (request.authenticated === undefined) throw new Error('a route with an action ran without an actor');
+  return request.authenticated.actor;
+}
+
+function querySchema(query: z.ZodType, isWrite: boolean): z.ZodType {
+  if (!isWrite || !(query instanceof z.ZodObject)) return query;
+  return query.extend({ dryRun: z.stringbool({ truthy: ['true'], falsy: ['false'] }).default(false) });
+}
+
+function writeRequestOf(
+  request: FastifyRequest,
+  idempotencyKeys: IdempotencyKeys,
+  claim: IdempotencyClaim | undefined,
+  encode: (reply: Reply) => StoredReply,
+): WriteRequest {
+  const { dryRun } = request.query as { dryRun?: boolean };
+  return {
+    actor: actorOf(request),
+    requestId: request.id,
+    ifMatch: parseIfMatch(request.headers['if-match']),
+    dryRun: dryRun === true,
+    patchType: request.headers['content-type']?.startsWith(JSON_PATCH) === true ? JSON_PATCH : MERGE_PATCH,
+    remember:
+      claim === undefined
+        ? undefined
+        : (transaction, reply) => idempotencyKeys.remember(transaction, claim, encode(reply)),
+  };
+}
+
+/** Strong entity tags only; `*` would overwrite what the caller has not read, which is the lost update If-Match is here to stop (I5). */
+function parseIfMatch(header: string | undefined): string[] | undefined {
+  if (header === undefined) return undefined;
+  const tags = header.split(',').map((tag) => tag.trim());
+  if (tags.includes('*')) throw new PlatformError('precondition-required', 'If-Match must name an ETag, not *');
+  return tags;
+}
+
+function claimOf(request: FastifyRequest, method: string): IdempotencyClaim | undefined {
+  const idempotencyKey = request.headers['idempotency-key'];
+  const { dryRun } = request.query as { dryRun?: boolean };
+  if (method !== 'POST' || idempotencyKey === undefined || request.authenticated === undefined || dryRun === true) {
+    return undefined;
+  }
+  const { actor, secret } = request.authenticated;
+  const fingerprint = createHash('sha256').update(`${method} ${request.url}\n${request.bodyDigest}`).digest('hex');
+  return {
+    scope: scopeOf(actor),
+    credentialId: actor.credentialId,
+    secret,
+    idempotencyKey: String(idempotencyKey),
+    fingerprint,
+  };
+}
+
+/** Only members that the schema names leave the process. */
+function encodeReply(
+  { status, body, etag, location }: Reply,
+  replies: RouteDefinition<z.ZodType, z.ZodType, z.ZodType>['replies'],
+): StoredReply {
+  const headers: Record<string, string> = {};
+  if (etag !== undefined) headers.etag = etagOf(etag);
+  if (location !== undefined) headers.location = location;
+  const isDryRun = typeof body === 'object' && body !== null && 'dryRun' in body;
+  const schema = isDryRun ? dryRunReportSchema : replies[status];
+  if (schema === undefined) throw new Error(`the route declares no reply ${status}`);
+  if (schema === null) return { status, headers, body: '' };
+  return {
+    status,
+    headers: { ...headers, 'content-type': 'application/json; charset=utf-8' },
+    body: JSON.stringify(schema.parse(body)),
+  };
+}
+
+function send(request: FastifyRequest, reply: FastifyReply, stored: StoredReply, list: unknown): FastifyReply {
+  reply.headers(stored.headers);
+  const nextCursor = typeof list === 'object' && list !== null && 'nextCursor' in list ? list.nextCursor : null;
+  if (typeof nextCursor === 'string') {
+    const next = new URL(request.url, 'http://localhost');
+    next.searchParams.set('cursor', nextCursor);
+    reply.header('link', `<${next.pathname}${next.search}>; rel="next"`);
+  }
+  const { etag } = stored.headers;
+  if (request.method === 'GET' && etag !== undefined && request.headers['if-none-match'] === etag) {
+    return reply.code(304).send();
+  }
+  return reply.code(stored.status).send(stored.body);
+}
+
+type AnyRoute = Pick<RouteDefinition<z.ZodType, z.ZodType, z.ZodType>, 'method' | 'changesExisting' | 'body'>;
+
+function responsesOf(route: AnyRoute, replies: Readonly<Record<number, z.ZodType | null>>): Record<string, unknown> {
+  const problem = (description: string) => ({
+    description,
+    content: { 'application/problem+json': { schema: problemSchema } },
+  });
+  const isWrite = route.method !== 'GET';
+  return {
+    ...Object.fromEntries(
+      Object.entries(replies).map(([status, schema]) => [
+        status,
+        schema === null
+          ? z.null().describe('No body')
+          : { description: 'Success', content: { 'application/json': { schema } } },
+      ]),
+    ),
+    400: problem('The request is malformed'),
+    401: problem('The credential is missing or not valid'),
+    403: problem('The credential does not permit this'),
+    404: problem('Not there, or not the caller’s to see'),
+    422: problem('Not valid; errors holds JSON pointers'),
+    500: problem('Internal error'),
+    503: problem('Retry with the same Idempotency-Key'),
+    ...(isWrite ? { 409: problem('In the way of what exists, or still in use') } : {}),
+    ...(route.changesExisting === true
+      ? { 412: problem('Changed since it was read'), 428: problem('Send If-Match') }
+      : {}),
+    ...(route.body === undefined
+      ? {}
+      : {
+          411: problem('Send a Content-Length'),
+          413: problem('The body is too large'),
+          415: problem('Media type not supported'),
+        }),
+  };
+}

@@ -1,0 +1,155 @@
+import { strict as assert } from 'node:assert';
+import { PlatformError } from '@guidon/protocol';
+import type { SigningKey } from '@guidon/protocol/signed-config';
+import { digestOf } from '../audit/audit-entry.js';
+import { appendAuditEntry } from '../audit/audit-store.js';
+import type { ControlStore, StoreTransaction } from '../store/control-store.js';
+import type {
+  Change,
+  ChangeOutcome,
+  ChangeScope,
+  DryRunReport,
+  RecordRead,
+  Reply,
+  Versioned,
+  WriteRequest,
+} from './change.js';
+import { diffJson } from './diff.js';
+import { Workspaces } from './environment-workspace.js';
+import { assertCompiles, type PreparedEnvironment, prepareEnvironment } from './prepare-environment.js';
+import { ProjectLocks } from './project-locks.js';
+import { StaleBaseError } from './stale-base-error.js';
+import { writeEnvironment, writeRevision } from './write-environment.js';
+
+/** How often a plan is made again because something it read changed meanwhile. Locks make even one time rare. */
+const PLAN_ATTEMPTS_MAX = 8;
+
+/** The one way to write: every change of every noun goes through `commit`. */
+export class Committer {
+  readonly #store: ControlStore;
+  readonly #signingKey: SigningKey;
+  readonly #now: () => number;
+  /** Called after a change is durable, before the caller is answered. Must not throw. */
+  readonly #onCommitted: (outcome: ChangeOutcome) => void;
+  readonly #locks = new ProjectLocks();
+  readonly #workspaces = new Workspaces();
+
+  constructor(options: {
+    store: ControlStore;
+    signingKey: SigningKey;
+    now: () => number;
+    onCommitted: (outcome: ChangeOutcome) => void;
+  }) {
+    this.#store = options.store;
+    this.#signingKey = options.signingKey;
+    this.#now = options.now;
+    this.#onCommitted = options.onCommitted;
+  }
+
+  /**
+   * Makes the plan under the scope's lock, compiles what it changes and writes everything in one transaction (I1). `plan` reads the
+   * store, checks preconditions and rules, throws PlatformError to refuse, and has no effect of its own: it may be called again.
+   */
+  commit(request: WriteRequest, scope: ChangeScope, plan: () => Change): Promise<Reply> {
+    return this.#locks.run(scope, async () => {
+      for (let attempt = 0; attempt < PLAN_ATTEMPTS_MAX; attempt += 1) {
+        try {
+          return await this.#attempt(request, plan());
+        } catch (error) {
+          if (!(error instanceof StaleBaseError)) throw error;
+        }
+      }
+      throw new PlatformError('overloaded', 'others keep changing the same thing; try again');
+    });
+  }
+
+  async #attempt(request: WriteRequest, change: Change): Promise<Reply> {
+    const prepared: PreparedEnvironment[] = [];
+    let isCommitted = false;
+    try {
+      for (const environment of change.environments ?? []) {
+        prepared.push(prepareEnvironment(this.#store, this.#workspaces, environment));
+      }
+      if (request.dryRun) return dryRunReply(change, prepared);
+      assertCompiles(prepared);
+      const { reply, outcome } = await this.#store.transaction((transaction) =>
+        this.#write(transaction, request, change, prepared),
+      );
+      isCommitted = true;
+      for (const { change: environmentChange, next } of prepared) {
+        this.#workspaces.keep(environmentChange.environment, next);
+      }
+      this.#onCommitted(outcome);
+      return reply;
+    } finally {
+      if (!isCommitted) for (const { undo } of prepared.reverse()) undo();
+    }
+  }
+
+  #write(
+    transaction: StoreTransaction,
+    request: WriteRequest,
+    change: Change,
+    prepared: readonly PreparedEnvironment[],
+  ): { reply: Reply; outcome: ChangeOutcome } {
+    for (const read of [...change.records, ...(change.relied ?? [])]) assertUnchanged(transaction, read);
+    for (const { key, read, value } of change.records) {
+      if (value === undefined) transaction.remove(key);
+      else {
+        assert(value.version === (read?.version ?? 0) + 1, 'a record is written with the version after the one read');
+        transaction.put(key, value);
+      }
+    }
+    for (const { key, value } of change.rows ?? []) {
+      if (value === undefined) transaction.remove(key);
+      else transaction.put(key, value);
+    }
+    const now = this.#now();
+    const context = { signingKey: this.#signingKey, now, actorName: request.actor.name };
+    const outcome = {
+      environments: prepared.map((environment) => writeEnvironment(transaction, environment, context)),
+    };
+    const { kind, credentialId, name } = request.actor;
+    const auditSequence = appendAuditEntry(transaction, change.owner, {
+      at: now,
+      actor: { kind, credentialId, name },
+      requestId: request.requestId,
+      action: change.action,
+      subject: change.subject,
+      summary: change.summary,
+      beforeDigest: digestOf(change.before),
+      afterDigest: digestOf(change.after),
+      environments: outcome.environments.map(({ environment: { environmentId }, epoch, revision, accessSequence }) => ({
+        environmentId,
+        epoch,
+        revision,
+        accessSequence,
+      })),
+    });
+    for (const environment of prepared) writeRevision(transaction, environment, change, auditSequence, context);
+    const reply = change.reply(outcome);
+    request.remember?.(transaction, reply);
+    return { reply, outcome };
+  }
+}
+
+/** I5: what the plan compared with If-Match, or relied on, is still what is stored. */
+function assertUnchanged(transaction: StoreTransaction, { key, read }: RecordRead): void {
+  const stored = transaction.find<Versioned>(key);
+  if (stored?.version !== read?.version) throw new StaleBaseError();
+}
+
+function dryRunReply(change: Change, prepared: readonly PreparedEnvironment[]): Reply {
+  const report: DryRunReport = {
+    dryRun: true,
+    summary: change.summary,
+    diff: diffJson(change.before, change.after),
+    environments: prepared.map(({ change: { environment }, next, definitions, issues }) => ({
+      environmentId: environment.environmentId,
+      revision: next.revision,
+      changedDefinitions: definitions.length,
+      issues,
+    })),
+  };
+  return { status: 200, body: report };
+}

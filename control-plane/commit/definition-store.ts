@@ -1,0 +1,111 @@
+import type { EnvironmentRef } from '@guidon/protocol';
+import type { StoreReader, StoreTransaction } from '../store/control-store.js';
+import { keys } from '../store/keys.js';
+
+/** How many revisions an environment keeps; a node that is further behind is given the whole configuration. */
+export const REVISIONS_KEPT_MAX = 1_000;
+
+/** The row under `keys.environmentState`. */
+export interface EnvironmentStateRow extends EnvironmentRef {
+  readonly epoch: number;
+  readonly revision: number;
+  /** DigestTree root, hex; equal to the manifest's. */
+  readonly digest: string;
+}
+
+/** The row under `keys.definitionEntry`: which bytes are in force. */
+export interface DefinitionEntryRow {
+  readonly kind: string;
+  readonly key: string;
+  readonly hash: string;
+}
+
+/** The row under `keys.revision`. */
+export interface RevisionRow {
+  readonly epoch: number;
+  readonly revision: number;
+  /** The signed manifest: exact text, and signature in base64. */
+  readonly manifest: string;
+  readonly signature: string;
+  readonly changed: readonly DefinitionEntryRow[];
+  readonly removed: readonly (readonly [kind: string, key: string])[];
+  /** Hashes of the bytes that were in force until this revision. */
+  readonly replaced: readonly string[];
+  readonly at: number;
+  readonly actorName: string;
+  readonly action: string;
+  readonly summary: string;
+  readonly auditSequence: number;
+}
+
+/** One definition that a change puts in force or removes (`bytes` undefined), compared with what is in force. */
+export interface ResolvedDefinition {
+  readonly kind: string;
+  readonly key: string;
+  readonly hash: string | undefined;
+  readonly bytes: Uint8Array | undefined;
+  readonly previousHash: string | undefined;
+}
+
+export function findEntry(
+  store: StoreReader,
+  environment: EnvironmentRef,
+  kind: string,
+  key: string,
+): DefinitionEntryRow | undefined {
+  return store.find<DefinitionEntryRow>(keys.definitionEntry(environment, kind, key));
+}
+
+/** Writes entries and bytes; bytes that are stored already are not written again. */
+export function putDefinitions(
+  transaction: StoreTransaction,
+  environment: EnvironmentRef,
+  revision: number,
+  definitions: readonly ResolvedDefinition[],
+): void {
+  for (const { kind, key, hash, bytes } of definitions) {
+    const entryKey = keys.definitionEntry(environment, kind, key);
+    if (hash === undefined || bytes === undefined) {
+      transaction.remove(entryKey);
+      continue;
+    }
+    transaction.put(entryKey, { kind, key, hash } satisfies DefinitionEntryRow);
+    const bytesKey = keys.definition(environment, hash);
+    if (!transaction.has(bytesKey)) transaction.putBytes(bytesKey, bytes);
+    transaction.put(keys.definitionUse(environment, hash), revision);
+  }
+}
+
+/**
+ * Drops the revision that falls out of the kept ones, and the bytes it replaced unless a later revision put them in force again
+ * (`definition-use` names the last one that did; the hash covers kind and key, so nothing else can use them).
+ */
+export function pruneRevision(transaction: StoreTransaction, environment: EnvironmentRef, newest: number): void {
+  const revision = newest - REVISIONS_KEPT_MAX;
+  if (revision < 1) return;
+  const row = transaction.find<RevisionRow>(keys.revision(environment, revision));
+  if (row === undefined) return;
+  for (const hash of row.replaced) {
+    const lastUse = transaction.find<number>(keys.definitionUse(environment, hash)) ?? 0;
+    if (lastUse >= revision) continue;
+    transaction.remove(keys.definition(environment, hash));
+    transaction.remove(keys.definitionUse(environment, hash));
+  }
+  transaction.remove(keys.revision(environment, revision));
+}
+
+/** What changed after `since` up to now, as (kind, key) pairs; undefined when that is not kept any more. */
+export function changesSince(
+  store: StoreReader,
+  environment: EnvironmentRef,
+  since: number,
+): { kind: string; key: string }[] | undefined {
+  const rows = store.list<RevisionRow>(keys.revisions(environment), { after: since });
+  if (rows[0]?.value.revision !== since + 1) return rows.length === 0 ? [] : undefined;
+  const touched = new Map<string, { kind: string; key: string }>();
+  for (const { value } of rows) {
+    for (const { kind, key } of value.changed) touched.set(`${kind}\0${key}`, { kind, key });
+    for (const [kind, key] of value.removed) touched.set(`${kind}\0${key}`, { kind, key });
+  }
+  return [...touched.values()];
+}

@@ -1,0 +1,103 @@
+import type { SigningKey } from '@guidon/protocol/signed-config';
+import type { CredentialRecord } from '../credentials/credential-record.js';
+import { putOutboxRow } from '../publish/outbox-row.js';
+import { signAccessList, signManifest } from '../publish/sign-documents.js';
+import type { StoreTransaction } from '../store/control-store.js';
+import { keys } from '../store/keys.js';
+import type { Change, EnvironmentOutcome } from './change.js';
+import { type EnvironmentStateRow, pruneRevision, putDefinitions, type RevisionRow } from './definition-store.js';
+import type { PreparedEnvironment } from './prepare-environment.js';
+import { StaleBaseError } from './stale-base-error.js';
+
+/** The row under `keys.accessState`: the list in force, exact text, signature in base64. */
+export interface AccessStateRow {
+  readonly sequence: number;
+  readonly document: string;
+  readonly signature: string;
+}
+
+export interface WriteContext {
+  readonly signingKey: SigningKey;
+  readonly now: number;
+  readonly actorName: string;
+}
+
+/** Writes one environment's part of a change: revision, definitions, access list, outbox rows. The caller writes the audit entry. */
+export function writeEnvironment(
+  transaction: StoreTransaction,
+  prepared: PreparedEnvironment,
+  context: WriteContext,
+): EnvironmentOutcome {
+  const { change, base, next, isRaised } = prepared;
+  const { environment } = change;
+  const state = transaction.find<EnvironmentStateRow>(keys.environmentState(environment));
+  if ((state?.revision ?? 0) !== base.revision || (state?.epoch ?? base.epoch) !== base.epoch)
+    throw new StaleBaseError();
+  if (change.isNew === true) transaction.put(keys.environmentOwner(environment.environmentId), environment);
+  if (isRaised) {
+    const { tenantId, projectId, environmentId } = environment;
+    const { epoch, revision, digest } = next;
+    putDefinitions(transaction, environment, revision, prepared.definitions);
+    const row: EnvironmentStateRow = { tenantId, projectId, environmentId, epoch, revision, digest };
+    transaction.put(keys.environmentState(environment), row);
+    putOutboxRow(transaction, environment, { topic: 'config', epoch, to: revision });
+    pruneRevision(transaction, environment, revision);
+  }
+  return {
+    environment,
+    epoch: next.epoch,
+    revision: next.revision,
+    isRaised,
+    accessSequence: writeAccessList(transaction, prepared, context),
+  };
+}
+
+/** The revision row names the audit entry, so it is written after that. */
+export function writeRevision(
+  transaction: StoreTransaction,
+  { change, base, next, isRaised, definitions }: PreparedEnvironment,
+  { action, summary }: Change,
+  auditSequence: number,
+  { signingKey, now, actorName }: WriteContext,
+): void {
+  if (!isRaised) return;
+  const { epoch, revision, digest } = next;
+  const { environment } = change;
+  const manifest = signManifest(environment, { epoch, revision, previousDigest: base.digest, digest, now }, signingKey);
+  const row: RevisionRow = {
+    epoch,
+    revision,
+    manifest: Buffer.from(manifest.document).toString('utf8'),
+    signature: Buffer.from(manifest.signature).toString('base64'),
+    changed: definitions.flatMap(({ kind, key, hash }) => (hash === undefined ? [] : [{ kind, key, hash }])),
+    removed: definitions.flatMap(({ kind, key, hash }) => (hash === undefined ? [[kind, key] as const] : [])),
+    replaced: definitions.flatMap(({ previousHash }) => (previousHash === undefined ? [] : [previousHash])),
+    at: now,
+    actorName,
+    action,
+    summary,
+    auditSequence,
+  };
+  transaction.put(keys.revision(environment, revision), row);
+}
+
+/** Signs the keys as the transaction leaves them. Answers the sequence in force. */
+function writeAccessList(
+  transaction: StoreTransaction,
+  { change, next }: PreparedEnvironment,
+  { signingKey, now }: WriteContext,
+): number {
+  const { environment } = change;
+  const before = transaction.find<AccessStateRow>(keys.accessState(environment))?.sequence ?? 0;
+  if (change.access !== true && change.isNew !== true) return before;
+  const sequence = before + 1;
+  const credentials = transaction.list<CredentialRecord>(keys.credentials(environment)).map(({ value }) => value);
+  const signed = signAccessList(environment, { epoch: next.epoch, sequence, now }, credentials, signingKey);
+  transaction.put(keys.accessState(environment), {
+    sequence,
+    document: Buffer.from(signed.document).toString('utf8'),
+    signature: Buffer.from(signed.signature).toString('base64'),
+  } satisfies AccessStateRow);
+  putOutboxRow(transaction, environment, { topic: 'access', epoch: next.epoch, to: sequence });
+  return sequence;
+}

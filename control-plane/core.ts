@@ -1,0 +1,16 @@
+import type { ChangeBus } from '@guidon/protocol';
+import type { Logger } from 'pino';
+import type { Committer } from './commit/committer.js';
+import type { SigningKeys } from './publish/signing-keys.js';
+import type { ControlStore } from './store/control-store.js';
+
+/** What every noun is given: reads go to `store`, writes to `committer`, nothing else is shared. */
+export interface ControlPlaneCore {
+  readonly store: ControlStore;
+  readonly committer: Committer;
+  readonly signingKeys: SigningKeys;
+  readonly bus: ChangeBus;
+  readonly logger: Logger;
+  /** Epoch milliseconds, for display, expiry and signature windows only (I27). */
+  readonly now: () => number;
+}

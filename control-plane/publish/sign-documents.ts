@@ -1,0 +1,75 @@
+import type { EnvironmentRef } from '@guidon/protocol';
+import {
+  type AccessEntry,
+  type AccessList,
+  DOCUMENT_SCHEMA,
+  encodeDocument,
+  type Manifest,
+  type Signed,
+  type SigningKey,
+  signDocument,
+} from '@guidon/protocol/signed-config';
+import type { CredentialRecord } from '../credentials/credential-record.js';
+
+/** How long a manifest may be taken as new. A node renews nothing: an active manifest is kept past it. */
+const MANIFEST_TTL_MS = 90 * 24 * 3_600_000;
+/** A revoked or expired key stays listed as such for a day, so that a node can tell it from one it has not heard of yet. */
+const ENDED_LISTED_MS = 24 * 3_600_000;
+
+export function signManifest(
+  environment: EnvironmentRef,
+  at: { epoch: number; revision: number; previousDigest: string; digest: string; now: number },
+  key: SigningKey,
+): Signed {
+  const manifest: Manifest = {
+    tenantId: environment.tenantId,
+    projectId: environment.projectId,
+    environmentId: environment.environmentId,
+    epoch: at.epoch,
+    revision: at.revision,
+    previousDigest: at.previousDigest,
+    digest: at.digest,
+    schema: DOCUMENT_SCHEMA,
+    keyId: key.keyId,
+    issuedAt: at.now,
+    expiresAt: at.now + MANIFEST_TTL_MS,
+  };
+  return signDocument(encodeDocument(manifest), key);
+}
+
+export function signAccessList(
+  environment: EnvironmentRef,
+  at: { epoch: number; sequence: number; now: number },
+  credentials: readonly CredentialRecord[],
+  key: SigningKey,
+): Signed {
+  const accessList: AccessList = {
+    tenantId: environment.tenantId,
+    projectId: environment.projectId,
+    environmentId: environment.environmentId,
+    epoch: at.epoch,
+    sequence: at.sequence,
+    schema: DOCUMENT_SCHEMA,
+    keyId: key.keyId,
+    issuedAt: at.now,
+    entries: credentials.filter((credential) => isListed(credential, at.now)).map(accessEntry),
+  };
+  return signDocument(encodeDocument(accessList), key);
+}
+
+function isListed({ revokedAt, notAfter }: CredentialRecord, now: number): boolean {
+  const endedAt = Math.min(revokedAt ?? Number.POSITIVE_INFINITY, notAfter ?? Number.POSITIVE_INFINITY);
+  return now - endedAt < ENDED_LISTED_MS;
+}
+
+function accessEntry(credential: CredentialRecord): AccessEntry {
+  return {
+    credentialId: credential.credentialId,
+    kind: credential.kind,
+    secretHash: credential.secretHash,
+    notAfter: credential.notAfter,
+    revoked: credential.revokedAt !== null,
+    permissions: credential.permissions,
+    allowedOrigins: credential.allowedOrigins,
+  };
+}

@@ -1,0 +1,259 @@
+import { mkdirSync, statfsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { PlatformError } from '@guidon/protocol';
+import type { RootDatabase } from 'lmdb';
+import { type KeyRange, keys, type StoreKey } from './keys.js';
+import { decodeBytes, decodeRecord, encodeBytes, encodeRecord } from './record-codec.js';
+import { WriterLock } from './writer-lock.js';
+
+// The package's ES module bundle has no types that node16 resolution accepts; its CommonJS entry has.
+const lmdb = createRequire(import.meta.url)('lmdb') as typeof import('lmdb');
+
+/** History: 1 = first. A store with a newer one is refused, an older one is migrated here when there is one. */
+export const STORE_FORMAT_VERSION = 1;
+
+export interface ControlStoreOptions {
+  readonly directory: string;
+  /** Address space reserved for the file; the file itself grows as it is filled. */
+  readonly mapBytes?: number;
+  /** Writes are refused while the file system has less than this free (M4). */
+  readonly freeBytesMin?: number;
+  /** A commit that takes longer is reported as `outcome-unknown` and ends this store's writes (I3, M3). */
+  readonly commitDeadlineMs?: number;
+  /** Called once, after a commit failed or ran over its deadline or a newer writer took the directory. */
+  readonly onFailure?: (error: Error) => void;
+}
+
+export interface ListedRow<Value> {
+  readonly key: StoreKey;
+  readonly value: Value;
+}
+
+export interface ListOptions {
+  /** Continue behind the row whose key ends in this part. */
+  readonly after?: string | number | undefined;
+  readonly limit?: number | undefined;
+  readonly reverse?: boolean | undefined;
+}
+
+/** Reads. Outside a transaction they show what is committed AND durable (M1). */
+export interface StoreReader {
+  find<Value>(key: StoreKey): Value | undefined;
+  findBytes(key: StoreKey): Buffer | undefined;
+  has(key: StoreKey): boolean;
+  /** Rows below a prefix, in key order. Nothing outside the prefix is ever read. */
+  list<Value>(range: KeyRange, options?: ListOptions): ListedRow<Value>[];
+}
+
+/** Reads and writes of one transaction; reads see its own writes. */
+export interface StoreTransaction extends StoreReader {
+  put(key: StoreKey, value: unknown): void;
+  putBytes(key: StoreKey, bytes: Uint8Array): void;
+  remove(key: StoreKey): void;
+}
+
+/**
+ * The control plane's LMDB. One environment, one writer process, values binary through our own codec, `overlappingSync: false`, so
+ * that nothing is readable before it is durable (M1, M2). States: open -> failed (no write any more, reads go on) -> closed.
+ */
+export class ControlStore implements StoreReader {
+  readonly #database: RootDatabase<Buffer>;
+  readonly #lock: WriterLock;
+  readonly #options: Required<ControlStoreOptions>;
+  readonly #writerEpoch: number;
+  #failure: Error | undefined;
+  #freeBytesCheckedAt = Number.NEGATIVE_INFINITY;
+  readonly #pending = new Set<Promise<unknown>>();
+
+  static async open(options: ControlStoreOptions): Promise<ControlStore> {
+    mkdirSync(options.directory, { recursive: true, mode: 0o700 });
+    const lock = new WriterLock(options.directory);
+    try {
+      const database = lmdb.open<Buffer>({
+        path: options.directory,
+        overlappingSync: false,
+        encoding: 'binary',
+        keyEncoding: 'ordered-binary',
+        mapSize: options.mapBytes ?? 64 * 1024 * 1024 * 1024,
+        maxDbs: 1,
+      });
+      try {
+        return new ControlStore(database, lock, options, await takeOver(database));
+      } catch (error) {
+        await database.close();
+        throw error;
+      }
+    } catch (error) {
+      lock.release();
+      throw error;
+    }
+  }
+
+  private constructor(
+    database: RootDatabase<Buffer>,
+    lock: WriterLock,
+    options: ControlStoreOptions,
+    writerEpoch: number,
+  ) {
+    this.#database = database;
+    this.#lock = lock;
+    this.#writerEpoch = writerEpoch;
+    this.#options = {
+      mapBytes: 0,
+      freeBytesMin: 64 * 1024 * 1024,
+      commitDeadlineMs: 2_000,
+      onFailure: () => {},
+      ...options,
+    };
+  }
+
+  get failure(): Error | undefined {
+    return this.#failure;
+  }
+
+  find<Value>(key: StoreKey): Value | undefined {
+    const row = this.#database.get(key);
+    return row === undefined ? undefined : decodeRecord<Value>(row);
+  }
+
+  findBytes(key: StoreKey): Buffer | undefined {
+    const row = this.#database.get(key);
+    return row === undefined ? undefined : decodeBytes(row);
+  }
+
+  has(key: StoreKey): boolean {
+    return this.#database.doesExist(key);
+  }
+
+  list<Value>(range: KeyRange, { after, limit, reverse = false }: ListOptions = {}): ListedRow<Value>[] {
+    // Above every part we use: parts are numbers or ASCII text.
+    const low: (string | number)[] = [...range.prefix];
+    const high: (string | number)[] = [...range.prefix, '\uffff'];
+    const from = after === undefined ? (reverse ? high : low) : [...range.prefix, after];
+    const entries = this.#database.getRange({
+      start: from,
+      end: reverse ? low : high,
+      reverse,
+      exclusiveStart: after !== undefined,
+      ...(limit === undefined ? {} : { limit }),
+    });
+    return [...entries].map(({ key, value }) => ({ key: key as StoreKey, value: decodeRecord<Value>(value) }));
+  }
+
+  /**
+   * Runs `work` in one transaction: all of its writes or, when it throws, none (I1). Resolves with its result once that is durable. `work` must be
+   * synchronous. Throws `storage-unavailable` before anything happened, `outcome-unknown` when nobody can say (I3).
+   */
+  async transaction<Result>(work: (transaction: StoreTransaction) => Result): Promise<Result> {
+    this.#assertWritable();
+    let refusal: unknown;
+    const committed = this.#database.childTransaction(() => {
+      try {
+        this.#assertNewestWriter();
+        return work(this.#writer);
+      } catch (error) {
+        refusal = error;
+        throw error;
+      }
+    });
+    this.#pending.add(committed);
+    try {
+      return await withDeadline(committed, this.#options.commitDeadlineMs);
+    } catch (error) {
+      if (refusal !== undefined) throw refusal;
+      const failure =
+        error instanceof PlatformError
+          ? error
+          : new PlatformError('storage-unavailable', 'the store could not be written', { cause: error });
+      this.#fail(failure);
+      throw failure;
+    } finally {
+      this.#pending.delete(committed);
+    }
+  }
+
+  /** Waits for what is being committed, then closes. No call may follow. */
+  async close(): Promise<void> {
+    if (this.#failure === undefined) {
+      await Promise.allSettled(this.#pending);
+      await this.#database.close();
+    }
+    this.#lock.release();
+  }
+
+  /** Puts inside a transaction are synchronous calls: they make no promise that could reject unheard (M2). */
+  readonly #writer: StoreTransaction = {
+    find: <Value>(key: StoreKey) => this.find<Value>(key),
+    findBytes: (key) => this.findBytes(key),
+    has: (key) => this.has(key),
+    list: <Value>(range: KeyRange, options?: ListOptions) => this.list<Value>(range, options),
+    put: (key, value) => this.#database.putSync(key, encodeRecord(value)),
+    putBytes: (key, bytes) => this.#database.putSync(key, encodeBytes(bytes)),
+    remove: (key) => void this.#database.removeSync(key),
+  };
+
+  #assertWritable(): void {
+    if (this.#failure !== undefined) {
+      throw new PlatformError('storage-unavailable', 'a commit failed; this process serves no further write');
+    }
+    const now = performance.now();
+    if (now - this.#freeBytesCheckedAt < 1_000) return;
+    const { bavail, bsize } = statfsSync(this.#options.directory);
+    if (bavail * bsize < this.#options.freeBytesMin) {
+      throw new PlatformError('storage-unavailable', 'the file system has too little free space');
+    }
+    this.#freeBytesCheckedAt = now;
+  }
+
+  #assertNewestWriter(): void {
+    const writer = this.find<WriterRow>(keys.writer());
+    if (writer?.epoch === this.#writerEpoch) return;
+    const failure = new PlatformError('storage-unavailable', 'another process has become the writer of this store');
+    this.#fail(failure);
+    throw failure;
+  }
+
+  #fail(failure: Error): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = failure;
+    this.#options.onFailure(failure);
+  }
+}
+
+interface WriterRow {
+  readonly epoch: number;
+  readonly pid: number;
+}
+
+/** Checks the format and raises the fencing epoch: from here on an older writer's transactions abort (I6). */
+async function takeOver(database: RootDatabase<Buffer>): Promise<number> {
+  const formatKey = keys.storeFormat();
+  const writerKey = keys.writer();
+  const row = database.get(formatKey);
+  const version = row === undefined ? STORE_FORMAT_VERSION : decodeRecord<{ version: number }>(row).version;
+  if (version > STORE_FORMAT_VERSION) {
+    throw new PlatformError(
+      'storage-unavailable',
+      `the store has format ${version}, this build reads up to ${STORE_FORMAT_VERSION}: start the newer build again`,
+    );
+  }
+  return database.childTransaction(() => {
+    const previous = database.get(writerKey);
+    const epoch = (previous === undefined ? 0 : decodeRecord<WriterRow>(previous).epoch) + 1;
+    database.putSync(formatKey, encodeRecord({ version: STORE_FORMAT_VERSION }));
+    database.putSync(writerKey, encodeRecord({ epoch, pid: process.pid } satisfies WriterRow));
+    return epoch;
+  });
+}
+
+/** Rejects with `outcome-unknown` after `deadlineMs`; a commit that settled while the event loop was busy still counts as settled. */
+function withDeadline<Result>(committed: Promise<Result>, deadlineMs: number): Promise<Result> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      setImmediate(() =>
+        setImmediate(() => reject(new PlatformError('outcome-unknown', 'the commit did not finish in time'))),
+      );
+    }, deadlineMs);
+    committed.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
+}

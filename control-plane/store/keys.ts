@@ -1,0 +1,109 @@
+import { createHash } from 'node:crypto';
+import type { EnvironmentRef, TenantId } from '@guidon/protocol';
+
+declare const brand: unique symbol;
+/** The key of one row. Made only here, so that what a row belongs to is decided in one place (I16). */
+export type StoreKey = (string | number)[] & { readonly [brand]: 'StoreKey' };
+/** All rows whose keys start with the same parts: the only way to list. */
+export interface KeyRange {
+  readonly prefix: StoreKey;
+}
+
+/** Stands where an id would: `$` is in no id, so installation rows never lie inside a tenant, tenant rows never inside an environment. */
+export const INSTALLATION = '$';
+/** Whose row it is: a tenant's, or the installation's own. */
+export type Scope = TenantId | typeof INSTALLATION;
+export type EnvironmentScope = Pick<EnvironmentRef, 'tenantId' | 'environmentId'>;
+
+/**
+ * Every key of the store. Layout, by the first two parts:
+ *
+ *   ['$', '$', noun, …]               the installation's own: format, writer, tenants, look-ups by global id, outbox
+ *   [tenantId, '$', noun, …]          a tenant's: projects, environments, flags, credentials of admins, audit
+ *   [tenantId, environmentId, noun, …] an environment's: targeting, segments, definitions, revisions, keys of SDKs
+ *
+ * Parts are ids, keys that people type, hashes or numbers; none holds a control character, so ordered-binary keeps prefixes together.
+ */
+export const keys = {
+  storeFormat: () => key(INSTALLATION, INSTALLATION, 'format'),
+  writer: () => key(INSTALLATION, INSTALLATION, 'writer'),
+  setup: () => key(INSTALLATION, INSTALLATION, 'setup'),
+
+  tenant: (tenantId: TenantId) => key(INSTALLATION, INSTALLATION, 'tenant', tenantId),
+  tenants: () => range(INSTALLATION, INSTALLATION, 'tenant'),
+  /** Whose credential an id is: the tenant comes from the credential, so it is looked up before any tenant is known. */
+  credentialOwner: (credentialId: string) => key(INSTALLATION, INSTALLATION, 'credential-owner', credentialId),
+  /** An environment by its globally unique id, for nodes. */
+  environmentOwner: (environmentId: string) => key(INSTALLATION, INSTALLATION, 'environment-owner', environmentId),
+  environmentOwners: () => range(INSTALLATION, INSTALLATION, 'environment-owner'),
+  outbox: (topic: string, environmentId: string) => key(INSTALLATION, INSTALLATION, 'outbox', topic, environmentId),
+  outboxRows: () => range(INSTALLATION, INSTALLATION, 'outbox'),
+  idempotencyExpiry: (expiresAt: number, scope: Scope, credentialId: string, keyHash: string) =>
+    key(INSTALLATION, INSTALLATION, 'idempotency-expiry', expiresAt, scope, credentialId, keyHash),
+  idempotencyExpiries: () => range(INSTALLATION, INSTALLATION, 'idempotency-expiry'),
+  nodeCredential: (credentialId: string) => key(INSTALLATION, INSTALLATION, 'node-credential', credentialId),
+  nodeCredentials: () => range(INSTALLATION, INSTALLATION, 'node-credential'),
+
+  adminCredential: (scope: Scope, credentialId: string) => key(scope, INSTALLATION, 'admin-credential', credentialId),
+  adminCredentials: (scope: Scope) => range(scope, INSTALLATION, 'admin-credential'),
+  audit: (scope: Scope, sequence: number) => key(scope, INSTALLATION, 'audit', sequence),
+  auditEntries: (scope: Scope) => range(scope, INSTALLATION, 'audit'),
+  auditHead: (scope: Scope) => key(scope, INSTALLATION, 'audit-head'),
+  idempotency: (scope: Scope, credentialId: string, keyHash: string) =>
+    key(scope, INSTALLATION, 'idempotency', credentialId, keyHash),
+
+  project: (tenantId: TenantId, projectKey: string) => key(tenantId, INSTALLATION, 'project', projectKey),
+  projects: (tenantId: TenantId) => range(tenantId, INSTALLATION, 'project'),
+  environment: (tenantId: TenantId, projectId: string, environmentKey: string) =>
+    key(tenantId, INSTALLATION, 'environment', projectId, environmentKey),
+  environments: (tenantId: TenantId, projectId: string) => range(tenantId, INSTALLATION, 'environment', projectId),
+
+  /** SDK keys of one environment. */
+  credential: (environment: EnvironmentScope, credentialId: string) => own(environment, 'credential', credentialId),
+  credentials: (environment: EnvironmentScope) => ownRange(environment, 'credential'),
+  /** Where the environment stands: epoch, revision, digest. */
+  environmentState: (environment: EnvironmentScope) => own(environment, 'state'),
+  /** The signed access list in force and its sequence. */
+  accessState: (environment: EnvironmentScope) => own(environment, 'access'),
+  revision: (environment: EnvironmentScope, revision: number) => own(environment, 'revision', revision),
+  revisions: (environment: EnvironmentScope) => ownRange(environment, 'revision'),
+  /** Which definition bytes are in force for a (kind, key). */
+  definitionEntry: (environment: EnvironmentScope, kind: string, definitionKey: string) =>
+    own(environment, 'entry', kind, ...entryParts(kind, definitionKey)),
+  definitionEntries: (environment: EnvironmentScope) => ownRange(environment, 'entry'),
+  /** Entries of one kind; of the chunks of one segment when its key is given. */
+  definitionEntriesOf: (environment: EnvironmentScope, kind: string, owner?: string) =>
+    owner === undefined ? ownRange(environment, 'entry', kind) : ownRange(environment, 'entry', kind, owner),
+  /** Definition bytes by their SHA-256, as signed. */
+  definition: (environment: EnvironmentScope, hash: string) => own(environment, 'definition', hash),
+  /** The last revision that put a definition in force: decides when its bytes may go. */
+  definitionUse: (environment: EnvironmentScope, hash: string) => own(environment, 'definition-use', hash),
+} as const;
+
+/** Chunk keys hold a context kind, which may be any text: it goes into the key as a hash, behind the segment it belongs to. */
+function entryParts(kind: string, definitionKey: string): string[] {
+  if (kind !== 'segment-keys') return [definitionKey];
+  const segment = definitionKey.slice(0, definitionKey.indexOf('/'));
+  return [segment, createHash('sha256').update(definitionKey).digest('hex').slice(0, 32)];
+}
+
+function key(...parts: (string | number)[]): StoreKey {
+  return parts as StoreKey;
+}
+
+function range(...parts: (string | number)[]): KeyRange {
+  return { prefix: key(...parts) };
+}
+
+function own(environment: EnvironmentScope, ...parts: (string | number)[]): StoreKey {
+  return key(environment.tenantId, environment.environmentId, ...parts);
+}
+
+function ownRange(environment: EnvironmentScope, ...parts: (string | number)[]): KeyRange {
+  return { prefix: own(environment, ...parts) };
+}
+
+/** The last part of a row's key: what lists are ordered and continued by. */
+export function lastPart(storeKey: StoreKey): string | number {
+  return storeKey[storeKey.length - 1] ?? '';
+}
