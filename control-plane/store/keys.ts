@@ -58,6 +58,28 @@ export const keys = {
     key(tenantId, INSTALLATION, 'environment', projectId, environmentKey),
   environments: (tenantId: TenantId, projectId: string) => range(tenantId, INSTALLATION, 'environment', projectId),
 
+  flag: (tenantId: TenantId, projectId: string, flagKey: string) =>
+    key(tenantId, INSTALLATION, 'flag', projectId, flagKey),
+  flags: (tenantId: TenantId, projectId: string) => range(tenantId, INSTALLATION, 'flag', projectId),
+  flagTombstone: (tenantId: TenantId, projectId: string, flagKey: string) =>
+    key(tenantId, INSTALLATION, 'flag-tombstone', projectId, flagKey),
+  upload: (tenantId: TenantId, uploadId: string) => key(tenantId, INSTALLATION, 'upload', uploadId),
+  uploads: (tenantId: TenantId) => range(tenantId, INSTALLATION, 'upload'),
+  uploadPart: (tenantId: TenantId, uploadId: string, part: number) =>
+    key(tenantId, INSTALLATION, 'upload-part', uploadId, part),
+  uploadParts: (tenantId: TenantId, uploadId: string) => range(tenantId, INSTALLATION, 'upload-part', uploadId),
+
+  targeting: (environment: EnvironmentScope, flagKey: string) => own(environment, 'targeting', flagKey),
+  targetings: (environment: EnvironmentScope) => ownRange(environment, 'targeting'),
+  segment: (environment: EnvironmentScope, segmentKey: string) => own(environment, 'segment', segmentKey),
+  segments: (environment: EnvironmentScope) => ownRange(environment, 'segment'),
+  segmentTombstone: (environment: EnvironmentScope, segmentKey: string) =>
+    own(environment, 'segment-tombstone', segmentKey),
+  /** Chunks of an archived segment, which are shipped nowhere; counted from 0. */
+  archivedKeys: (environment: EnvironmentScope, segmentKey: string, chunkIndex: number) =>
+    own(environment, 'archived-keys', segmentKey, chunkIndex),
+  archivedKeysOf: (environment: EnvironmentScope, segmentKey: string) =>
+    ownRange(environment, 'archived-keys', segmentKey),
   /** SDK keys of one environment. */
   credential: (environment: EnvironmentScope, credentialId: string) => own(environment, 'credential', credentialId),
   credentials: (environment: EnvironmentScope) => ownRange(environment, 'credential'),
