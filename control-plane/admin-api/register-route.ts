@@ -164,12 +164,28 @@ function writeRequestOf(
     requestId: request.id,
     ifMatch: parseIfMatch(request.headers['if-match']),
     dryRun: dryRun === true,
+    comment: parseComment(request.headers['x-guidon-comment']),
     patchType: request.headers['content-type']?.startsWith(JSON_PATCH) === true ? JSON_PATCH : MERGE_PATCH,
     remember:
       claim === undefined
         ? undefined
         : (transaction, reply) => idempotencyKeys.remember(transaction, claim, encode(reply)),
   };
+}
+
+const COMMENT_CHARS_MAX = 1_000;
+
+/** Why the caller makes the change, percent-encoded UTF-8: a header, so that it goes with every kind of body. */
+function parseComment(header: string | string[] | undefined): string {
+  const refuse = (detail: string) => new PlatformError('malformed-request', `X-Guidon-Comment ${detail}`);
+  let comment: string;
+  try {
+    comment = decodeURIComponent(String(header ?? ''));
+  } catch {
+    throw refuse('must be percent-encoded UTF-8');
+  }
+  if (comment.length > COMMENT_CHARS_MAX) throw refuse(`has at most ${COMMENT_CHARS_MAX} characters`);
+  return comment;
 }
 
 /** Strong entity tags only; `*` would overwrite what the caller has not read, which is the lost update If-Match is here to stop (I5). */

@@ -14,6 +14,10 @@ export interface AuditEntry {
   readonly action: string;
   readonly subject: string;
   readonly summary: string;
+  /** Why, in the actor's words; '' = not said. */
+  readonly comment: string;
+  /** What summary and digests do not say of a bulk change: counts, digest, a capped sample. */
+  readonly details?: Json;
   /** SHA-256 of the thing's JSON before and after, '' = not there. */
   readonly beforeDigest: string;
   readonly afterDigest: string;

@@ -19,6 +19,8 @@ export interface WriteRequest {
   readonly ifMatch?: readonly string[] | undefined;
   /** Answer what would happen and change nothing. */
   readonly dryRun: boolean;
+  /** Why, in the caller's words. Kept in the audit entry. */
+  readonly comment?: string | undefined;
   /** Media type of a PATCH body. */
   readonly patchType?: 'application/merge-patch+json' | 'application/json-patch+json' | undefined;
   /** Writes the idempotency record of the reply inside the transaction of the change. */
@@ -53,6 +55,8 @@ export interface Change {
   /** The thing as callers see it, before and after; undefined = not there. Diffed for dry runs, digested for audit; never a secret. */
   readonly before: Json | undefined;
   readonly after: Json | undefined;
+  /** Kept in the audit entry as it is, for changes too large for before and after: counts, digests, a capped sample. */
+  readonly details?: Json;
   readonly records: readonly RecordWrite[];
   /** Records the plan relied on but does not write, as it read them. */
   readonly relied?: readonly RecordRead[];

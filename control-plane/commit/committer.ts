@@ -1,5 +1,5 @@
 import { strict as assert } from 'node:assert';
-import { PlatformError } from '@guidon/protocol';
+import { type EnvironmentRef, PlatformError } from '@guidon/protocol';
 import type { SigningKey } from '@guidon/protocol/signed-config';
 import { digestOf } from '../audit/audit-entry.js';
 import { appendAuditEntry } from '../audit/audit-store.js';
@@ -15,7 +15,8 @@ import type {
   WriteRequest,
 } from './change.js';
 import { diffJson } from './diff.js';
-import { Workspaces } from './environment-workspace.js';
+import type { FlagSet } from './engine.js';
+import { EMPTY_FLAG_SET, Workspaces } from './environment-workspace.js';
 import { assertCompiles, type PreparedEnvironment, prepareEnvironment } from './prepare-environment.js';
 import { ProjectLocks } from './project-locks.js';
 import { StaleBaseError } from './stale-base-error.js';
@@ -63,6 +64,11 @@ export class Committer {
     });
   }
 
+  /** What the environment serves now: the last committed state, for plans that look at more than they change. */
+  flagSetOf(environment: EnvironmentRef): FlagSet {
+    return this.#workspaces.open(this.#store, environment)?.flagSet ?? EMPTY_FLAG_SET;
+  }
+
   async #attempt(request: WriteRequest, change: Change): Promise<Reply> {
     const prepared: PreparedEnvironment[] = [];
     let isCommitted = false;
@@ -96,7 +102,9 @@ export class Committer {
     for (const { key, read, value } of change.records) {
       if (value === undefined) transaction.remove(key);
       else {
-        assert(value.version === (read?.version ?? 0) + 1, 'a record is written with the version after the one read');
+        // A new record may start above 1, where the versions of a deleted one with the same key ended.
+        const isNext = read === undefined ? value.version >= 1 : value.version === read.version + 1;
+        assert(isNext, 'a record is written with the version after the one read');
         transaction.put(key, value);
       }
     }
@@ -117,6 +125,8 @@ export class Committer {
       action: change.action,
       subject: change.subject,
       summary: change.summary,
+      comment: request.comment ?? '',
+      ...(change.details === undefined ? {} : { details: change.details }),
       beforeDigest: digestOf(change.before),
       afterDigest: digestOf(change.after),
       environments: outcome.environments.map(({ environment: { environmentId }, epoch, revision, accessSequence }) => ({
