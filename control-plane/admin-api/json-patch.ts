@@ -26,27 +26,31 @@ function applyOperation(root: Root, operation: PatchOperation, at: string): void
   const path = parsePointer(operation.path, at);
   switch (operation.op) {
     case 'add':
-      return add(root, path, valueOf(operation, at), at);
+      add(root, path, mustValue(operation, at), at);
+      return;
     case 'remove':
       remove(root, path, at);
       return;
     case 'replace': {
-      const value = valueOf(operation, at);
+      const value = mustValue(operation, at);
       read(root, path, at);
       if (path.length > 0) remove(root, path, at);
-      return add(root, path, value, at);
+      add(root, path, value, at);
+      return;
     }
     case 'copy':
-      return add(root, path, structuredClone(read(root, parsePointer(operation.from, at), at)), at);
+      add(root, path, structuredClone(read(root, parsePointer(operation.from, at), at)), at);
+      return;
     case 'move': {
       const from = parsePointer(operation.from, at);
       if (from.length < path.length && from.every((part, index) => part === path[index])) {
         throw refuse(at, 'a value cannot be moved into itself');
       }
-      return add(root, path, remove(root, from, at), at);
+      add(root, path, remove(root, from, at), at);
+      return;
     }
     case 'test':
-      if (!isDeepStrictEqual(read(root, path, at), valueOf(operation, at))) {
+      if (!isDeepStrictEqual(read(root, path, at), mustValue(operation, at))) {
         throw new PlatformError('conflict', `the test at ${operation.path || 'the root'} does not hold`);
       }
   }
@@ -103,7 +107,7 @@ function indexOf(array: readonly Mutable[], name: string, at: string, max: numbe
   return index;
 }
 
-function valueOf(operation: PatchOperation, at: string): Mutable {
+function mustValue(operation: PatchOperation, at: string): Mutable {
   if (operation.value === undefined) throw refuse(at, `${operation.op} needs a value`);
   return structuredClone(operation.value) as Mutable;
 }

@@ -3,7 +3,7 @@ import { DigestTree, hashDefinition } from '@guidon/protocol/signed-config';
 import type { StoreReader } from '../store/control-store.js';
 import { keys } from '../store/keys.js';
 import type { DefinitionEntryRow, EnvironmentStateRow, ResolvedDefinition } from './definition-store.js';
-import { type CompiledSnapshot, type Definition, definitionKey, type FlagSet } from './engine.js';
+import { type CompiledEnvironment, type Definition, definitionKey, type FlagSet } from './engine.js';
 
 /** What is kept in memory of one environment, so that a change costs the change and not the environment. Equals the store at `revision`. */
 export interface Workspace {
@@ -13,7 +13,7 @@ export interface Workspace {
   readonly tree: DigestTree;
   readonly flagSet: FlagSet;
   /** Of `flagSet`, when it was compiled: base of the next incremental compile. */
-  readonly compiled: CompiledSnapshot | undefined;
+  readonly compiled: CompiledEnvironment | undefined;
   /** Sum of the definition bytes: what the workspace weighs in the cache. */
   readonly bytes: number;
 }

@@ -1,9 +1,10 @@
 import { type Issue, PlatformError } from '@guidon/protocol';
 import { DigestTree, hashDefinition } from '@guidon/protocol/signed-config';
+import { pointerOf } from '../admin-api/problems.js';
 import type { StoreReader } from '../store/control-store.js';
 import type { DefinitionChange, EnvironmentChange } from './change.js';
 import { findEntry, type ResolvedDefinition } from './definition-store.js';
-import { compileSnapshot, type Definition, definitionKey, encodeDefinition } from './engine.js';
+import { checkOnCompiler, type Definition, decodeDefinition, definitionKey, encodeDefinition } from './engine.js';
 import {
   applyToTree,
   EMPTY_FLAG_SET,
@@ -48,17 +49,15 @@ export function prepareEnvironment(
   const isRaised = definitions.length > 0 || change.isNew === true;
   if (!isRaised) return { change, base, definitions, isRaised, next: base, issues: [], undo: () => {} };
 
-  const flagSet = withDefinitions(
-    base.flagSet,
-    definitions.flatMap(({ definition }) => (definition === undefined ? [] : [definition])),
-    definitions.filter(({ definition }) => definition === undefined),
-  );
+  const put = definitions.flatMap(({ definition }) => (definition === undefined ? [] : [definition]));
+  const removed = definitions.filter(({ definition }) => definition === undefined);
+  const flagSet = withDefinitions(base.flagSet, put, removed);
   const revision = base.revision + 1;
-  const { compiled, issues } = compileSnapshot(flagSet, {
-    environment,
-    revision,
-    ...(base.compiled === undefined ? {} : { previous: base.compiled }),
-  });
+  const unreadable = definitions.flatMap(({ unreadable: found }) => found);
+  const { compiled, issues } =
+    unreadable.length > 0
+      ? { compiled: undefined, issues: unreadable }
+      : checkOnCompiler(flagSet, put, { environment, revision, previous: base.compiled });
   const { digest, undo } = applyToTree(base.tree, definitions);
   const bytes = definitions.reduce((sum, definition) => sum + (definition.bytes?.length ?? 0), base.bytes);
   const next: Workspace = { epoch: base.epoch, revision, digest, tree: base.tree, flagSet, compiled, bytes };
@@ -73,26 +72,27 @@ export function assertCompiles(prepared: readonly PreparedEnvironment[]): void {
   throw new PlatformError(first.code, first.detail, { issues });
 }
 
-function resolve(
-  store: StoreReader,
-  { environment }: EnvironmentChange,
-  change: DefinitionChange,
-): ResolvedDefinition & { definition: Definition | undefined } {
+interface DefinitionToCheck extends ResolvedDefinition {
+  /** As a node will decode it from the bytes. */
+  readonly definition: Definition | undefined;
+  readonly unreadable: readonly Issue[];
+}
+
+function resolve(store: StoreReader, { environment }: EnvironmentChange, change: DefinitionChange): DefinitionToCheck {
   if ('remove' in change) {
     const { kind, key } = change.remove;
     const previousHash = findEntry(store, environment, kind, key)?.hash;
-    return { kind, key, hash: undefined, bytes: undefined, previousHash, definition: undefined };
+    return { kind, key, hash: undefined, bytes: undefined, previousHash, definition: undefined, unreadable: [] };
   }
   const { kind } = change.put;
   const key = definitionKey(change.put);
   const bytes = encodeDefinition(change.put);
   const hash = Buffer.from(hashDefinition(bytes)).toString('hex');
-  return {
-    kind,
-    key,
-    hash,
-    bytes,
-    previousHash: findEntry(store, environment, kind, key)?.hash,
-    definition: change.put,
-  };
+  const previousHash = findEntry(store, environment, kind, key)?.hash;
+  const resolved = { kind, key, hash, bytes, previousHash };
+  if (hash === previousHash) return { ...resolved, definition: change.put, unreadable: [] };
+  const decoded = decodeDefinition(bytes);
+  if (decoded.ok) return { ...resolved, definition: decoded.value, unreadable: [] };
+  const unreadable = decoded.issues.map((issue) => ({ ...issue, pointer: `${pointerOf([kind, key])}${issue.pointer}` }));
+  return { ...resolved, definition: change.put, unreadable };
 }
