@@ -121,8 +121,14 @@ const KEYWORDS: ReadonlyMap<string, KeywordCheck> = new Map<string, KeywordCheck
 ]);
 
 function checkSchemaNode(schema: Json, pointer: string, depth: number, report: Report): void {
-  if (!isObject(schema)) return report.add(pointer, 'a schema is an object');
-  if (depth > SCHEMA_DEPTH_MAX) return report.add(pointer, `schemas nest at most ${SCHEMA_DEPTH_MAX} deep`);
+  if (!isObject(schema)) {
+    report.add(pointer, 'a schema is an object');
+    return;
+  }
+  if (depth > SCHEMA_DEPTH_MAX) {
+    report.add(pointer, `schemas nest at most ${SCHEMA_DEPTH_MAX} deep`);
+    return;
+  }
   for (const [name, value] of Object.entries(schema)) {
     const at = pointerTo(pointer, name);
     const check = KEYWORDS.get(name);
@@ -132,7 +138,10 @@ function checkSchemaNode(schema: Json, pointer: string, depth: number, report: R
 }
 
 function checkProperties(value: Json, pointer: string, depth: number, report: Report): void {
-  if (!isObject(value)) return report.add(pointer, 'must be an object of schemas');
+  if (!isObject(value)) {
+    report.add(pointer, 'must be an object of schemas');
+    return;
+  }
   for (const [name, property] of Object.entries(value)) {
     checkSchemaNode(property, pointerTo(pointer, name), depth + 1, report);
   }
@@ -150,7 +159,10 @@ function isTypes(value: Json): boolean {
 function checkNode(schema: ValueSchema, value: Json, pointer: string, report: Report): void {
   if (schema.type !== undefined) {
     const types = typeof schema.type === 'string' ? [schema.type] : schema.type;
-    if (!types.some((type) => isOfType(value, type))) return report.add(pointer, `must be ${types.join(' or ')}`);
+    if (!types.some((type) => isOfType(value, type))) {
+      report.add(pointer, `must be ${types.join(' or ')}`);
+      return;
+    }
   }
   if (schema.enum !== undefined && !schema.enum.some((allowed) => isJsonEqual(allowed, value))) {
     report.add(pointer, 'is not one of the values of `enum`');

@@ -1,0 +1,41 @@
+import { checkFlagSet, type Definition, type FlagSet, findDanglingReferences } from '@guidon/engine';
+import type { Issue } from '@guidon/protocol';
+import type { DefinitionChange } from '../commit/change.js';
+import { withDefinitions } from '../commit/environment-workspace.js';
+import { refusal } from './flag-input.js';
+
+/** Where in the body of the request a flag or segment was given; undefined when the request did not hold it. */
+export type LocateDefinition = (kind: 'flag' | 'segment', key: string) => string | undefined;
+
+/**
+ * Refuses definitions that do not fit the rest of their environment: references to what is not there, cycles, too many of something.
+ * The compiler would refuse most of it as well; here the pointers go into the body that the caller sent.
+ */
+export function assertFits(base: FlagSet, changes: readonly DefinitionChange[], locate: LocateDefinition): void {
+  const put = changes.flatMap((change) => ('put' in change ? [change.put] : []));
+  const removed = changes.flatMap((change) => ('remove' in change ? [change.remove] : []));
+  const flagSet = withDefinitions(base, put, removed);
+  const changedPlaces = new Set(put.flatMap((definition) => placeOf(definition) ?? []));
+  // What dangled before is not this caller's doing and must not stand in the way.
+  const dangling = findDanglingReferences(flagSet).filter((issue) => changedPlaces.has(placeIn(issue.pointer)));
+  const known = new Set(dangling.map(({ pointer }) => pointer));
+  const others = checkFlagSet(flagSet, new Set<Definition>(put)).filter(({ pointer }) => !known.has(pointer));
+  const issues = [...dangling, ...others];
+  if (issues.length > 0) throw refusal(issues.map((issue) => located(issue, locate)));
+}
+
+function placeOf(definition: Definition): string | undefined {
+  return definition.kind === 'segment-keys' ? undefined : `/${definition.kind}s/${definition.key}`;
+}
+
+/** The first two parts of `/flags/<key>/…`; keys need no escapes. */
+function placeIn(pointer: string): string {
+  return pointer.split('/').slice(0, 3).join('/');
+}
+
+function located(issue: Issue, locate: LocateDefinition): Issue {
+  const [, folder, key, ...rest] = issue.pointer.split('/');
+  if (key === undefined || (folder !== 'flags' && folder !== 'segments')) return issue;
+  const place = locate(folder === 'flags' ? 'flag' : 'segment', key);
+  return place === undefined ? issue : { ...issue, pointer: [place, ...rest].join('/') };
+}
