@@ -1,0 +1,15 @@
+import { type FlagSet, ReferenceEvaluation, type Result } from '@guidon/engine';
+
+export interface EvaluatorOptions {
+  /** Epoch milliseconds. */
+  readonly now: number;
+  readonly clientSideOnly: boolean;
+}
+
+/** Answers one flag for one context, as decoded from JSON. */
+export type Evaluator = (flagSet: FlagSet, flag: string, context: unknown, options: EvaluatorOptions) => Result;
+
+/** Everything that evaluates. Each must give the same answer to every vector, bit for bit. */
+export const EVALUATORS: Readonly<Record<string, Evaluator>> = {
+  reference: (flagSet, flag, context, options) => new ReferenceEvaluation(flagSet, context, options).evaluate(flag),
+};
