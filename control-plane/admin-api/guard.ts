@@ -50,7 +50,7 @@ export function guardRequest(request: FastifyRequest, authenticator: Authenticat
     request.authenticated = authenticated;
     assertAllowed(request, authenticated, action, onDenied);
   }
-  assertParams(request);
+  if (!request.is404) assertParams(request);
   if (takesBody === true && request.headers['content-length'] === undefined) {
     throw new PlatformError('length-required', 'send a Content-Length');
   }

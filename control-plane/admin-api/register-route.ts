@@ -4,8 +4,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import type { Reply, WriteRequest } from '../commit/change.js';
 import { etagOf } from '../commit/if-match.js';
-import type { Actor } from './actor.js';
-import { scopeOf } from './actor.js';
+import { type Actor, ANONYMOUS_ACTOR, scopeOf } from './actor.js';
 import type { IdempotencyClaim, IdempotencyKeys, StoredReply } from './idempotency.js';
 import { JSON_PATCH, MERGE_PATCH, type Patch } from './patch.js';
 import type { Action } from './policy.js';
@@ -39,7 +38,10 @@ export interface RouteDefinition<Params extends z.ZodType, Query extends z.ZodTy
   readonly tag: string;
   readonly summary: string;
   readonly description?: string;
-  readonly action: Action;
+  /** What the policy decides about. */
+  readonly action?: Action;
+  /** Instead of an action: why everybody may call it. Its actor is `anonymous`. */
+  readonly publicBecause?: string;
   readonly params: Params;
   /** Unknown parameters are refused; writes take `dryRun` besides. */
   readonly query?: Query;
@@ -95,7 +97,11 @@ export function registerRoute<Params extends z.ZodType, Query extends z.ZodType,
   app.route({
     method: route.method,
     url: route.url,
-    config: { action: route.action, takesBody },
+    config: {
+      takesBody,
+      ...(route.action === undefined ? {} : { action: route.action }),
+      ...(route.publicBecause === undefined ? {} : { publicBecause: route.publicBecause }),
+    },
     ...(route.bodyBytesMax === undefined ? {} : { bodyLimit: route.bodyBytesMax }),
     schema: {
       operationId: route.operationId,
@@ -103,7 +109,7 @@ export function registerRoute<Params extends z.ZodType, Query extends z.ZodType,
       summary: route.summary,
       ...(route.description === undefined ? {} : { description: route.description }),
       ...(route.method === 'PATCH' ? { consumes: [MERGE_PATCH, JSON_PATCH] } : {}),
-      security: [{ bearer: [] }, { apiKey: [] }],
+      security: route.action === undefined ? [] : [{ bearer: [] }, { apiKey: [] }],
       params: route.params,
       querystring: querySchema(route.query ?? emptyQuery, isWrite),
       ...(isWrite ? { body: route.body ?? noBody } : {}),
@@ -143,8 +149,7 @@ export function readPatch(input: { readonly body: unknown; readonly write: Write
 }
 
 function actorOf(request: FastifyRequest): Actor {
-  if (request.authenticated === undefined) throw new Error('a route with an action ran without an actor');
-  return request.authenticated.actor;
+  return request.authenticated?.actor ?? ANONYMOUS_ACTOR;
 }
 
 function querySchema(query: z.ZodType, isWrite: boolean): z.ZodType {
@@ -239,10 +244,6 @@ function send(request: FastifyRequest, reply: FastifyReply, stored: StoredReply,
     const next = new URL(request.url, 'http://localhost');
     next.searchParams.set('cursor', nextCursor);
     reply.header('link', `<${next.pathname}${next.search}>; rel="next"`);
-  }
-  const { etag } = stored.headers;
-  if (request.method === 'GET' && etag !== undefined && request.headers['if-none-match'] === etag) {
-    return reply.code(304).send();
   }
   return reply.code(stored.status).send(stored.body);
 }

@@ -1,17 +1,23 @@
 import type { FastifyInstance } from 'fastify';
+import { registerAuditRoutes } from '../audit/audit-routes.js';
 import type { ControlPlaneCore } from '../core.js';
-import { ENVIRONMENT_CONTENT_SOURCES } from '../environments/new-environment-content.js';
+import { registerCredentialRoutes } from '../credentials/credential-routes.js';
+import { registerPlatformCredentialRoutes } from '../credentials/platform-credential-routes.js';
+import { registerEnvironmentRoutes } from '../environments/environment-routes.js';
 import { flagEnvironmentContent } from '../flags/flag-environment-content.js';
 import { registerFlagRoutes } from '../flags/flag-routes.js';
 import { registerTargetingRoutes } from '../flags/targeting-routes.js';
 import { registerProjectRoutes } from '../projects/project-routes.js';
-
-// Once per process, however many control planes it runs.
-ENVIRONMENT_CONTENT_SOURCES.push(flagEnvironmentContent);
+import { registerTenantRoutes } from '../tenants/tenant-routes.js';
 
 /** Every noun's routes. */
 export function registerRoutes(app: FastifyInstance, core: ControlPlaneCore): void {
+  registerTenantRoutes(app, core);
   registerProjectRoutes(app, core);
+  registerEnvironmentRoutes(app, core, [flagEnvironmentContent]);
+  registerCredentialRoutes(app, core);
+  registerPlatformCredentialRoutes(app, core);
+  registerAuditRoutes(app, core);
   registerFlagRoutes(app, core);
   registerTargetingRoutes(app, core);
 }

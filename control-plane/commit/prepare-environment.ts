@@ -93,6 +93,9 @@ function resolve(store: StoreReader, { environment }: EnvironmentChange, change:
   if (hash === previousHash) return { ...resolved, definition: change.put, unreadable: [] };
   const decoded = decodeDefinition(bytes);
   if (decoded.ok) return { ...resolved, definition: decoded.value, unreadable: [] };
-  const unreadable = decoded.issues.map((issue) => ({ ...issue, pointer: `${pointerOf([kind, key])}${issue.pointer}` }));
+  const unreadable = decoded.issues.map((issue) => ({
+    ...issue,
+    pointer: `${pointerOf([kind, key])}${issue.pointer}`,
+  }));
   return { ...resolved, definition: change.put, unreadable };
 }

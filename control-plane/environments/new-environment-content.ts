@@ -16,6 +16,3 @@ export type EnvironmentContentSource = (
   project: ProjectRecord,
   environment: EnvironmentRef,
 ) => EnvironmentContent;
-
-/** Nouns that live in every environment of their project each add their source here. */
-export const ENVIRONMENT_CONTENT_SOURCES: EnvironmentContentSource[] = [];

@@ -24,7 +24,7 @@ export const projectPatchSchema = z.strictObject({ name: nameSchema, description
 
 export const projectSchema = z
   .object({
-    projectId: z.string(),
+    id: z.string(),
     key: z.string(),
     name: z.string(),
     description: z.string(),
@@ -44,7 +44,7 @@ export function viewProject({
   createdAt,
   version,
 }: ProjectRecord): ProjectView {
-  return { projectId, key, name, description, archived, createdAt, version };
+  return { id: projectId, key, name, description, archived, createdAt, version };
 }
 
 /** Rules of projects. Every write is one plan given to the committer; a plan has no effect of its own. */

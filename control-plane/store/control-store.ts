@@ -1,9 +1,11 @@
 import { mkdirSync, statfsSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { join } from 'node:path';
 import { PlatformError } from '@guidon/protocol';
 import type { RootDatabase } from 'lmdb';
 import { type KeyRange, keys, type StoreKey } from './keys.js';
 import { decodeBytes, decodeRecord, encodeBytes, encodeRecord } from './record-codec.js';
+import { assertSoundFile } from './sound-file.js';
 import { WriterLock } from './writer-lock.js';
 
 // The package's ES module bundle has no types that node16 resolution accepts; its CommonJS entry has.
@@ -69,6 +71,7 @@ export class ControlStore implements StoreReader {
     mkdirSync(options.directory, { recursive: true, mode: 0o700 });
     const lock = new WriterLock(options.directory);
     try {
+      assertSoundFile(join(options.directory, 'data.mdb'));
       const database = lmdb.open<Buffer>({
         path: options.directory,
         overlappingSync: false,
@@ -170,6 +173,11 @@ export class ControlStore implements StoreReader {
     } finally {
       this.#pending.delete(committed);
     }
+  }
+
+  /** Frees reader slots of processes that died, which would keep old pages from being used again (M7). Call it now and then. */
+  maintain(): void {
+    if (this.#failure === undefined) this.#database.readerCheck();
   }
 
   /** Waits for what is being committed, then closes. No call may follow. */

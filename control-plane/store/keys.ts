@@ -31,6 +31,8 @@ export const keys = {
 
   tenant: (tenantId: TenantId) => key(INSTALLATION, INSTALLATION, 'tenant', tenantId),
   tenants: () => range(INSTALLATION, INSTALLATION, 'tenant'),
+  /** Which tenant has a key: keys of tenants are unique in the installation. */
+  tenantKey: (tenantKey: string) => key(INSTALLATION, INSTALLATION, 'tenant-key', tenantKey),
   /** Whose credential an id is: the tenant comes from the credential, so it is looked up before any tenant is known. */
   credentialOwner: (credentialId: string) => key(INSTALLATION, INSTALLATION, 'credential-owner', credentialId),
   /** An environment by its globally unique id, for nodes. */
@@ -75,11 +77,18 @@ export const keys = {
   segments: (environment: EnvironmentScope) => ownRange(environment, 'segment'),
   segmentTombstone: (environment: EnvironmentScope, segmentKey: string) =>
     own(environment, 'segment-tombstone', segmentKey),
-  /** Chunks of an archived segment, which are shipped nowhere; counted from 0. */
-  archivedKeys: (environment: EnvironmentScope, segmentKey: string, chunkIndex: number) =>
-    own(environment, 'archived-keys', segmentKey, chunkIndex),
+  /** A chunk of an archived segment, which is shipped nowhere. Chunks of one list are in the order of their prefixes. */
+  archivedKeys: (
+    environment: EnvironmentScope,
+    segmentKey: string,
+    list: string,
+    contextKind: string,
+    prefix: string,
+  ) => own(environment, 'archived-keys', segmentKey, list, hashedPart(contextKind), `p${prefix}`),
   archivedKeysOf: (environment: EnvironmentScope, segmentKey: string) =>
     ownRange(environment, 'archived-keys', segmentKey),
+  archivedKeysOfList: (environment: EnvironmentScope, segmentKey: string, list: string, contextKind: string) =>
+    ownRange(environment, 'archived-keys', segmentKey, list, hashedPart(contextKind)),
   /** SDK keys of one environment. */
   credential: (environment: EnvironmentScope, credentialId: string) => own(environment, 'credential', credentialId),
   credentials: (environment: EnvironmentScope) => ownRange(environment, 'credential'),
@@ -106,7 +115,12 @@ export const keys = {
 function entryParts(kind: string, definitionKey: string): string[] {
   if (kind !== 'segment-keys') return [definitionKey];
   const segment = definitionKey.slice(0, definitionKey.indexOf('/'));
-  return [segment, createHash('sha256').update(definitionKey).digest('hex').slice(0, 32)];
+  return [segment, hashedPart(definitionKey)];
+}
+
+/** Any text as a key part. */
+function hashedPart(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, 32);
 }
 
 function key(...parts: (string | number)[]): StoreKey {

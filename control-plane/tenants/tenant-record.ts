@@ -3,6 +3,7 @@ import type { Versioned } from '../commit/change.js';
 
 export interface TenantRecord extends Versioned {
   readonly tenantId: TenantId;
+  readonly key: string;
   readonly name: string;
   readonly archived: boolean;
   /** Epoch milliseconds. */

@@ -1,0 +1,160 @@
+import { PlatformError } from '@guidon/protocol';
+import { generateCredential, hashSecret } from '@guidon/protocol/signed-config';
+import { z } from 'zod';
+import { nameSchema, timestampSchema } from '../admin-api/params.js';
+import type { Action } from '../admin-api/policy.js';
+import { notFound } from '../admin-api/problems.js';
+import type { Change, Reply, WriteRequest } from '../commit/change.js';
+import { assertIfMatch } from '../commit/if-match.js';
+import type { ControlPlaneCore } from '../core.js';
+import { INSTALLATION, type KeyRange, keys, type Scope, type StoreKey } from '../store/keys.js';
+import { getTenant } from '../tenants/tenant-read-model.js';
+import { isOpen } from './credential-read-model.js';
+import type { CredentialOwnerRow, PlatformCredentialRecord } from './stored-credential.js';
+
+export const PLATFORM_CREDENTIALS_MAX = 1_000;
+
+export const createPlatformCredentialBody = z.strictObject({
+  name: nameSchema,
+  notAfter: timestampSchema.nullable().default(null),
+});
+
+export const platformCredentialSchema = z
+  .object({
+    id: z.string(),
+    kind: z.enum(['adm', 'node']),
+    name: z.string(),
+    notAfter: timestampSchema.nullable(),
+    revokedAt: timestampSchema.nullable(),
+    createdAt: timestampSchema,
+    version: z.int(),
+  })
+  .meta({ id: 'PlatformCredential' });
+export type PlatformCredentialView = z.infer<typeof platformCredentialSchema>;
+
+export const newPlatformCredentialSchema = platformCredentialSchema
+  .extend({ token: z.string().describe('Shown this once'), trustRoot: z.string() })
+  .meta({ id: 'NewPlatformCredential' });
+
+/** Whose credentials a service instance is about. */
+export interface PlatformCredentialOwner {
+  readonly kind: 'adm' | 'node';
+  readonly scope: Scope;
+  readonly actions: { readonly create: Action; readonly revoke: Action };
+}
+
+/** Rules of `adm` and `node` credentials: of the installation, or admins of one tenant. */
+export class PlatformCredentialService {
+  readonly #core: ControlPlaneCore;
+  readonly #owner: PlatformCredentialOwner;
+
+  constructor(core: ControlPlaneCore, owner: PlatformCredentialOwner) {
+    this.#core = core;
+    this.#owner = owner;
+  }
+
+  get range(): KeyRange {
+    const { kind, scope } = this.#owner;
+    return kind === 'node' ? keys.nodeCredentials() : keys.adminCredentials(scope);
+  }
+
+  view = (record: PlatformCredentialRecord): PlatformCredentialView => {
+    const { credentialId, name, notAfter, revokedAt, createdAt, version } = record;
+    return { id: credentialId, kind: this.#owner.kind, name, notAfter, revokedAt, createdAt, version };
+  };
+
+  create(write: WriteRequest, body: z.infer<typeof createPlatformCredentialBody>): Promise<Reply> {
+    const { committer, store } = this.#core;
+    return committer.commit(write, undefined, () => {
+      const { scope } = this.#owner;
+      if (scope !== INSTALLATION && getTenant(store, scope).archived) {
+        throw new PlatformError('conflict', 'the tenant is archived');
+      }
+      return this.planCreation(body).change;
+    });
+  }
+
+  /** The plan alone, for a change that does more than this. */
+  planCreation({ name, notAfter }: z.infer<typeof createPlatformCredentialBody>): { change: Change; token: string } {
+    const { kind, scope, actions } = this.#owner;
+    if (this.#listOpen().length >= PLATFORM_CREDENTIALS_MAX) {
+      throw new PlatformError('limit-exceeded', `there are at most ${PLATFORM_CREDENTIALS_MAX} of these credentials`);
+    }
+    if (notAfter !== null && notAfter <= this.#core.now()) {
+      const issue = { pointer: '/notAfter', code: 'validation-failed', detail: 'must lie in the future' } as const;
+      throw new PlatformError('validation-failed', 'notAfter must lie in the future', { issues: [issue] });
+    }
+    const { credentialId, secret, token } = generateCredential(kind);
+    const record: PlatformCredentialRecord = {
+      version: 1,
+      credentialId,
+      name,
+      secretHash: hashSecret(secret),
+      notAfter,
+      createdAt: this.#core.now(),
+      revokedAt: null,
+    };
+    const ownerRow: CredentialOwnerRow = { kind, scope, environmentId: null };
+    const change: Change = {
+      ...this.#changeOf(undefined, record),
+      action: actions.create,
+      summary: `Created ${kind} credential “${name}”`,
+      rows: [{ key: keys.credentialOwner(credentialId), value: ownerRow }],
+      reply: () => ({
+        status: 201,
+        body: { ...this.view(record), token, trustRoot: this.#core.signingKeys.trustRoot },
+        etag: 1,
+      }),
+    };
+    return { change, token };
+  }
+
+  revoke(write: WriteRequest, credentialId: string): Promise<Reply> {
+    const { store, committer, now } = this.#core;
+    return committer.commit(write, undefined, () => {
+      const before = store.find<PlatformCredentialRecord>(this.#keyOf(credentialId));
+      if (before === undefined) throw notFound();
+      assertIfMatch(write, before);
+      if (before.revokedAt !== null) throw new PlatformError('conflict', 'the credential is revoked already');
+      const others = this.#listOpen().filter((other) => other.credentialId !== credentialId);
+      // Nobody could ever make another one.
+      if (this.#owner.kind === 'adm' && this.#owner.scope === INSTALLATION && others.length === 0) {
+        throw new PlatformError('conflict', 'it is the last credential of an installation admin');
+      }
+      const after: PlatformCredentialRecord = { ...before, revokedAt: now(), version: before.version + 1 };
+      return {
+        ...this.#changeOf(before, after),
+        action: this.#owner.actions.revoke,
+        summary: `Revoked ${this.#owner.kind} credential “${before.name}”`,
+        relied: others.map((other) => ({ key: this.#keyOf(other.credentialId), read: other })).slice(0, 1),
+        reply: () => ({ status: 200, body: this.view(after), etag: after.version }),
+      };
+    });
+  }
+
+  #changeOf(
+    before: PlatformCredentialRecord | undefined,
+    after: PlatformCredentialRecord,
+  ): Pick<Change, 'owner' | 'subject' | 'before' | 'after' | 'records'> {
+    return {
+      owner: this.#owner.scope,
+      subject: `${this.#owner.kind}-credentials/${after.credentialId}`,
+      before: before === undefined ? undefined : this.view(before),
+      after: this.view(after),
+      records: [{ key: this.#keyOf(after.credentialId), read: before, value: after }],
+    };
+  }
+
+  #keyOf(credentialId: string): StoreKey {
+    const { kind, scope } = this.#owner;
+    return kind === 'node' ? keys.nodeCredential(credentialId) : keys.adminCredential(scope, credentialId);
+  }
+
+  #listOpen(): PlatformCredentialRecord[] {
+    const { store, now } = this.#core;
+    return store
+      .list<PlatformCredentialRecord>(this.range)
+      .map(({ value }) => value)
+      .filter((record) => isOpen(record, now()));
+  }
+}

@@ -1,0 +1,148 @@
+import type { FastifyInstance } from 'fastify';
+import { z } from 'zod';
+import { listPage, listQuerySchema, pageSchema } from '../admin-api/pagination.js';
+import { environmentParams, projectParams, timestampSchema } from '../admin-api/params.js';
+import { patchBody, readPatch, registerRoute } from '../admin-api/register-route.js';
+import type { RevisionRow } from '../commit/definition-store.js';
+import type { ControlPlaneCore } from '../core.js';
+import { getProject } from '../projects/project-read-model.js';
+import { keys } from '../store/keys.js';
+import { getEnvironment } from './environment-read-model.js';
+import type { EnvironmentRecord } from './environment-record.js';
+import {
+  createEnvironmentBody,
+  EnvironmentService,
+  type EnvironmentView,
+  environmentSchema,
+  replyOf,
+  viewStoredEnvironment,
+} from './environment-service.js';
+import type { EnvironmentContentSource } from './new-environment-content.js';
+
+const ENVIRONMENTS = '/api/v1/tenants/:tenantId/projects/:projectKey/environments';
+const ENVIRONMENT = `${ENVIRONMENTS}/:environmentKey`;
+
+const revisionSchema = z
+  .object({
+    epoch: z.int(),
+    revision: z.int(),
+    at: timestampSchema,
+    actorName: z.string(),
+    action: z.string(),
+    summary: z.string(),
+    changed: z.array(z.object({ kind: z.string(), key: z.string() })),
+    removed: z.array(z.object({ kind: z.string(), key: z.string() })),
+    auditSequence: z.int(),
+  })
+  .meta({ id: 'Revision' });
+
+export function registerEnvironmentRoutes(
+  app: FastifyInstance,
+  core: ControlPlaneCore,
+  contentSources: readonly EnvironmentContentSource[],
+): void {
+  const service = new EnvironmentService(core, contentSources);
+  registerReads(app, core);
+
+  registerRoute(app, {
+    method: 'POST',
+    url: ENVIRONMENTS,
+    operationId: 'createEnvironment',
+    tag: 'environments',
+    summary: 'Create an environment',
+    description: 'Every flag of the project gets a targeting here that is off.',
+    action: 'environment.create',
+    params: projectParams,
+    body: createEnvironmentBody,
+    replies: { 201: environmentSchema },
+    handle: ({ params, body, write }) => service.create(write, params.tenantId, params.projectKey, body),
+  });
+
+  registerRoute(app, {
+    method: 'PATCH',
+    url: ENVIRONMENT,
+    operationId: 'updateEnvironment',
+    tag: 'environments',
+    summary: 'Rename an environment',
+    action: 'environment.update',
+    params: environmentParams,
+    body: patchBody,
+    changesExisting: true,
+    replies: { 200: environmentSchema },
+    handle: ({ params, body, write }) => service.update(write, params, readPatch({ body, write })),
+  });
+
+  for (const [verb, archived] of [
+    ['archive', true],
+    ['unarchive', false],
+  ] as const) {
+    registerRoute(app, {
+      method: 'POST',
+      url: `${ENVIRONMENT}/${verb}`,
+      operationId: `${verb}Environment`,
+      tag: 'environments',
+      summary: archived ? 'Archive an environment' : 'Take an environment out of the archive',
+      action: 'environment.archive',
+      params: environmentParams,
+      changesExisting: true,
+      replies: { 200: environmentSchema },
+      handle: ({ params, write }) => service.setArchived(write, params, archived),
+    });
+  }
+}
+
+function registerReads(app: FastifyInstance, core: ControlPlaneCore): void {
+  const { store } = core;
+
+  registerRoute(app, {
+    method: 'GET',
+    url: ENVIRONMENTS,
+    operationId: 'listEnvironments',
+    tag: 'environments',
+    summary: 'List the environments of a project',
+    action: 'environment.list',
+    params: projectParams,
+    query: listQuerySchema,
+    isList: true,
+    replies: { 200: pageSchema(environmentSchema) },
+    handle: ({ params: { tenantId, projectKey }, query }) => {
+      const { projectId } = getProject(store, tenantId, projectKey);
+      const view = (record: EnvironmentRecord) => viewStoredEnvironment(store, record);
+      const range = keys.environments(tenantId, projectId);
+      return { status: 200, body: listPage<EnvironmentRecord, EnvironmentView>(store, range, query, view) };
+    },
+  });
+
+  registerRoute(app, {
+    method: 'GET',
+    url: ENVIRONMENT,
+    operationId: 'getEnvironment',
+    tag: 'environments',
+    summary: 'Read an environment and where it stands',
+    action: 'environment.read',
+    params: environmentParams,
+    replies: { 200: environmentSchema },
+    handle: ({ params }) => replyOf(store, getEnvironment(store, params).environment),
+  });
+
+  registerRoute(app, {
+    method: 'GET',
+    url: `${ENVIRONMENT}/revisions`,
+    operationId: 'listRevisions',
+    tag: 'environments',
+    summary: 'List what changed in an environment, newest first',
+    action: 'revision.list',
+    params: environmentParams,
+    query: listQuerySchema,
+    isList: true,
+    replies: { 200: pageSchema(revisionSchema) },
+    handle: ({ params, query }) => {
+      const { environment } = getEnvironment(store, params);
+      const view = ({ removed, ...row }: RevisionRow) => ({
+        ...row,
+        removed: removed.map(([kind, key]) => ({ kind, key })),
+      });
+      return { status: 200, body: listPage(store, keys.revisions(environment), query, view, { reverse: true }) };
+    },
+  });
+}

@@ -1,0 +1,118 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type ChangeBus, type EnvironmentRef, type SubjectTopic, subjectOf } from '@guidon/protocol';
+import { encodeSigned } from '@guidon/protocol/signed-config';
+import type { Logger } from 'pino';
+import type { ControlStore } from '../store/control-store.js';
+import { keys } from '../store/keys.js';
+import { busMessage, findAccessList } from './config-message.js';
+import type { OutboxRow } from './outbox-row.js';
+
+const PUBLISH_DEADLINE_MS = 5_000;
+const RETRY_MS_MIN = 100;
+const RETRY_MS_MAX = 5_000;
+/** Environments published at the same time; the others wait in their outbox rows. */
+const IN_FLIGHT_MAX = 32;
+
+/**
+ * Publishes what the outbox says, at least once, one message in flight per environment and topic. A row stays until the bus took its newest
+ * state, so a crash or a dead bus costs time only (I4). Per row: idle -> publishing -> (waiting -> publishing)* -> gone.
+ */
+export class OutboxPublisher {
+  readonly #store: ControlStore;
+  readonly #bus: ChangeBus;
+  readonly #logger: Logger;
+  /** Rows that are being published or wait for it, by topic and environment. */
+  readonly #running = new Map<string, Promise<void>>();
+  /** Rows that could not start because IN_FLIGHT_MAX others run; at most one entry per environment and topic. */
+  readonly #waiting = new Map<string, Pending>();
+  readonly #stop = new AbortController();
+
+  constructor(store: ControlStore, bus: ChangeBus, logger: Logger) {
+    this.#store = store;
+    this.#bus = bus;
+    this.#logger = logger;
+  }
+
+  /** Takes up everything that an earlier process left. */
+  resume(): void {
+    for (const { value } of this.#store.list<OutboxRow>(keys.outboxRows())) this.wake(value.topic, value);
+  }
+
+  /** There may be a new row. */
+  wake(topic: SubjectTopic, environment: EnvironmentRef): void {
+    const name = `${topic}/${environment.environmentId}`;
+    if (this.#stop.signal.aborted) return;
+    if (this.#running.has(name) || this.#running.size >= IN_FLIGHT_MAX) {
+      this.#waiting.set(name, { topic, environment });
+      return;
+    }
+    const done = this.#publishAll(topic, environment).finally(() => {
+      this.#running.delete(name);
+      this.#startNext(name);
+    });
+    this.#running.set(name, done);
+  }
+
+  /** Lets what is on its way arrive, starts nothing new. */
+  async close(): Promise<void> {
+    this.#stop.abort();
+    this.#waiting.clear();
+    await Promise.all(this.#running.values());
+  }
+
+  #startNext(name: string): void {
+    const [next, pending] = (this.#waiting.has(name) ? [name, this.#waiting.get(name)] : [...this.#waiting][0]) ?? [];
+    if (next === undefined || pending === undefined) return;
+    this.#waiting.delete(next);
+    this.wake(pending.topic, pending.environment);
+  }
+
+  /** Never rejects. */
+  async #publishAll(topic: SubjectTopic, environment: EnvironmentRef): Promise<void> {
+    let retryMs = RETRY_MS_MIN;
+    while (!this.#stop.signal.aborted && this.#store.failure === undefined) {
+      try {
+        const row = this.#store.find<OutboxRow>(keys.outbox(topic, environment.environmentId));
+        if (row === undefined) return;
+        await withDeadline(this.#bus.publish(subjectOf(topic, row), this.#messageOf(row)), PUBLISH_DEADLINE_MS);
+        await this.#markPublished(row);
+        retryMs = RETRY_MS_MIN;
+      } catch (error) {
+        this.#logger.warn({ err: error, topic, ...environment }, 'not published; it stays in the outbox');
+        await sleep(Math.random() * retryMs, undefined, { signal: this.#stop.signal }).catch(() => {});
+        retryMs = Math.min(retryMs * 2, RETRY_MS_MAX);
+      }
+    }
+  }
+
+  #messageOf(row: OutboxRow): Uint8Array {
+    if (row.topic === 'config') return busMessage(this.#store, row, row.from);
+    const accessList = findAccessList(this.#store, row);
+    if (accessList === undefined) throw new Error('an outbox row names an environment without an access list');
+    return encodeSigned(accessList);
+  }
+
+  /** What was committed while the message was on its way still has to go out. */
+  #markPublished(published: OutboxRow): Promise<void> {
+    const key = keys.outbox(published.topic, published.environmentId);
+    return this.#store.transaction((transaction) => {
+      const row = transaction.find<OutboxRow>(key);
+      if (row === undefined) return;
+      if (row.to === published.to && row.epoch === published.epoch) transaction.remove(key);
+      else transaction.put(key, { ...row, from: published.to } satisfies OutboxRow);
+    });
+  }
+}
+
+interface Pending {
+  readonly topic: SubjectTopic;
+  readonly environment: EnvironmentRef;
+}
+
+/** A bus that does not answer counts as one that refused: the message goes out again (M10). */
+function withDeadline(work: Promise<void>, deadlineMs: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error('the bus did not answer in time')), deadlineMs);
+    work.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
+}

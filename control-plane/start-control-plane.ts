@@ -1,0 +1,141 @@
+import { join } from 'node:path';
+import type { ChangeBus } from '@guidon/protocol';
+import type { FastifyInstance } from 'fastify';
+import type { Logger } from 'pino';
+import { SYSTEM_ACTOR } from './admin-api/actor.js';
+import { createAdminApp } from './admin-api/admin-app.js';
+import { Authenticator } from './admin-api/authenticate.js';
+import { IdempotencyKeys } from './admin-api/idempotency.js';
+import { collectOpenApi, registerReference } from './admin-api/openapi.js';
+import { registerRoutes } from './admin-api/routes.js';
+import { DenialRecorder } from './audit/denials.js';
+import type { ChangeOutcome } from './commit/change.js';
+import { Committer } from './commit/committer.js';
+import type { ControlPlaneCore } from './core.js';
+import { NODES } from './credentials/platform-credential-routes.js';
+import { PlatformCredentialService } from './credentials/platform-credential-service.js';
+import { loadEnvironmentDigests } from './publish/environment-digests.js';
+import { registerInternalRoutes } from './publish/internal-routes.js';
+import { OutboxPublisher } from './publish/outbox-publisher.js';
+import { openSigningKeys } from './publish/signing-keys.js';
+import { registerSetupRoutes } from './setup/setup-routes.js';
+import { SetupService } from './setup/setup-service.js';
+import { ControlStore } from './store/control-store.js';
+
+const MAINTENANCE_INTERVAL_MS = 60_000;
+
+export interface ControlPlaneOptions {
+  /** Holds `store/` and `keys/`; made when absent. One process at a time. */
+  readonly dataDirectory: string;
+  /** Default 127.0.0.1. */
+  readonly host?: string;
+  /** 0 takes a free one. */
+  readonly port: number;
+  /** Not closed by the control plane. */
+  readonly bus: ChangeBus;
+  readonly logger: Logger;
+  /** Called once when a commit failed or may have failed: end the process with SIGKILL and start it anew (I3). */
+  readonly onStoreFailure?: (error: Error) => void;
+  /** Epoch milliseconds; default Date.now. */
+  readonly now?: () => number;
+}
+
+export interface RunningControlPlane {
+  readonly url: string;
+  readonly port: number;
+  /** Fingerprint of the root key: what nodes and SDKs pin. */
+  readonly trustRoot: string;
+  /** Where the first admin sets the installation up; absent once that has happened. */
+  readonly setupUrl?: string;
+  /** A new `node` credential; the token is not kept. */
+  issueNodeCredential(name: string): Promise<string>;
+  /** An admin token for the process that runs this: never written anywhere, valid until `close`. Audited as `system`. */
+  createSystemCredential(): Promise<string>;
+  /** Stops accepting, lets requests and publishing finish, closes the store. */
+  close(): Promise<void>;
+}
+
+/** Opens the store, resumes publishing and serves the admin API. */
+export async function startControlPlane(options: ControlPlaneOptions): Promise<RunningControlPlane> {
+  const { dataDirectory, logger, bus, now = Date.now } = options;
+  const signingKeys = openSigningKeys(join(dataDirectory, 'keys'), now());
+  const store = await ControlStore.open({
+    directory: join(dataDirectory, 'store'),
+    onFailure: (error) => {
+      logger.error({ err: error }, 'the store failed; no further write is served');
+      options.onStoreFailure?.(error);
+    },
+  });
+  try {
+    const digests = loadEnvironmentDigests(store);
+    const publisher = new OutboxPublisher(store, bus, logger);
+    const onCommitted = ({ environments }: ChangeOutcome): void => {
+      for (const { environment, epoch, revision, accessSequence } of environments) {
+        digests.set({ ...environment, epoch, revision, accessSequence });
+        publisher.wake('config', environment);
+        publisher.wake('access', environment);
+      }
+    };
+    const committer = new Committer({ store, signingKey: signingKeys.signingKey, now, onCommitted });
+    const core: ControlPlaneCore = { store, committer, signingKeys, bus, logger, now };
+    const authenticator = new Authenticator(store, now);
+    const idempotencyKeys = new IdempotencyKeys(store, now);
+    const denials = new DenialRecorder(store, logger, now);
+    const app = createAdminApp({
+      logger,
+      authenticator,
+      idempotencyKeys,
+      onDenied: ({ actor }, action) => denials.record(actor, action),
+    });
+    const setup = new SetupService(core);
+    await collectOpenApi(app);
+    app.register(async (routes) => {
+      registerSetupRoutes(routes, setup);
+      registerRoutes(routes, core);
+      registerInternalRoutes(routes, core, digests);
+      registerReference(routes);
+    });
+    const url = await app.listen({ host: options.host ?? '127.0.0.1', port: options.port });
+    publisher.resume();
+    const maintenance = setInterval(() => maintain(core, idempotencyKeys), MAINTENANCE_INTERVAL_MS);
+    maintenance.unref();
+    const setupToken = await setup.open();
+    return {
+      url,
+      port: portOf(app),
+      trustRoot: signingKeys.trustRoot,
+      ...(setupToken === undefined ? {} : { setupUrl: `${url}/setup#${setupToken}` }),
+      issueNodeCredential: (name) => issueNodeCredential(core, name),
+      createSystemCredential: () => Promise.resolve(authenticator.createSystemCredential()),
+      close: async () => {
+        clearInterval(maintenance);
+        await app.close();
+        await publisher.close();
+        await store.close();
+      },
+    };
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
+
+function maintain({ store, logger }: ControlPlaneCore, idempotencyKeys: IdempotencyKeys): void {
+  store.maintain();
+  idempotencyKeys
+    .sweep()
+    .catch((error: unknown) => logger.warn({ err: error }, 'expired idempotency records were not removed'));
+}
+
+async function issueNodeCredential(core: ControlPlaneCore, name: string): Promise<string> {
+  const { change, token } = new PlatformCredentialService(core, NODES).planCreation({ name, notAfter: null });
+  const write = { actor: SYSTEM_ACTOR, requestId: 'system', dryRun: false };
+  await core.committer.commit(write, undefined, () => change);
+  return token;
+}
+
+function portOf(app: FastifyInstance): number {
+  const [address] = app.addresses();
+  if (typeof address !== 'object') throw new Error('the server has no address after listen');
+  return address.port;
+}

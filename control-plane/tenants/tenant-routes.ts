@@ -1,0 +1,98 @@
+import type { FastifyInstance } from 'fastify';
+import { z } from 'zod';
+import { listPage, listQuerySchema, pageSchema } from '../admin-api/pagination.js';
+import { tenantParams } from '../admin-api/params.js';
+import { patchBody, readPatch, registerRoute } from '../admin-api/register-route.js';
+import type { ControlPlaneCore } from '../core.js';
+import { keys } from '../store/keys.js';
+import { getTenant } from './tenant-read-model.js';
+import type { TenantRecord } from './tenant-record.js';
+import {
+  createTenantBody,
+  replyOf,
+  TenantService,
+  type TenantView,
+  tenantSchema,
+  viewTenant,
+} from './tenant-service.js';
+
+const TENANTS = '/api/v1/tenants';
+const TENANT = `${TENANTS}/:tenantId`;
+
+export function registerTenantRoutes(app: FastifyInstance, core: ControlPlaneCore): void {
+  const service = new TenantService(core);
+
+  registerRoute(app, {
+    method: 'GET',
+    url: TENANTS,
+    operationId: 'listTenants',
+    tag: 'tenants',
+    summary: 'List tenants',
+    action: 'tenant.list',
+    params: z.object({}),
+    query: listQuerySchema,
+    isList: true,
+    replies: { 200: pageSchema(tenantSchema) },
+    handle: ({ query }) => ({
+      status: 200,
+      body: listPage<TenantRecord, TenantView>(core.store, keys.tenants(), query, viewTenant),
+    }),
+  });
+
+  registerRoute(app, {
+    method: 'POST',
+    url: TENANTS,
+    operationId: 'createTenant',
+    tag: 'tenants',
+    summary: 'Create a tenant',
+    action: 'tenant.create',
+    params: z.object({}),
+    body: createTenantBody,
+    replies: { 201: tenantSchema },
+    handle: ({ body, write }) => service.create(write, body),
+  });
+
+  registerRoute(app, {
+    method: 'GET',
+    url: TENANT,
+    operationId: 'getTenant',
+    tag: 'tenants',
+    summary: 'Read a tenant',
+    action: 'tenant.read',
+    params: tenantParams,
+    replies: { 200: tenantSchema },
+    handle: ({ params }) => replyOf(getTenant(core.store, params.tenantId)),
+  });
+
+  registerRoute(app, {
+    method: 'PATCH',
+    url: TENANT,
+    operationId: 'updateTenant',
+    tag: 'tenants',
+    summary: 'Rename a tenant',
+    action: 'tenant.update',
+    params: tenantParams,
+    body: patchBody,
+    changesExisting: true,
+    replies: { 200: tenantSchema },
+    handle: ({ params, body, write }) => service.update(write, params.tenantId, readPatch({ body, write })),
+  });
+
+  for (const [verb, archived] of [
+    ['archive', true],
+    ['unarchive', false],
+  ] as const) {
+    registerRoute(app, {
+      method: 'POST',
+      url: `${TENANT}/${verb}`,
+      operationId: `${verb}Tenant`,
+      tag: 'tenants',
+      summary: archived ? 'Archive a tenant' : 'Take a tenant out of the archive',
+      action: 'tenant.archive',
+      params: tenantParams,
+      changesExisting: true,
+      replies: { 200: tenantSchema },
+      handle: ({ params, write }) => service.setArchived(write, params.tenantId, archived),
+    });
+  }
+}

@@ -1,0 +1,119 @@
+import { PlatformError, type TenantId } from '@guidon/protocol';
+import { z } from 'zod';
+import { keySchema, nameSchema, newTenantId, timestampSchema } from '../admin-api/params.js';
+import { applyPatch, type Patch } from '../admin-api/patch.js';
+import { parseWith } from '../admin-api/problems.js';
+import type { Change, Reply, WriteRequest } from '../commit/change.js';
+import { assertIfMatch } from '../commit/if-match.js';
+import type { ControlPlaneCore } from '../core.js';
+import { listProjects } from '../projects/project-read-model.js';
+import { keys } from '../store/keys.js';
+import { getTenant } from './tenant-read-model.js';
+import type { TenantRecord } from './tenant-record.js';
+import { tenantWrite } from './tenant-store.js';
+
+export const createTenantBody = z.strictObject({ key: keySchema, name: nameSchema });
+const tenantPatchSchema = z.strictObject({ name: nameSchema });
+
+export const tenantSchema = z
+  .object({
+    id: z.string(),
+    key: z.string(),
+    name: z.string(),
+    archived: z.boolean(),
+    createdAt: timestampSchema,
+    version: z.int(),
+  })
+  .meta({ id: 'Tenant' });
+export type TenantView = z.infer<typeof tenantSchema>;
+
+export function viewTenant({ tenantId, key, name, archived, createdAt, version }: TenantRecord): TenantView {
+  return { id: tenantId, key, name, archived, createdAt, version };
+}
+
+/** Rules of tenants: the border of isolation and billing. */
+export class TenantService {
+  readonly #core: ControlPlaneCore;
+
+  constructor(core: ControlPlaneCore) {
+    this.#core = core;
+  }
+
+  create(write: WriteRequest, body: z.infer<typeof createTenantBody>): Promise<Reply> {
+    const { store, committer, now } = this.#core;
+    return committer.commit(write, undefined, () => {
+      const keyRow = keys.tenantKey(body.key);
+      if (store.has(keyRow)) throw new PlatformError('conflict', `the tenant ${body.key} exists already`);
+      const tenant: TenantRecord = { version: 1, tenantId: newTenantId(), ...body, archived: false, createdAt: now() };
+      const change = changeOf(undefined, tenant);
+      return {
+        ...change,
+        action: 'tenant.create',
+        summary: `Created tenant ${tenant.key}`,
+        // A record, not a row: two creations of one key at a time must not both pass.
+        records: [
+          ...change.records,
+          { key: keyRow, read: undefined, value: { version: 1, tenantId: tenant.tenantId } },
+        ],
+        reply: () => ({ ...replyOf(tenant), status: 201, location: `/api/v1/tenants/${tenant.tenantId}` }),
+      };
+    });
+  }
+
+  update(write: WriteRequest, tenantId: TenantId, patch: Patch): Promise<Reply> {
+    const { store, committer } = this.#core;
+    return committer.commit(write, undefined, () => {
+      const before = getTenant(store, tenantId);
+      assertIfMatch(write, before);
+      if (before.archived) throw new PlatformError('conflict', 'the tenant is archived');
+      const { name } = parseWith(tenantPatchSchema, applyPatch({ name: before.name }, patch));
+      const after: TenantRecord = { ...before, name, version: before.version + 1 };
+      return {
+        ...changeOf(before, after),
+        action: 'tenant.update',
+        summary: `Renamed tenant ${before.key} to “${name}”`,
+        reply: () => replyOf(after),
+      };
+    });
+  }
+
+  setArchived(write: WriteRequest, tenantId: TenantId, archived: boolean): Promise<Reply> {
+    const { store, committer } = this.#core;
+    return committer.commit(write, undefined, () => {
+      const before = getTenant(store, tenantId);
+      assertIfMatch(write, before);
+      if (archived) {
+        const issues = listProjects(store, tenantId)
+          .filter((project) => !project.archived)
+          .map(({ key }) => ({ pointer: `/projects/${key}`, code: 'in-use' as const, detail: 'archive it first' }));
+        if (issues.length > 0) {
+          throw new PlatformError('in-use', 'the tenant has projects that are not archived', { issues });
+        }
+      }
+      const after: TenantRecord = { ...before, archived, version: before.version + 1 };
+      return {
+        ...changeOf(before, after),
+        action: 'tenant.archive',
+        summary: archived ? `Archived tenant ${before.key}` : `Took tenant ${before.key} out of the archive`,
+        reply: () => replyOf(after),
+      };
+    });
+  }
+}
+
+function changeOf(
+  before: TenantRecord | undefined,
+  after: TenantRecord,
+): Pick<Change, 'owner' | 'subject' | 'before' | 'after' | 'records'> {
+  return {
+    owner: after.tenantId,
+    subject: `tenants/${after.key}`,
+    before: before === undefined ? undefined : viewTenant(before),
+    after: viewTenant(after),
+    records: [tenantWrite(before, after)],
+  };
+}
+
+export function replyOf(tenant: TenantRecord): Reply {
+  return { status: 200, body: viewTenant(tenant), etag: tenant.version };
+}
