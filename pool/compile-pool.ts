@@ -1,0 +1,145 @@
+import { createHash } from 'node:crypto';
+import { availableParallelism } from 'node:os';
+import { type EnvironmentRef, PlatformError } from '@guidon/protocol';
+import { Piscina } from 'piscina';
+import type {
+  CompileAnswer,
+  CompileRequest,
+  ExplainAnswer,
+  ExplainRequest,
+  WorkerAnswer,
+  WorkerTask,
+} from './compile-task.js';
+import { packBytes, unpackBytes } from './packed-bytes.js';
+
+export interface CompilePoolOptions {
+  /** Worker threads; the serving thread keeps a core for itself. */
+  readonly threadCount?: number;
+  /** Tasks that wait in front of one thread; one more is refused with `overloaded`. */
+  readonly queueCountMax?: number;
+  /** Of one task, waiting included. A worker that is over it is ended and replaced. */
+  readonly deadlineMs?: number;
+  /** What one worker remembers of environments, approximately. */
+  readonly stateBytesMax?: number;
+  /** The worker's JavaScript heap: a definition that explodes ends the worker, not the process. */
+  readonly workerHeapMegabytesMax?: number;
+}
+
+const DEFAULTS = {
+  threadCount: Math.max(1, availableParallelism() - 1),
+  queueCountMax: 256,
+  deadlineMs: 30_000,
+  stateBytesMax: 512 * 1024 * 1024,
+  workerHeapMegabytesMax: 2_048,
+} as const;
+
+/**
+ * Compiles, verifies and smoke-tests snapshots, and explains evaluations, off the serving thread. The only place that names Piscina.
+ *
+ * An environment belongs to one lane, a lane is one thread: the state that makes a change cheap is where the change goes. A worker that
+ * crashes or overruns is replaced; what it remembered is gone and the next request is answered `needs-all`.
+ */
+export class CompilePool {
+  readonly #lanes: readonly Piscina<WorkerTask, WorkerAnswer>[];
+  readonly #deadlineMs: number;
+  #isClosed = false;
+
+  constructor(options: CompilePoolOptions = {}) {
+    const { threadCount, queueCountMax, deadlineMs, stateBytesMax, workerHeapMegabytesMax } = {
+      ...DEFAULTS,
+      ...options,
+    };
+    this.#deadlineMs = deadlineMs;
+    this.#lanes = Array.from(
+      { length: threadCount },
+      () =>
+        new Piscina<WorkerTask, WorkerAnswer>({
+          filename: new URL('./compile-worker.js', import.meta.url).href,
+          minThreads: 1,
+          maxThreads: 1,
+          maxQueue: queueCountMax,
+          workerData: { stateBytesMax },
+          resourceLimits: { maxOldGenerationSizeMb: workerHeapMegabytesMax },
+        }),
+    );
+  }
+
+  /** Tasks waiting, over all lanes. */
+  get queueCount(): number {
+    return this.#lanes.reduce((sum, lane) => sum + lane.queueSize, 0);
+  }
+
+  /**
+   * Throws `overloaded` when the queue is full, `timeout` past the deadline, `internal` when the worker died of the task; what is wrong
+   * with the definitions comes back as issues. The bytes of `changed` are copied, the caller keeps them.
+   */
+  async compile(request: CompileRequest): Promise<CompileAnswer> {
+    const { changed, ...rest } = request;
+    const packed = packBytes(changed);
+    const answer = await this.#run(
+      rest.environment,
+      { task: 'compile', request: rest, changed: packed },
+      packed.buffer,
+    );
+    if (answer.status === 'explained') throw new Error('a worker answered another task');
+    if (answer.status !== 'compiled') return answer;
+    const { blockIds, bytes, ...compiled } = answer;
+    const [root = new Uint8Array(), ...blocks] = unpackBytes(bytes);
+    return {
+      ...compiled,
+      root,
+      newBlocks: new Map(blockIds.map((id, index) => [id, blocks[index] ?? new Uint8Array()])),
+    };
+  }
+
+  /** Throws as `compile` does. */
+  async explain(request: ExplainRequest): Promise<ExplainAnswer> {
+    const { definitions, ...rest } = request;
+    const packed = definitions === undefined ? undefined : packBytes(definitions);
+    const task: WorkerTask = {
+      task: 'explain',
+      request: rest,
+      ...(packed === undefined ? {} : { definitions: packed }),
+    };
+    const answer = await this.#run(rest.environment, task, packed?.buffer);
+    if (answer.status === 'explained' || answer.status === 'needs-all') return answer;
+    throw new Error('a worker answered another task');
+  }
+
+  /** Ends the workers; what runs is given up. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await Promise.all(this.#lanes.map((lane) => lane.destroy()));
+  }
+
+  async #run(environment: EnvironmentRef, task: WorkerTask, transfer: ArrayBuffer | undefined): Promise<WorkerAnswer> {
+    if (this.#isClosed) throw new PlatformError('overloaded', 'the compile pool is closed');
+    const lane = this.#lanes[laneIndexOf(environment, this.#lanes.length)];
+    if (lane === undefined) throw new Error('the pool has no lane');
+    const deadline = new AbortController();
+    const timer = setTimeout(() => deadline.abort(), this.#deadlineMs);
+    try {
+      return await lane.run(task, {
+        signal: deadline.signal,
+        ...(transfer === undefined ? {} : { transferList: [transfer] }),
+      });
+    } catch (cause) {
+      if (deadline.signal.aborted) throw new PlatformError('timeout', 'the compile took too long', { cause });
+      if (isQueueFull(cause) || this.#isClosed)
+        throw new PlatformError('overloaded', 'the compile queue is full', { cause });
+      throw new PlatformError('internal', 'the compile worker failed', { cause });
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+function laneIndexOf({ tenantId, environmentId }: EnvironmentRef, laneCount: number): number {
+  const hash = createHash('sha256').update(`${tenantId}/${environmentId}`).digest();
+  return hash.readUInt32LE(0) % laneCount;
+}
+
+/** Piscina tells its own refusals apart from a task's failure by message only. */
+function isQueueFull(error: unknown): boolean {
+  return error instanceof Error && /queue is at limit|No task queue available/.test(error.message);
+}

@@ -1,0 +1,148 @@
+import { workerData } from 'node:worker_threads';
+import {
+  type CompiledEnvironment,
+  checkFlagSet,
+  compileSnapshot,
+  type Definition,
+  decodeDefinition,
+  definitionKey,
+  ReferenceEvaluation,
+  verifySnapshot,
+} from '@guidon/engine';
+import { type Issue, LIMITS } from '@guidon/protocol';
+import { DigestTree, hashDefinition } from '@guidon/protocol/signed-config';
+import { move, transferableSymbol, valueSymbol } from 'piscina';
+import type { CompileRequest, DefinitionEntry, ExplainRequest, WorkerAnswer, WorkerTask } from './compile-task.js';
+import { packBytes, unpackBytes } from './packed-bytes.js';
+import { SmokeKernel } from './smoke-evaluation.js';
+import { FlagSetDraft, type WorkerState, WorkerStates } from './worker-state.js';
+
+/** The worker's side of CompilePool: one per thread, state in module scope lives and dies with the thread. */
+const states = new WorkerStates(stateBytesMaxFrom(workerData));
+const smokeKernel = new SmokeKernel();
+
+export default async function run(task: WorkerTask): Promise<unknown> {
+  if (task.task === 'compile') return transferred(await compile(task.request, unpackBytes(task.changed)));
+  return explain(task.request, task.definitions === undefined ? undefined : unpackBytes(task.definitions));
+}
+
+/** Tells Piscina to hand the packed bytes over instead of cloning them. */
+function transferred(answer: WorkerAnswer): unknown {
+  if (answer.status !== 'compiled') return answer;
+  return move({ [transferableSymbol]: [answer.bytes.buffer], [valueSymbol]: answer });
+}
+
+async function compile(
+  request: Omit<CompileRequest, 'changed'>,
+  changed: readonly Uint8Array[],
+): Promise<WorkerAnswer> {
+  const { environment, revision, base, removed, expectedDigest } = request;
+  const from = base === undefined ? undefined : states.find(environment, base);
+  // A state made to explain has nothing compiled to start from: the blocks that the caller holds would not be known here.
+  if (base !== undefined && from?.compiled === undefined) return { status: 'needs-all' };
+  const applied = apply(from, changed, removed);
+  if ('issues' in applied) return { status: 'refused', issues: applied.issues };
+  const { state, entries } = applied;
+  if (expectedDigest !== undefined && state.digest !== expectedDigest) {
+    return { status: 'digest-mismatch', digest: state.digest };
+  }
+  const setIssues = checkFlagSet(state.flagSet, from === undefined ? undefined : applied.definitions);
+  if (setIssues.length > 0) return { status: 'refused', issues: setIssues };
+  const { compiled, issues } = compileSnapshot(state.flagSet, {
+    environment,
+    revision,
+    ...(from?.compiled === undefined ? {} : { previous: from.compiled }),
+  });
+  if (compiled === undefined) return { status: 'refused', issues };
+  const issue = sizeIssue(compiled) ?? verifySnapshot(compiled.snapshot, environment);
+  const refused = issue ?? (await smokeKernel.findIssue(compiled.snapshot, state.flagSet));
+  if (refused !== undefined) return { status: 'refused', issues: [refused] };
+  states.put(environment, { ...state, compiled });
+  return answerOf(state.digest, entries, compiled, from?.compiled);
+}
+
+function answerOf(
+  digest: string,
+  entries: readonly DefinitionEntry[],
+  compiled: CompiledEnvironment,
+  previous: CompiledEnvironment | undefined,
+): WorkerAnswer {
+  const known = previous?.snapshot.blocks;
+  const blocks = compiled.snapshot.blocks;
+  const blockIds = [...blocks.keys()].filter((id) => known?.has(id) !== true);
+  const droppedBlockIds = [...(known?.keys() ?? [])].filter((id) => !blocks.has(id));
+  const newBytes = blockIds.map((id) => blocks.get(id) ?? new Uint8Array());
+  const bytes = packBytes([compiled.snapshot.root, ...newBytes]);
+  return { status: 'compiled', digest, isFull: previous === undefined, entries, blockIds, droppedBlockIds, bytes };
+}
+
+type Applied =
+  | { readonly state: WorkerState; readonly entries: DefinitionEntry[]; readonly definitions: ReadonlySet<Definition> }
+  | { readonly issues: readonly Issue[] };
+
+/** Parses and applies a change to a copy of `from`; all issues of all definitions at once. */
+function apply(
+  from: WorkerState | undefined,
+  changed: readonly Uint8Array[],
+  removed: readonly (readonly [string, string])[],
+): Applied {
+  const draft = new FlagSetDraft(from?.flagSet);
+  const tree = from?.tree.clone() ?? new DigestTree();
+  const entries: DefinitionEntry[] = [];
+  const definitions = new Set<Definition>();
+  const issues: Issue[] = [];
+  let definitionBytes = from?.definitionBytes ?? 0;
+  for (const [kind, key] of removed) {
+    draft.delete(kind, key);
+    tree.delete(kind, key);
+  }
+  for (const [index, bytes] of changed.entries()) {
+    const parsed = decodeDefinition(bytes);
+    if (!parsed.ok) {
+      issues.push(...parsed.issues.map((issue) => ({ ...issue, pointer: `/changed/${index}${issue.pointer}` })));
+      continue;
+    }
+    const definition: Definition = parsed.value;
+    const key = definitionKey(definition);
+    const hash = hashDefinition(bytes);
+    definitions.add(definition);
+    draft.set(key, definition);
+    tree.set(definition.kind, key, hash);
+    entries.push([definition.kind, key, Buffer.from(hash).toString('hex')]);
+    definitionBytes += bytes.length;
+  }
+  if (issues.length > 0) return { issues };
+  return { state: { digest: tree.digest(), flagSet: draft, tree, definitionBytes }, entries, definitions };
+}
+
+/** I11: the same bound as where it is written, also against an honest compiler gone wrong. */
+function sizeIssue({ snapshot }: CompiledEnvironment): Issue | undefined {
+  let bytes = snapshot.root.length;
+  for (const block of snapshot.blocks.values()) bytes += block.length;
+  if (bytes <= LIMITS.snapshotBytes) return undefined;
+  return { pointer: '', code: 'limit-exceeded', detail: `the snapshot has ${bytes} bytes` };
+}
+
+function explain(
+  request: Omit<ExplainRequest, 'definitions'>,
+  definitions: readonly Uint8Array[] | undefined,
+): WorkerAnswer {
+  const { environment, base, flag, context, now } = request;
+  let state = states.find(environment, base);
+  if (state === undefined) {
+    if (definitions === undefined) return { status: 'needs-all' };
+    const applied = apply(undefined, definitions, []);
+    if ('issues' in applied) throw new Error('definitions in force do not parse');
+    state = applied.state;
+    states.put(environment, state);
+  }
+  const evaluation = new ReferenceEvaluation(state.flagSet, JSON.parse(context), { now });
+  return { status: 'explained', explanation: JSON.stringify(evaluation.explain(flag)) };
+}
+
+function stateBytesMaxFrom(data: unknown): number {
+  if (typeof data === 'object' && data !== null && 'stateBytesMax' in data && typeof data.stateBytesMax === 'number') {
+    return data.stateBytesMax;
+  }
+  throw new Error('the worker was started without stateBytesMax');
+}

@@ -1,0 +1,10 @@
+export { CompilePool, type CompilePoolOptions } from './compile-pool.js';
+export type {
+  CompileAnswer,
+  CompiledAnswer,
+  CompileRequest,
+  DefinitionEntry,
+  DefinitionName,
+  ExplainAnswer,
+  ExplainRequest,
+} from './compile-task.js';

@@ -1,0 +1,90 @@
+import assert from 'node:assert';
+import type { ResidentSnapshot } from '@guidon/engine';
+import { type EnvironmentRef, isSameEnvironment, REQUEST_LIMITS } from '@guidon/protocol';
+import type { AccessList } from '@guidon/protocol/signed-config';
+import { MEDIA_TYPES } from './media-type.js';
+
+/** Callers that wait for a revision, per environment (I25). */
+const WAITERS_COUNT_MAX = 256;
+
+/** What answers requests: immutable, replaced as a whole by one pointer swap (I9). */
+export interface ActiveSnapshot {
+  readonly environment: EnvironmentRef;
+  readonly epoch: number;
+  readonly revision: number;
+  readonly digest: string;
+  readonly resident: ResidentSnapshot;
+}
+
+/** The headers that every evaluated answer of one revision shares, per format, ready to be written in one native call. */
+export interface AnswerHead {
+  readonly msgpack: Uint8Array;
+  readonly json: Uint8Array;
+}
+
+/**
+ * One environment on this node: the pointer that requests read and the reducer swaps. Made when the environment is first heard of,
+ * so a credential's slot stays the same object for the life of the process.
+ */
+export class EnvironmentSlot {
+  readonly environment: EnvironmentRef;
+  /** Undefined until the first snapshot has passed every check: then 503 `not-ready`, never an empty 200 (I13). */
+  active: ActiveSnapshot | undefined;
+  accessList: AccessList | undefined;
+  answerHead: AnswerHead = headOf(0, undefined);
+  evaluationCount = 0;
+  trapCount = 0;
+  /** `performance.now()` when the control plane last confirmed that this is the newest revision, or the slot was made. */
+  confirmedAtMs: number;
+  #ageSeconds: number | undefined;
+  readonly #waiters = new Set<() => void>();
+
+  constructor(environment: EnvironmentRef, nowMs: number) {
+    this.environment = environment;
+    this.confirmedAtMs = nowMs;
+  }
+
+  /** The pointer swap. Requests that run finish on the old snapshot; the caller releases it afterwards. */
+  activate(snapshot: ActiveSnapshot): void {
+    assert(isSameEnvironment(snapshot.environment, this.environment), 'a snapshot goes into its own slot (I16)');
+    this.active = snapshot;
+    this.answerHead = headOf(snapshot.revision, this.#ageSeconds);
+    for (const wake of this.#waiters) wake();
+  }
+
+  /** Shows `X-Config-Age` once the config has not been confirmed for longer than `staleAfterMs`. */
+  markAge(nowMs: number, staleAfterMs: number): void {
+    const ageMs = nowMs - this.confirmedAtMs;
+    const ageSeconds = ageMs > staleAfterMs ? Math.floor(ageMs / 1000) : undefined;
+    if (ageSeconds === this.#ageSeconds) return;
+    this.#ageSeconds = ageSeconds;
+    this.answerHead = headOf(this.active?.revision ?? 0, ageSeconds);
+  }
+
+  /** True once `revision` is active, false after the wait limit of the protocol or when too many wait already. */
+  waitForRevision(revision: number): Promise<boolean> {
+    const hasArrived = (): boolean => this.active !== undefined && this.active.revision >= revision;
+    if (hasArrived()) return Promise.resolve(true);
+    if (this.#waiters.size >= WAITERS_COUNT_MAX) return Promise.resolve(false);
+    return new Promise((resolve) => {
+      const finish = (): void => {
+        clearTimeout(timer);
+        this.#waiters.delete(wake);
+        resolve(hasArrived());
+      };
+      const wake = (): void => {
+        if (hasArrived()) finish();
+      };
+      const timer = setTimeout(finish, REQUEST_LIMITS.minRevisionWaitMs);
+      this.#waiters.add(wake);
+    });
+  }
+}
+
+/** Three headers in one buffer: a native call and a string conversion each would cost more than the evaluation. */
+function headOf(revision: number, ageSeconds: number | undefined): AnswerHead {
+  const rest = `\r\nCache-Control: private, no-store\r\nX-Guidon-Revision: ${revision}${
+    ageSeconds === undefined ? '' : `\r\nX-Config-Age: ${ageSeconds}`
+  }`;
+  return { msgpack: Buffer.from(MEDIA_TYPES.msgpack + rest), json: Buffer.from(MEDIA_TYPES.json + rest) };
+}

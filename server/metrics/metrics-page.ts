@@ -1,0 +1,178 @@
+import type { CompilePool } from '@guidon/pool';
+import { Counter, Gauge, Registry } from 'prom-client';
+import type { Router } from '../route.js';
+import { DURATION_BUCKETS_MS, type RouteCounters } from '../route-counters.js';
+import type { SnapshotFeed } from '../snapshot-feed/snapshot-feed.js';
+import type { SnapshotKernel } from '../snapshot-kernel.js';
+import type { SnapshotStore } from '../snapshot-store/snapshot-store.js';
+
+export interface MetricsParts {
+  readonly router: Router;
+  readonly feed: SnapshotFeed;
+  readonly store: SnapshotStore;
+  readonly kernel: SnapshotKernel;
+  readonly pool: CompilePool;
+  readonly version: string;
+}
+
+/**
+ * The Prometheus page. Requests bump plain numbers; this turns them into series when somebody asks, so the hot path knows nothing of
+ * Prometheus. Labels are bounded: routes, statuses and environments, never flags or users.
+ */
+export class MetricsPage {
+  readonly #registry = new Registry();
+  readonly #router: Router;
+
+  constructor(parts: MetricsParts) {
+    this.#router = parts.router;
+    this.#gauge('guidon_build_info', 'Always 1', ['version', 'node'], (gauge) => {
+      gauge.set({ version: parts.version, node: process.version }, 1);
+    });
+    this.#requests(parts);
+    this.#environments(parts);
+    this.#node(parts);
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType;
+  }
+
+  async render(): Promise<string> {
+    return (await this.#registry.metrics()) + renderDurations(this.#router.counters);
+  }
+
+  #requests({ router }: MetricsParts): void {
+    this.#counter('guidon_http_requests_total', 'Requests answered', ['route', 'status'], (counter) => {
+      for (const { path, statuses } of router.counters) {
+        for (const [status, value] of statuses) counter.inc({ route: path, status }, value);
+      }
+    });
+    this.#counter('guidon_http_aborted_total', 'Requests whose client left first', ['route'], (counter) => {
+      for (const { path, aborted } of router.counters) counter.inc({ route: path }, aborted);
+    });
+    this.#counter(
+      'guidon_http_pipelined_closed_total',
+      'Closed: pipelined behind a late answer',
+      ['route'],
+      (counter) => {
+        for (const { path, pipelined } of router.counters) counter.inc({ route: path }, pipelined);
+      },
+    );
+    this.#counter('guidon_http_timeout_total', 'Answered 503 after the response deadline', ['route'], (counter) => {
+      for (const { path, timeouts } of router.counters) counter.inc({ route: path }, timeouts);
+    });
+    this.#gauge('guidon_http_pending', 'Requests that answer later', [], (gauge) => gauge.set(router.pendingCount));
+  }
+
+  #environments({ feed }: MetricsParts): void {
+    this.#counter('guidon_evaluations_total', 'Flags evaluated', ['environment'], (counter) => {
+      for (const { environment, evaluationCount } of feed.slots) {
+        counter.inc({ environment: environment.environmentId }, evaluationCount);
+      }
+    });
+    this.#gauge('guidon_snapshot_revision', 'Revision that serves', ['environment'], (gauge) => {
+      for (const { environment, active } of feed.slots) {
+        gauge.set({ environment: environment.environmentId }, active?.revision ?? 0);
+      }
+    });
+    this.#gauge(
+      'guidon_snapshot_age_seconds',
+      'Since it was last confirmed as the newest',
+      ['environment'],
+      (gauge) => {
+        for (const { environment, confirmedAtMs } of feed.slots) {
+          gauge.set({ environment: environment.environmentId }, (performance.now() - confirmedAtMs) / 1000);
+        }
+      },
+    );
+    this.#counter('guidon_snapshot_outcomes_total', 'What became of revisions', ['outcome'], (counter) => {
+      for (const { reducer } of feed.entries) {
+        for (const [outcome, value] of Object.entries(reducer.counters)) counter.inc({ outcome }, value);
+      }
+    });
+    this.#gauge('guidon_quarantined_revisions', 'Revisions that failed a check', ['environment'], (gauge) => {
+      for (const { environment, reducer } of feed.entries) {
+        gauge.set({ environment: environment.environmentId }, reducer.quarantine.length);
+      }
+    });
+  }
+
+  #node({ feed, store, kernel, pool }: MetricsParts): void {
+    this.#counter('guidon_polls_total', 'Digest polls', ['outcome'], (counter) => {
+      counter.inc({ outcome: 'ok' }, feed.counters.polls - feed.counters.failedPolls);
+      counter.inc({ outcome: 'failed' }, feed.counters.failedPolls);
+    });
+    this.#counter('guidon_bus_messages_total', 'Messages from the change bus', ['outcome'], (counter) => {
+      counter.inc({ outcome: 'taken' }, feed.counters.busMessages - feed.counters.busRefused);
+      counter.inc({ outcome: 'refused' }, feed.counters.busRefused);
+    });
+    this.#counter('guidon_kernel_traps_total', 'Kernels that threw and were replaced', [], (counter) => {
+      counter.inc(kernel.trapCount);
+    });
+    this.#gauge('guidon_kernel_memory_bytes', 'Linear memory of the kernel', [], (gauge) =>
+      gauge.set(kernel.memoryBytes()),
+    );
+    this.#gauge('guidon_lmdb_map_used_bytes', 'Pages in use of the node store', [], (gauge) => {
+      gauge.set(store.usage().usedBytes);
+    });
+    this.#gauge('guidon_store_healthy', '0 when the disk does not take writes', [], (gauge) => {
+      gauge.set(store.status === 'healthy' ? 1 : 0);
+    });
+    this.#gauge('guidon_compile_queue', 'Compiles that wait', [], (gauge) => gauge.set(pool.queueCount));
+  }
+
+  #counter<Label extends string>(
+    name: string,
+    help: string,
+    labelNames: readonly Label[],
+    fill: (counter: Counter<Label>) => void,
+  ): void {
+    new Counter<Label>({
+      name,
+      help,
+      labelNames,
+      registers: [this.#registry],
+      collect() {
+        this.reset();
+        fill(this);
+      },
+    });
+  }
+
+  #gauge<Label extends string>(
+    name: string,
+    help: string,
+    labelNames: readonly Label[],
+    fill: (gauge: Gauge<Label>) => void,
+  ): void {
+    new Gauge<Label>({
+      name,
+      help,
+      labelNames,
+      registers: [this.#registry],
+      collect() {
+        this.reset();
+        fill(this);
+      },
+    });
+  }
+}
+
+/** A histogram from bucket counts, which prom-client cannot be handed. Over one request in sixteen (see route.ts). */
+function renderDurations(counters: readonly RouteCounters[]): string {
+  const name = 'guidon_http_request_duration_seconds';
+  const lines = [
+    `# HELP ${name} From the headers to the answer, over a sample of requests`,
+    `# TYPE ${name} histogram`,
+  ];
+  for (const { path, timedBuckets, timedMs, timedCount } of counters) {
+    let cumulative = 0;
+    for (const [index, boundMs] of DURATION_BUCKETS_MS.entries()) {
+      cumulative += timedBuckets[index] ?? 0;
+      lines.push(`${name}_bucket{le="${boundMs / 1000}",route="${path}"} ${cumulative}`);
+    }
+    lines.push(`${name}_bucket{le="+Inf",route="${path}"} ${timedCount}`);
+    lines.push(`${name}_sum{route="${path}"} ${timedMs / 1000}`, `${name}_count{route="${path}"} ${timedCount}`);
+  }
+  return `${lines.join('\n')}\n`;
+}

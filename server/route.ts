@@ -1,0 +1,295 @@
+import type { HttpRequest, HttpResponse, TemplatedApp } from 'uWebSockets.js';
+import assert from 'node:assert';
+import { PlatformError } from '@guidon/protocol';
+import { answerFormat, type BodyFormat, findBodyFormat } from './media-type.js';
+import { Reply } from './reply.js';
+import { type Refusal, RequestHead, refuseUrl } from './request-head.js';
+import { RouteCounters } from './route-counters.js';
+
+/** One POST endpoint. `Caller` is what `authorize` found out about the sender. */
+export interface Route<Caller> {
+  readonly path: string;
+  readonly bodyBytesMax: number;
+  /** Runs before the body is read, synchronously; throws PlatformError to refuse. May add headers to `reply`. */
+  authorize(head: RequestHead, reply: Reply): Caller;
+  /**
+   * Answers through `reply`, at once or after the returned promise's work. `body` is borrowed: copy what must outlive the
+   * synchronous part (M12: uWS empties the buffer). A throw becomes a problem document.
+   */
+  handle(request: RouteRequest<Caller>): Promise<void> | undefined;
+  /** Answers a CORS preflight; without it OPTIONS is 405. */
+  preflight?(head: RequestHead, reply: Reply): void;
+}
+
+export interface RouteRequest<Caller> {
+  readonly caller: Caller;
+  /** Of the body; what to answer in is `reply.format`. */
+  readonly format: BodyFormat;
+  readonly body: Uint8Array;
+  readonly reply: Reply;
+}
+
+export interface RouterOptions {
+  /** A handler that has not answered after this long is answered for with 503 `timeout` (M14). */
+  readonly responseDeadlineMs?: number;
+  /** Told of each failure that is ours, with the request id, for the log. */
+  readonly onError: (error: unknown, requestId: string, path: string) => void;
+}
+
+const RESPONSE_DEADLINE_MS = 5_000;
+const SWEEP_INTERVAL_MS = 100;
+/** Requests that answer later, all connections together (I25). */
+const PENDING_COUNT_MAX = 4_096;
+
+interface Pending {
+  readonly reply: Reply;
+  readonly counters: RouteCounters;
+  readonly deadlineAt: number;
+}
+
+/**
+ * The only way to register a uWS route (M12-M15, I26). It registers `onAborted` first, reads everything it needs of the request before
+ * anything else runs, refuses what two parsers could read differently, caps headers, URL and body, and makes sure that each
+ * request is answered exactly once, whatever its handler does.
+ */
+export class Router {
+  readonly counters: RouteCounters[] = [];
+  readonly #app: TemplatedApp;
+  readonly #options: RouterOptions;
+  readonly #head = new RequestHead();
+  readonly #pending = new Set<Pending>();
+  readonly #sweep: NodeJS.Timeout;
+  readonly #methods = new Map<string, string[]>();
+  #isDraining = false;
+
+  constructor(app: TemplatedApp, options: RouterOptions) {
+    this.#app = app;
+    this.#options = options;
+    this.#sweep = setInterval(() => this.#endOverdue(), SWEEP_INTERVAL_MS);
+    this.#sweep.unref();
+  }
+
+  get pendingCount(): number {
+    return this.#pending.size;
+  }
+
+  add<Caller>(route: Route<Caller>): void {
+    const counters = this.#countersOf(route.path);
+    const methods = ['POST'];
+    this.#methods.set(route.path, methods);
+    this.#app.post(route.path, (res, req) => this.#serve(route, counters, res, req));
+    const { preflight } = route;
+    if (preflight !== undefined) {
+      methods.push('OPTIONS');
+      this.#app.options(route.path, (res, req) => {
+        this.#answerBare(counters, res, req, (reply) => preflight.call(route, this.#head, reply));
+      });
+    }
+  }
+
+  /** Registers 405 for the other methods of each path and 404 for everything else. Call once, last. */
+  seal(): void {
+    for (const [path, methods] of this.#methods) {
+      this.#app.any(path, (res, req) => {
+        this.#answerBare(this.#countersOf(path), res, req, (reply) => {
+          reply.extraHeaders = [...(reply.extraHeaders ?? []), ['Allow', methods.join(', ')]];
+          reply.fail(new PlatformError('method-not-allowed', `Use ${methods.join(' or ')}.`));
+        });
+      });
+    }
+    const counters = this.#countersOf('*');
+    this.#app.any('/*', (res, req) => {
+      this.#answerBare(counters, res, req, (reply) => {
+        reply.fail(new PlatformError('not-found', 'There is no such endpoint.'));
+      });
+    });
+  }
+
+  /** From now on every answer closes its connection; resolves when nothing is pending, or after `deadlineMs`. */
+  async drain(deadlineMs: number): Promise<void> {
+    this.#isDraining = true;
+    const endsAt = performance.now() + deadlineMs;
+    while (this.#pending.size > 0 && performance.now() < endsAt) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    clearInterval(this.#sweep);
+  }
+
+  #countersOf(path: string): RouteCounters {
+    const known = this.counters.find((counters) => counters.path === path);
+    if (known !== undefined) return known;
+    const counters = new RouteCounters(path);
+    this.counters.push(counters);
+    return counters;
+  }
+
+  /** A request whose body, if any, nobody reads. */
+  #answerBare(counters: RouteCounters, res: HttpResponse, req: HttpRequest, answer: (reply: Reply) => void): void {
+    const reply = new Reply(res, counters);
+    res.onAborted(() => reply.abort());
+    counters.receive();
+    reply.closesConnection = this.#isDraining;
+    reply.isHead = req.getMethod() === 'head';
+    const refusal = this.#head.read(req) ?? refuseUrl(req.getUrl(), queryOf(req));
+    reply.format = problemFormat(this.#head);
+    try {
+      if (refusal !== undefined && refusal.code !== 'unknown-parameter') refuse(reply, refusal);
+      else answer(reply);
+    } catch (error) {
+      this.#failed(error, reply, counters);
+    }
+    assert(!reply.isOpen, 'a bare route answers synchronously');
+  }
+
+  #serve<Caller>(route: Route<Caller>, counters: RouteCounters, res: HttpResponse, req: HttpRequest): void {
+    const reply = new Reply(res, counters);
+    res.onAborted(() => reply.abort());
+    const startedAt = counters.receive();
+    reply.closesConnection = this.#isDraining;
+    const head = this.#head;
+    const refusal = head.read(req) ?? this.#refuseTarget(req);
+    reply.format = problemFormat(head);
+    if (refusal !== undefined) {
+      refuse(reply, refusal);
+      return;
+    }
+    let format: BodyFormat = 'json';
+    let caller: Caller;
+    try {
+      format = assertBody(head, route.bodyBytesMax);
+      reply.format = answerFormat(head.accept, format);
+      caller = route.authorize(head, reply);
+    } catch (error) {
+      // Without a length the rest of the stream cannot be told from a next request.
+      if (head.contentLength < 0) reply.closesConnection = true;
+      this.#failed(error, reply, counters);
+      return;
+    }
+    let received: Uint8Array[] | undefined;
+    let receivedBytes = 0;
+    const announcedBytes = head.contentLength;
+    res.onData((chunk, isLast) => {
+      if (!reply.isOpen) return;
+      receivedBytes += chunk.byteLength;
+      if (receivedBytes > route.bodyBytesMax || (isLast && receivedBytes !== announcedBytes)) {
+        reply.fail(new PlatformError('payload-too-large', 'The body is longer than announced or accepted.'));
+        return;
+      }
+      if (!isLast) {
+        received ??= [];
+        received.push(new Uint8Array(chunk.slice(0)));
+        return;
+      }
+      let body = new Uint8Array(chunk);
+      if (received !== undefined) {
+        received.push(body);
+        body = Buffer.concat(received, receivedBytes);
+      }
+      this.#run(route, counters, { caller, format, body, reply }, startedAt);
+    });
+  }
+
+  #run<Caller>(
+    route: Route<Caller>,
+    counters: RouteCounters,
+    request: { caller: Caller; format: BodyFormat; body: Uint8Array; reply: Reply },
+    startedAt: number,
+  ): void {
+    const { reply } = request;
+    try {
+      const later = route.handle(request);
+      if (later === undefined) {
+        assert(!reply.isOpen, 'a handler answers before it returns or returns a promise');
+        counters.finished(startedAt);
+        return;
+      }
+      this.#follow(later, counters, reply, startedAt);
+    } catch (error) {
+      this.#failed(error, reply, counters);
+    }
+  }
+
+  /** The handler answers later: it gets a deadline, and a failure of its promise is an answer too. */
+  #follow(later: Promise<void>, counters: RouteCounters, reply: Reply, startedAt: number): void {
+    if (!reply.isOpen) {
+      later.catch((error: unknown) => this.#options.onError(error, reply.requestId, counters.path));
+      return;
+    }
+    const deadlineMs = this.#options.responseDeadlineMs ?? RESPONSE_DEADLINE_MS;
+    const pending: Pending = { reply, counters, deadlineAt: performance.now() + deadlineMs };
+    if (this.#pending.size >= PENDING_COUNT_MAX) {
+      reply.fail(new PlatformError('overloaded', 'Too many requests are waiting.'));
+    }
+    this.#pending.add(pending);
+    // uWS closes the connection inside this same turn when another request is already behind this one in the socket's buffer.
+    let isSameTurn = true;
+    setImmediate(() => {
+      isSameTurn = false;
+    });
+    reply.isDetached = true;
+    const finish = (): void => {
+      this.#pending.delete(pending);
+      counters.finished(startedAt);
+      if (reply.isAborted && isSameTurn) counters.pipelined += 1;
+    };
+    if (reply.isOpen) reply.onFinish(finish);
+    else finish();
+    later.then(
+      () => {
+        if (reply.isOpen) this.#failed(new Error('the handler ended without an answer'), reply, counters);
+      },
+      (error: unknown) => this.#failed(error, reply, counters),
+    );
+  }
+
+  #refuseTarget(req: HttpRequest): Refusal | undefined {
+    // The path equals the route's: only a query can be wrong.
+    const query = queryOf(req);
+    return query === '' ? undefined : refuseUrl('', query);
+  }
+
+  #failed(error: unknown, reply: Reply, counters: RouteCounters): void {
+    if (!(error instanceof PlatformError)) this.#options.onError(error, reply.requestId, counters.path);
+    reply.fail(error);
+  }
+
+  #endOverdue(): void {
+    const now = performance.now();
+    for (const { reply, counters, deadlineAt } of this.#pending) {
+      if (deadlineAt > now) continue;
+      counters.timeouts += 1;
+      reply.fail(new PlatformError('timeout', 'The answer took too long.'));
+    }
+  }
+}
+
+function assertBody(head: RequestHead, bytesMax: number): BodyFormat {
+  if (head.contentLength < 0) throw new PlatformError('length-required', 'Send Content-Length.');
+  if (head.contentEncoding !== '' && head.contentEncoding !== 'identity') {
+    throw new PlatformError('unsupported-media-type', 'A Content-Encoding is not accepted.');
+  }
+  const format = findBodyFormat(head.contentType);
+  if (format === undefined) {
+    throw new PlatformError('unsupported-media-type', 'Send application/msgpack or application/json.');
+  }
+  if (head.contentLength > bytesMax) {
+    throw new PlatformError('payload-too-large', `The body may have ${bytesMax} bytes.`);
+  }
+  return format;
+}
+
+/** Problems are JSON unless the caller speaks msgpack. */
+function problemFormat(head: RequestHead): BodyFormat {
+  return answerFormat(head.accept, findBodyFormat(head.contentType) ?? 'json');
+}
+
+function refuse(reply: Reply, { code, detail, close }: Refusal): void {
+  reply.closesConnection ||= close;
+  reply.fail(new PlatformError(code, detail));
+}
+
+function queryOf(req: HttpRequest): string {
+  // The typings say string; without a `?` the native call returns undefined.
+  const query: string | undefined = req.getQuery();
+  return query ?? '';
+}

@@ -1,0 +1,110 @@
+import assert from 'node:assert';
+import { answerToJson, encodeJsonRequest, type KernelAnswer } from '@guidon/engine';
+import { isSameEnvironment, PlatformError, REQUEST_LIMITS } from '@guidon/protocol';
+import type { AccessDirectory, Caller } from '../auth/access-directory.js';
+import { allowProblemToBeRead, answerPreflight, assertOrigin } from '../cors.js';
+import type { ActiveSnapshot, EnvironmentSlot } from '../environment-slot.js';
+import type { Reply } from '../reply.js';
+import type { RequestHead } from '../request-head.js';
+import type { Route, RouteRequest } from '../route.js';
+import type { SnapshotKernel } from '../snapshot-kernel.js';
+import { parseJsonBody, withinStack } from './request-body.js';
+
+export interface EvaluateParts {
+  readonly directory: AccessDirectory;
+  readonly kernel: SnapshotKernel;
+  /** Wall clock, milliseconds: `@now` and the expiry of credentials. */
+  readonly now: () => number;
+}
+
+/** `POST /v1/evaluate` and `POST /v1/evaluate/batch`: msgpack goes into the kernel as it came, JSON through an adapter. */
+export class EvaluateRoute implements Route<Caller> {
+  readonly path: string;
+  readonly bodyBytesMax: number;
+  readonly #route: 'evaluate' | 'batch';
+  readonly #parts: EvaluateParts;
+
+  constructor(route: 'evaluate' | 'batch', parts: EvaluateParts) {
+    this.#route = route;
+    this.#parts = parts;
+    this.path = route === 'batch' ? '/v1/evaluate/batch' : '/v1/evaluate';
+    this.bodyBytesMax = route === 'batch' ? REQUEST_LIMITS.batchBodyBytes : REQUEST_LIMITS.bodyBytes;
+  }
+
+  authorize(head: RequestHead, reply: Reply): Caller {
+    return authorizeCaller(this.#parts, head, reply);
+  }
+
+  preflight(_head: RequestHead, reply: Reply): void {
+    answerPreflight(reply);
+  }
+
+  handle({ caller, format, body, reply }: RouteRequest<Caller>): Promise<void> | undefined {
+    const request = format === 'msgpack' ? body : withinStack(() => encodeJsonRequest(parseJsonBody(body)));
+    const answer = this.#evaluate(caller, request);
+    if (answer.status !== 'revision-behind') {
+      this.#answer(caller.slot, answer, reply);
+      return undefined;
+    }
+    // The body is gone when this returns; the wait needs its own.
+    return this.#evaluateLater(caller, Uint8Array.from(request), answer.minRevision, reply);
+  }
+
+  async #evaluateLater(caller: Caller, request: Uint8Array, minRevision: number, reply: Reply): Promise<void> {
+    await caller.slot.waitForRevision(minRevision);
+    if (!reply.isOpen) return;
+    const answer = this.#evaluate(caller, request);
+    if (answer.status === 'revision-behind') {
+      throw new PlatformError('revision-behind', `This node is not at revision ${minRevision} yet.`, {
+        extensions: { currentRevision: caller.slot.active?.revision ?? 0 },
+      });
+    }
+    this.#answer(caller.slot, answer, reply);
+  }
+
+  #evaluate(caller: Caller, request: Uint8Array): KernelAnswer {
+    const active = activeOf(caller.slot);
+    return this.#parts.kernel.evaluate(caller.slot, active, request, {
+      route: this.#route,
+      now: this.#parts.now(),
+      clientSideOnly: caller.entry.kind === 'web',
+    });
+  }
+
+  #answer(slot: EnvironmentSlot, answer: Exclude<KernelAnswer, { status: 'revision-behind' }>, reply: Reply): void {
+    if (answer.status === 'ok') {
+      slot.evaluationCount += answer.evaluations;
+      if (reply.format === 'msgpack') reply.ok(['Content-Type', slot.answerHead.msgpack], answer.bytes);
+      else reply.ok(['Content-Type', slot.answerHead.json], answerToJson(answer.bytes));
+      return;
+    }
+    const { status, detail, pointer } = answer;
+    throw new PlatformError(
+      status,
+      detail,
+      pointer === undefined ? {} : { issues: [{ pointer, code: status, detail }] },
+    );
+  }
+}
+
+/** The one way from a request to its environment (I16), with the origin rules of its kind of credential. */
+export function authorizeCaller(
+  parts: Pick<EvaluateParts, 'directory' | 'now'>,
+  head: RequestHead,
+  reply: Reply,
+): Caller {
+  if (head.origin === '') return parts.directory.authenticate(head, parts.now());
+  allowProblemToBeRead(head, reply);
+  const caller = parts.directory.authenticate(head, parts.now());
+  assertOrigin(caller.entry, head.origin, reply);
+  return caller;
+}
+
+/** What serves now. Throws `not-ready` before the first snapshot: absence is never "no flags" (I13). */
+export function activeOf(slot: EnvironmentSlot): ActiveSnapshot {
+  const { active } = slot;
+  if (active === undefined)
+    throw new PlatformError('not-ready', 'This node has no configuration of this environment yet.');
+  assert(isSameEnvironment(active.environment, slot.environment), 'the snapshot belongs to the credential (I16)');
+  return active;
+}

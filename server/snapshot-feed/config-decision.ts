@@ -1,0 +1,51 @@
+import type { Manifest } from '@guidon/protocol/signed-config';
+import type { HighWaterMark, Quarantine } from '../snapshot-store/snapshot-store.js';
+
+/** What to do with a manifest whose signature and environment are right. */
+export type ConfigDecision =
+  | { readonly action: 'apply'; readonly base: 'active' | 'nothing' }
+  | { readonly action: 'fetch'; readonly reason: 'gap' | 'no-delta' }
+  | { readonly action: 'ignore'; readonly reason: 'duplicate' | 'older' | 'quarantined' }
+  | { readonly action: 'refuse'; readonly reason: 'fork' | 'fast-forward' | 'expired' };
+
+/** A jump further than this is a stolen key or a broken writer, not progress; a new epoch starts counting again. */
+export const REVISION_JUMP_MAX = 1_000_000;
+
+export interface ConfigStanding {
+  /** Never falls, not even across a restart (I7). */
+  readonly mark: HighWaterMark | undefined;
+  readonly active: HighWaterMark | undefined;
+  readonly quarantine: readonly Quarantine[];
+  /** Wall clock, for expiry alone (I27). */
+  readonly nowMs: number;
+}
+
+/** The revision rules of I7, I9 and I10 in one place, without state or I/O: every source of config asks here. */
+export function decideConfig(
+  manifest: Manifest,
+  message: { readonly previousRevision: number; readonly hasDelta: boolean },
+  { mark, active, quarantine, nowMs }: ConfigStanding,
+): ConfigDecision {
+  const order = mark === undefined ? 1 : compareOrder(manifest, mark);
+  if (order < 0) return { action: 'ignore', reason: 'older' };
+  if (order === 0 && manifest.digest !== mark?.digest) return { action: 'refuse', reason: 'fork' };
+  if (active !== undefined && compareOrder(manifest, active) === 0) return { action: 'ignore', reason: 'duplicate' };
+  if (quarantine.some(({ digest }) => digest === manifest.digest)) return { action: 'ignore', reason: 'quarantined' };
+  if (mark !== undefined && manifest.epoch === mark.epoch && manifest.revision - mark.revision > REVISION_JUMP_MAX) {
+    return { action: 'refuse', reason: 'fast-forward' };
+  }
+  // What was in force before a restart is not new: it may be loaded again although it has expired since (I12).
+  if (order > 0 && manifest.expiresAt <= nowMs) return { action: 'refuse', reason: 'expired' };
+  if (!message.hasDelta) return { action: 'fetch', reason: 'no-delta' };
+  if (message.previousRevision === 0) return { action: 'apply', base: 'nothing' };
+  const isNext = active?.epoch === manifest.epoch && active.revision === message.previousRevision;
+  return isNext ? { action: 'apply', base: 'active' } : { action: 'fetch', reason: 'gap' };
+}
+
+/** Order is (epoch, revision) everywhere. */
+export function compareOrder(
+  a: { readonly epoch: number; readonly revision: number },
+  b: { readonly epoch: number; readonly revision: number },
+): number {
+  return a.epoch === b.epoch ? a.revision - b.revision : a.epoch - b.epoch;
+}

@@ -1,0 +1,142 @@
+import { type EnvironmentRef, PlatformError } from '@guidon/protocol';
+import type { ConfigMessage, EnvironmentState, Signed } from '@guidon/protocol/signed-config';
+import type pino from 'pino';
+import type { EnvironmentSlot } from '../environment-slot.js';
+import { Backoff } from './backoff.js';
+import { compareOrder } from './config-decision.js';
+import type { ConfigSource } from './config-source.js';
+import type { EnvironmentReducer, Outcome } from './environment-reducer.js';
+import { type Semaphore, SerialQueue } from './serial-queue.js';
+
+/** Messages of one environment that wait for their turn; more are dropped and fetched instead. */
+const QUEUE_COUNT_MAX = 64;
+const RETRY = { firstMs: 500, maxMs: 8_000 } as const;
+
+/**
+ * One environment's lane: everything that concerns it runs one after another, few environments at a time. What arrives by bus goes in
+ * front of the reducer as it is; what the reducer asks for is fetched.
+ */
+export class EnvironmentEntry {
+  readonly reducer: EnvironmentReducer;
+  /** Nothing more is expected before it can answer: it serves, or what it should serve was refused. */
+  isSettled = false;
+  /** Polls in a row in which the control plane did not know it. */
+  absentCount = 0;
+  readonly #queue = new SerialQueue(QUEUE_COUNT_MAX);
+  readonly #backoff = new Backoff(RETRY);
+  readonly #source: ConfigSource;
+  readonly #slices: Semaphore;
+  readonly #logger: pino.Logger;
+  readonly #onChange: (outcome: Outcome) => void;
+  #isFetchingConfig = false;
+  #isFetchingAccess = false;
+  #retryAtMs = 0;
+
+  constructor(
+    reducer: EnvironmentReducer,
+    parts: { source: ConfigSource; slices: Semaphore; logger: pino.Logger; onChange: (outcome: Outcome) => void },
+  ) {
+    this.reducer = reducer;
+    this.#source = parts.source;
+    this.#slices = parts.slices;
+    this.#logger = parts.logger.child({ environment: reducer.environment });
+    this.#onChange = parts.onChange;
+  }
+
+  get environment(): EnvironmentRef {
+    return this.reducer.environment;
+  }
+
+  get slot(): EnvironmentSlot {
+    return this.reducer.slot;
+  }
+
+  /** Reads the node's own disk. */
+  async restore(): Promise<void> {
+    await this.#run(async () => {
+      if (await this.reducer.restore()) this.isSettled = true;
+      return 'ignored';
+    });
+  }
+
+  /** Config from the bus. False: it was not taken, ask the source. */
+  offerConfig(message: ConfigMessage): boolean {
+    const outcome = this.#run(() => this.reducer.receive(message));
+    if (outcome === undefined) return false;
+    void outcome.then((result) => {
+      if (result === 'fetch' || result === 'fetch-whole') this.#fetchConfig(result === 'fetch-whole');
+    });
+    return true;
+  }
+
+  offerAccess(signed: Signed): boolean {
+    return this.#run(() => this.reducer.receiveAccess(signed)) !== undefined;
+  }
+
+  /** A request made the kernel trap on what serves here. */
+  reportTrap(): void {
+    void this.#run(async () => {
+      await this.reducer.reportTrap();
+      return 'ignored';
+    });
+  }
+
+  /** Compares with what the source has, and fetches what is missing. True when this node has it all. */
+  sync(state: EnvironmentState): boolean {
+    const standing = this.reducer.standing;
+    const isBehind = state.revision > 0 && compareOrder(state, standing) > 0;
+    if (state.revision === 0) this.isSettled = true;
+    const isAccessBehind = state.accessSequence !== standing.accessSequence || this.slot.accessList === undefined;
+    if (performance.now() >= this.#retryAtMs) {
+      if (isBehind && !this.reducer.isQuarantined(state)) this.#fetchConfig(false);
+      if (isAccessBehind && state.accessSequence > 0) this.#fetchAccess();
+    }
+    return !isBehind;
+  }
+
+  /** What is under way has ended. */
+  idle(): Promise<void> {
+    return this.#queue.idle();
+  }
+
+  #fetchConfig(isWhole: boolean): void {
+    if (this.#isFetchingConfig) return;
+    this.#isFetchingConfig = true;
+    const outcome = this.#run(async () => {
+      const first = await this.#receiveFetched(isWhole ? 0 : this.reducer.standing.revision);
+      return first === 'fetch' || first === 'fetch-whole' ? this.#receiveFetched(0) : first;
+    });
+    void Promise.resolve(outcome).then(() => {
+      this.#isFetchingConfig = false;
+    });
+  }
+
+  async #receiveFetched(since: number): Promise<Outcome> {
+    return this.reducer.receive(await this.#source.fetchConfig(this.environment, since));
+  }
+
+  #fetchAccess(): void {
+    if (this.#isFetchingAccess) return;
+    this.#isFetchingAccess = true;
+    const outcome = this.#run(async () => this.reducer.receiveAccess(await this.#source.fetchAccess(this.environment)));
+    void Promise.resolve(outcome).then(() => {
+      this.#isFetchingAccess = false;
+    });
+  }
+
+  /** Never rejects. Undefined when the queue is full. */
+  #run(task: () => Promise<Outcome>): Promise<Outcome> | undefined {
+    return this.#queue.run(async () => {
+      const outcome = await this.#slices.run(task).catch((error: unknown): Outcome => {
+        const level = error instanceof PlatformError && error.code === 'not-ready' ? 'warn' : 'error';
+        this.#logger[level]({ err: error }, 'an environment could not be brought up to date');
+        return 'failed';
+      });
+      if (outcome === 'failed') this.#retryAtMs = performance.now() + this.#backoff.failedMs();
+      else this.#backoff.succeeded();
+      if (outcome === 'refused' || this.slot.active !== undefined) this.isSettled = true;
+      this.#onChange(outcome);
+      return outcome;
+    });
+  }
+}

@@ -1,0 +1,146 @@
+import { type EnvironmentRef, LIMITS, PlatformError } from '@guidon/protocol';
+import {
+  type ConfigMessage,
+  decodeConfigMessage,
+  decodeSigned,
+  type EnvironmentState,
+  parseEnvironmentState,
+  type Signed,
+} from '@guidon/protocol/signed-config';
+import type { ConfigSource, NodeStatus } from './config-source.js';
+
+export interface HttpConfigSourceOptions {
+  readonly url: string;
+  readonly nodeCredential: string;
+  readonly deadlineMs?: number;
+  /** Of a whole configuration: slower lines may take longer. */
+  readonly configDeadlineMs?: number;
+}
+
+const DEADLINE_MS = 4_000;
+const CONFIG_DEADLINE_MS = 60_000;
+const SMALL_ANSWER_BYTES_MAX = 8 * 1024 * 1024;
+/** Definitions are larger than what is compiled of them. */
+const CONFIG_BYTES_MAX = 2 * LIMITS.snapshotBytes;
+
+/** The control plane's internal API, asked with a `node` credential. */
+export class HttpConfigSource implements ConfigSource {
+  readonly #base: string;
+  readonly #headers: Readonly<Record<string, string>>;
+  readonly #deadlineMs: number;
+  readonly #configDeadlineMs: number;
+  readonly #closing = new AbortController();
+
+  constructor(options: HttpConfigSourceOptions) {
+    this.#base = options.url.replace(/\/+$/, '');
+    this.#headers = { authorization: `Bearer ${options.nodeCredential}` };
+    this.#deadlineMs = options.deadlineMs ?? DEADLINE_MS;
+    this.#configDeadlineMs = options.configDeadlineMs ?? CONFIG_DEADLINE_MS;
+  }
+
+  /** Gives up whatever is under way. */
+  close(): void {
+    this.#closing.abort();
+  }
+
+  async fetchKeySet(): Promise<{ rootPublicKey: string; keySet: Signed }> {
+    const { signed, extra } = decodeSigned(await this.#bytes('/internal/v1/key-set'));
+    const rootPublicKey = extra.get('rootPublicKey');
+    if (typeof rootPublicKey !== 'string' || !/^[A-Za-z0-9_-]{43}$/.test(rootPublicKey)) {
+      throw new PlatformError('malformed-body', 'the key set comes without its root key');
+    }
+    return { rootPublicKey, keySet: signed };
+  }
+
+  async fetchDigests(root: string): Promise<{ root: string; buckets: readonly string[] } | undefined> {
+    const answer = await this.#get('/internal/v1/digests', this.#deadlineMs, { 'if-none-match': `"${root}"` });
+    if (answer.status === 304) {
+      await answer.body?.cancel();
+      return undefined;
+    }
+    const value = parseJson(await readBytes(answer, SMALL_ANSWER_BYTES_MAX));
+    const { buckets } = value;
+    if (typeof value.root !== 'string' || !Array.isArray(buckets) || buckets.length !== 256) {
+      throw new PlatformError('malformed-body', 'the digest answer is malformed');
+    }
+    return { root: value.root, buckets: buckets.map(String) };
+  }
+
+  async fetchBuckets(buckets: readonly number[]): Promise<readonly EnvironmentState[]> {
+    const list = buckets.map((bucket) => bucket.toString(16).padStart(2, '0')).join(',');
+    const answer = await this.#get(`/internal/v1/digests?buckets=${list}`, this.#deadlineMs);
+    const { environments } = parseJson(await readBytes(answer, SMALL_ANSWER_BYTES_MAX));
+    if (!Array.isArray(environments)) throw new PlatformError('malformed-body', 'the bucket answer is malformed');
+    return environments.map(parseEnvironmentState);
+  }
+
+  async fetchConfig({ environmentId }: EnvironmentRef, since: number): Promise<ConfigMessage> {
+    const query = since === 0 ? '' : `?since=${since}`;
+    const answer = await this.#get(`/internal/v1/environments/${environmentId}/config${query}`, this.#configDeadlineMs);
+    return decodeConfigMessage(await readBytes(answer, CONFIG_BYTES_MAX));
+  }
+
+  async fetchAccess({ environmentId }: EnvironmentRef): Promise<Signed> {
+    return decodeSigned(await this.#bytes(`/internal/v1/environments/${environmentId}/access`)).signed;
+  }
+
+  async postStatus(status: NodeStatus): Promise<void> {
+    const answer = await this.#fetch(`/internal/v1/nodes/${status.nodeId}/status`, this.#deadlineMs, {
+      method: 'POST',
+      headers: { ...this.#headers, 'content-type': 'application/json' },
+      body: JSON.stringify(status),
+    });
+    await answer.body?.cancel();
+  }
+
+  async #bytes(path: string): Promise<Uint8Array> {
+    return readBytes(await this.#get(path, this.#deadlineMs), SMALL_ANSWER_BYTES_MAX);
+  }
+
+  async #get(path: string, deadlineMs: number, headers: Record<string, string> = {}): Promise<Response> {
+    const answer = await this.#fetch(path, deadlineMs, { headers: { ...this.#headers, ...headers } });
+    if (answer.status === 200 || answer.status === 304) return answer;
+    await answer.body?.cancel();
+    const code = answer.status === 401 || answer.status === 403 ? 'invalid-credentials' : 'not-ready';
+    // The path only: an answer's body may say anything.
+    throw new PlatformError(code, `the control plane answered ${answer.status} to ${path.replace(/\?.*/, '')}`);
+  }
+
+  async #fetch(path: string, deadlineMs: number, init: RequestInit): Promise<Response> {
+    try {
+      return await fetch(this.#base + path, {
+        ...init,
+        redirect: 'error',
+        signal: AbortSignal.any([AbortSignal.timeout(deadlineMs), this.#closing.signal]),
+      });
+    } catch (cause) {
+      throw new PlatformError('not-ready', 'the control plane cannot be reached', { cause });
+    }
+  }
+}
+
+async function readBytes(answer: Response, bytesMax: number): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  try {
+    for await (const chunk of answer.body ?? []) {
+      bytes += chunk.length;
+      if (bytes > bytesMax) throw new PlatformError('payload-too-large', 'the control plane answers too much');
+      chunks.push(chunk);
+    }
+  } catch (cause) {
+    if (cause instanceof PlatformError) throw cause;
+    throw new PlatformError('not-ready', 'the answer of the control plane broke off', { cause });
+  }
+  return Buffer.concat(chunks, bytes);
+}
+
+function parseJson(bytes: Uint8Array): Readonly<Record<string, unknown>> {
+  let value: unknown;
+  try {
+    value = JSON.parse(Buffer.from(bytes).toString('utf8'));
+  } catch (cause) {
+    throw new PlatformError('malformed-body', 'the control plane did not answer JSON', { cause });
+  }
+  return typeof value === 'object' && value !== null ? Object.fromEntries(Object.entries(value)) : {};
+}

@@ -1,0 +1,273 @@
+import { type ChangeBus, type EnvironmentRef, findSubject, isSameEnvironment, PlatformError } from '@guidon/protocol';
+import {
+  BUS_MESSAGE_BYTES_MAX,
+  bucketOfEnvironment,
+  decodeConfigMessage,
+  decodeSigned,
+  EnvironmentDigests,
+  type EnvironmentState,
+} from '@guidon/protocol/signed-config';
+import type pino from 'pino';
+import { EnvironmentSlot } from '../environment-slot.js';
+import { Backoff } from './backoff.js';
+import type { ConfigSource, NodeStatus } from './config-source.js';
+import { EnvironmentEntry } from './environment-entry.js';
+import { EnvironmentReducer, type Outcome, type ReducerParts } from './environment-reducer.js';
+import { Semaphore } from './serial-queue.js';
+import { Trust } from './trust.js';
+
+export interface SnapshotFeedOptions {
+  readonly nodeId: string;
+  readonly source: ConfigSource;
+  readonly bus: ChangeBus | undefined;
+  readonly parts: Omit<ReducerParts, 'keys'>;
+  readonly trustRoot: string | undefined;
+  readonly pollIntervalMs: number;
+  readonly logger: pino.Logger;
+}
+
+/** Environments that are brought up to date at once. */
+const CONCURRENCY_MAX = 4;
+/** A poll that was asked for between two polls comes no closer than this to the one before. */
+const POLL_SPACING_MS = 100;
+const FAILED_POLL = { firstMs: 500, maxMs: 8_000 } as const;
+/** Polls between two looks at the key set when nothing was refused. */
+const KEY_SET_EVERY = 12;
+/** An environment is given up when the control plane has not named it in so many polls in a row (I13: absence is not news). */
+const ABSENT_POLLS_MAX = 3;
+/** The envelope around the largest bus message. */
+const BUS_BYTES_MAX = BUS_MESSAGE_BYTES_MAX + 64 * 1024;
+
+/**
+ * Keeps every environment of this node at what the control plane has. The digest poll alone does it, within one interval; the bus only
+ * makes it faster. The poll runs whether or not the bus works, with the same work each time (I14, I15).
+ */
+export class SnapshotFeed {
+  readonly counters = { polls: 0, failedPolls: 0, busMessages: 0, busRefused: 0 };
+  readonly #options: SnapshotFeedOptions;
+  readonly #logger: pino.Logger;
+  readonly #entries = new Map<string, EnvironmentEntry>();
+  readonly #bySlot = new Map<EnvironmentSlot, EnvironmentEntry>();
+  readonly #mine = new EnvironmentDigests();
+  readonly #slices = new Semaphore(CONCURRENCY_MAX);
+  readonly #backoff = new Backoff(FAILED_POLL);
+  readonly #trust: Trust;
+  #unsubscribe: (() => void) | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #running: Promise<void> | undefined;
+  #lastPollAtMs = Number.NEGATIVE_INFINITY;
+  #isPollWanted = false;
+  #isClosed = false;
+  #hasAnswered = false;
+  #needsKeySet = false;
+  #isStatusDue = true;
+
+  constructor(options: SnapshotFeedOptions) {
+    this.#options = options;
+    this.#logger = options.logger;
+    this.#trust = new Trust(options.parts.store, options.trustRoot, options.logger);
+  }
+
+  /** Loads what the disk has, then follows the control plane. Resolves when the disk has been read. */
+  async start(): Promise<void> {
+    this.#trust.restore();
+    const known = this.#trust.isKnown ? this.#options.parts.store.listEnvironments() : [];
+    await Promise.all(known.map((environment) => this.#add(environment).restore()));
+    this.#unsubscribe = this.#options.bus?.subscribe((subject, message) => this.#hear(subject, message));
+    this.#schedule(0);
+  }
+
+  get slots(): readonly EnvironmentSlot[] {
+    return [...this.#bySlot.keys()];
+  }
+
+  get entries(): readonly EnvironmentEntry[] {
+    return [...this.#entries.values()];
+  }
+
+  /** Every environment known can answer, or was refused and cannot; and this node knows which there are. */
+  get isReady(): boolean {
+    const entries = this.entries;
+    if (entries.length === 0) return this.#hasAnswered;
+    return entries.every(({ isSettled, slot }) => isSettled || slot.active !== undefined);
+  }
+
+  entryOf(slot: EnvironmentSlot): EnvironmentEntry | undefined {
+    return this.#bySlot.get(slot);
+  }
+
+  find(environmentId: string): EnvironmentEntry | undefined {
+    return this.#entries.get(environmentId);
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#unsubscribe?.();
+    clearTimeout(this.#timer);
+    await this.#running;
+    await Promise.all(this.entries.map((entry) => entry.idle()));
+  }
+
+  #add(environment: EnvironmentRef): EnvironmentEntry {
+    const { parts, source } = this.#options;
+    const slot = new EnvironmentSlot(environment, performance.now());
+    const reducer = new EnvironmentReducer(slot, { ...parts, keys: this.#trust.keys });
+    const entry = new EnvironmentEntry(reducer, {
+      source,
+      slices: this.#slices,
+      logger: this.#logger,
+      onChange: (outcome) => this.#changed(entry, outcome),
+    });
+    this.#entries.set(environment.environmentId, entry);
+    this.#bySlot.set(slot, entry);
+    return entry;
+  }
+
+  #changed(entry: EnvironmentEntry, outcome: Outcome): void {
+    this.#mine.set({ ...entry.environment, ...entry.reducer.standing });
+    if (outcome === 'refused') this.#needsKeySet = true;
+    if (outcome === 'activated') entry.slot.confirmedAtMs = performance.now();
+    if (outcome === 'activated' || outcome === 'refused') this.#isStatusDue = true;
+    if (outcome === 'failed') this.#wantPoll();
+  }
+
+  /** The bus: anything may come, nothing may throw. What cannot be used is dropped, counted and asked for over HTTP. */
+  #hear(subjectText: string, message: Uint8Array): void {
+    if (this.#isClosed) return;
+    const subject = findSubject(subjectText);
+    if (subject === undefined) return;
+    this.counters.busMessages += 1;
+    const entry = this.#entries.get(subject.environmentId);
+    try {
+      if (entry === undefined || entry.environment.tenantId !== subject.tenantId) {
+        this.#wantPoll();
+        return;
+      }
+      if (message.length > BUS_BYTES_MAX) throw new PlatformError('payload-too-large', 'a bus message is too large');
+      const isTaken =
+        subject.topic === 'config'
+          ? entry.offerConfig(decodeConfigMessage(message))
+          : entry.offerAccess(decodeSigned(message).signed);
+      if (!isTaken) this.#wantPoll();
+    } catch (error) {
+      this.counters.busRefused += 1;
+      this.#logger.warn({ err: error, subject: subjectText }, 'a bus message was dropped');
+      this.#wantPoll();
+    }
+  }
+
+  /** Brings the next poll forward. */
+  #wantPoll(): void {
+    this.#isPollWanted = true;
+    if (this.#running !== undefined || this.#isClosed) return;
+    this.#schedule(Math.max(0, this.#lastPollAtMs + POLL_SPACING_MS - performance.now()));
+  }
+
+  #schedule(delayMs: number): void {
+    if (this.#isClosed) return;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.#running = this.#poll().finally(() => {
+        this.#running = undefined;
+      });
+    }, delayMs);
+  }
+
+  async #poll(): Promise<void> {
+    this.#isPollWanted = false;
+    this.#lastPollAtMs = performance.now();
+    this.counters.polls += 1;
+    let delayMs = this.#options.pollIntervalMs * (0.8 + 0.4 * Math.random());
+    try {
+      await this.#refreshKeys();
+      await this.#compare();
+      this.#backoff.succeeded();
+      await this.#postStatus();
+    } catch (error) {
+      this.counters.failedPolls += 1;
+      delayMs = Math.min(delayMs, this.#backoff.failedMs());
+      const level = this.#backoff.failureCount === 1 ? 'warn' : 'debug';
+      if (!this.#isClosed) this.#logger[level]({ err: error }, 'the control plane could not be polled');
+    }
+    if (this.#isPollWanted) delayMs = POLL_SPACING_MS;
+    this.#schedule(delayMs);
+  }
+
+  async #refreshKeys(): Promise<void> {
+    if (this.#trust.isKnown && !this.#needsKeySet && this.counters.polls % KEY_SET_EVERY !== 0) return;
+    await this.#trust.refresh(this.#options.source);
+    this.#needsKeySet = false;
+  }
+
+  async #compare(): Promise<void> {
+    const { source } = this.#options;
+    const theirs = await source.fetchDigests(this.#mine.root());
+    this.#hasAnswered = true;
+    const mine = this.#mine.bucketDigests();
+    const unequal = theirs?.buckets.flatMap((digest, bucket) => (digest === mine[bucket] ? [] : [bucket])) ?? [];
+    const states = unequal.length === 0 ? [] : await source.fetchBuckets(unequal);
+    const behind = new Set<string>();
+    for (const state of states) {
+      if (!this.#follow(state)) behind.add(state.environmentId);
+    }
+    const nowMs = performance.now();
+    for (const { environment, slot } of this.entries) {
+      if (!behind.has(environment.environmentId)) slot.confirmedAtMs = nowMs;
+    }
+    await this.#forgetAbsent(new Set(unequal), states);
+  }
+
+  /** True when this node has what `state` says. */
+  #follow(state: EnvironmentState): boolean {
+    const environment: EnvironmentRef = {
+      tenantId: state.tenantId,
+      projectId: state.projectId,
+      environmentId: state.environmentId,
+    };
+    const entry = this.#entries.get(state.environmentId) ?? this.#add(environment);
+    if (!isSameEnvironment(entry.environment, environment)) {
+      this.#logger.error({ environment, known: entry.environment }, 'an environment id names two environments');
+      return true;
+    }
+    entry.absentCount = 0;
+    return entry.sync(state);
+  }
+
+  async #forgetAbsent(buckets: ReadonlySet<number>, states: readonly EnvironmentState[]): Promise<void> {
+    const named = new Set<string>(states.map(({ environmentId }) => environmentId));
+    const absent = this.entries.filter(
+      ({ environment: { environmentId } }) =>
+        buckets.has(bucketOfEnvironment(environmentId)) && !named.has(environmentId),
+    );
+    // A control plane that has lost everything is not one that says that there is nothing (I13).
+    if (absent.length === this.#entries.size) return;
+    for (const entry of absent) {
+      entry.absentCount += 1;
+      if (entry.absentCount < ABSENT_POLLS_MAX) continue;
+      this.#entries.delete(entry.environment.environmentId);
+      this.#bySlot.delete(entry.slot);
+      this.#mine.delete(entry.environment.environmentId);
+      await entry.idle();
+      await entry.reducer.remove();
+      this.#logger.info({ environment: entry.environment }, 'environment removed');
+    }
+  }
+
+  async #postStatus(): Promise<void> {
+    if (!this.#isStatusDue) return;
+    this.#isStatusDue = false;
+    const status: NodeStatus = {
+      nodeId: this.#options.nodeId,
+      store: this.#options.parts.store.status,
+      environments: this.entries.map(({ environment, reducer }) => ({
+        ...environment,
+        ...reducer.standing,
+        quarantined: reducer.quarantine,
+      })),
+    };
+    await this.#options.source.postStatus(status).catch((error: unknown) => {
+      this.#isStatusDue = true;
+      this.#logger.debug({ err: error }, 'the status could not be posted');
+    });
+  }
+}

@@ -1,0 +1,49 @@
+import type { EnvironmentRef } from '@guidon/protocol';
+
+/**
+ * Keys of the node's own LMDB. Every row of an environment starts with (tenant, environment) and is read by that prefix only (I16); rows
+ * of the node itself start with '', which no tenant id can be.
+ *
+ *   key                                   value
+ *   ['', 'trust']                         root public key and the key set in force, as received
+ *   ['', 'environment', environmentId]    the three ids
+ *   [t, e, 'state']                       manifest and signature as received, layout hash, hash of the root
+ *   [t, e, 'root']                        root block of the snapshot
+ *   [t, e, 'block', block id]             one block of the snapshot
+ *   [t, e, 'index', hash of kind and key] kind, key and hash of one definition
+ *   [t, e, 'definition', hash]            definition bytes as received
+ *   [t, e, 'access']                      access list and signature as received
+ *   [t, e, 'mark', topic]                 high-water mark of `config` or `access` (I7)
+ *   [t, e, 'quarantine', digest]          a revision that failed a check (I10)
+ */
+export type StoreKey = readonly string[];
+
+export type MarkTopic = 'config' | 'access';
+
+const of =
+  (kind: string) =>
+  ({ tenantId, environmentId }: EnvironmentRef, ...rest: string[]): StoreKey => [
+    tenantId,
+    environmentId,
+    kind,
+    ...rest,
+  ];
+
+export const keys = {
+  trust: (): StoreKey => ['', 'trust'],
+  environments: (): StoreKey => ['', 'environment'],
+  environment: ({ environmentId }: EnvironmentRef): StoreKey => ['', 'environment', environmentId],
+  /** Prefix of everything an environment has. */
+  all: ({ tenantId, environmentId }: EnvironmentRef): StoreKey => [tenantId, environmentId],
+  state: of('state'),
+  root: of('root'),
+  blocks: of('block'),
+  block: (environment: EnvironmentRef, id: string): StoreKey => of('block')(environment, id),
+  index: of('index'),
+  indexEntry: (environment: EnvironmentRef, nameHash: string): StoreKey => of('index')(environment, nameHash),
+  definition: (environment: EnvironmentRef, hash: string): StoreKey => of('definition')(environment, hash),
+  access: of('access'),
+  mark: (environment: EnvironmentRef, topic: MarkTopic): StoreKey => of('mark')(environment, topic),
+  quarantined: of('quarantine'),
+  quarantine: (environment: EnvironmentRef, digest: string): StoreKey => of('quarantine')(environment, digest),
+} as const;

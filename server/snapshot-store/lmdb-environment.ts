@@ -1,0 +1,19 @@
+import { open, type RootDatabase } from 'lmdb';
+
+/** Values are our own bytes, so that lmdb's decoder never sees stored data (M16). */
+export type Environment = RootDatabase<Buffer, string[]>;
+
+/**
+ * Opens the node's LMDB. `overlappingSync` is off as in the control plane: a high-water mark that is acknowledged is on disk, and a
+ * commit that fails is not visible (M1, M2).
+ */
+export function openEnvironment(directory: string, options: { readOnly?: boolean } = {}): Environment {
+  return open<Buffer, string[]>({
+    path: directory,
+    encoding: 'binary',
+    overlappingSync: false,
+    readOnly: options.readOnly ?? false,
+    // A directory, whatever its name looks like.
+    noSubdir: false,
+  });
+}

@@ -1,0 +1,173 @@
+import type pino from 'pino';
+import type { StoreKey } from './keys.js';
+import { type Environment, openEnvironment } from './lmdb-environment.js';
+import { prepareStoreDirectory } from './store-directory.js';
+
+/** One write; without a value, a removal. */
+export interface RowChange {
+  readonly key: StoreKey;
+  readonly value?: Uint8Array;
+}
+
+const COMMIT_DEADLINE_MS = 2_000;
+/** A commit of this many bytes is given one second more. */
+const COMMIT_BYTES_PER_SECOND = 20 * 1024 * 1024;
+/** Puts between two turns of the event loop: about 1 ms. */
+const PUTS_PER_SLICE = 250;
+
+/**
+ * Rows by key, with an answer for a disk that does not take them: what cannot be written stays in memory, is read from there, and goes with
+ * the next commit. So a full disk costs the next restart its newest revision, never an evaluation (I12). States:
+ *
+ *   healthy --commit fails--> degraded --commit succeeds--> healthy
+ *   healthy, degraded --commit does not settle (M3)--> broken: no further write is tried in this process
+ */
+export class RowStore {
+  readonly #environment: Environment;
+  readonly #logger: pino.Logger;
+  /** By key text; undefined = removed. Bounded by what the node serves, since rows replace each other. */
+  readonly #unwritten = new Map<string, RowChange>();
+  #status: 'healthy' | 'degraded' | 'broken' = 'healthy';
+  #queue: Promise<void> = Promise.resolve();
+
+  private constructor(environment: Environment, logger: pino.Logger) {
+    this.#environment = environment;
+    this.#logger = logger;
+  }
+
+  static async open(directory: string, logger: pino.Logger): Promise<RowStore> {
+    await prepareStoreDirectory(directory, logger);
+    return new RowStore(openEnvironment(directory), logger);
+  }
+
+  get status(): 'healthy' | 'degraded' | 'broken' {
+    return this.#status;
+  }
+
+  /** Bytes of the file that hold live pages, and of the whole file. */
+  usage(): { usedBytes: number } {
+    const stats: unknown = this.#environment.getStats();
+    const pages =
+      typeof stats === 'object' && stats !== null && 'lastPageNumber' in stats ? Number(stats.lastPageNumber) + 1 : 0;
+    return { usedBytes: pages * 4096 };
+  }
+
+  /** A copy of the row. */
+  find(key: StoreKey): Uint8Array | undefined {
+    const borrowed = this.findBorrowed(key);
+    return borrowed === undefined ? undefined : Uint8Array.from(borrowed);
+  }
+
+  /** The row where it lies in the mapped file: valid until the next read of any row. */
+  findBorrowed(key: StoreKey): Uint8Array | undefined {
+    const unwritten = this.#unwritten.get(textOf(key));
+    if (unwritten !== undefined) return unwritten.value;
+    try {
+      return this.#environment.getBinaryFast([...key]);
+    } catch (error) {
+      this.#fail(error, 'a row cannot be read');
+      return undefined;
+    }
+  }
+
+  /** The keys that extend `prefix`. */
+  list(prefix: StoreKey): StoreKey[] {
+    const found = new Map<string, StoreKey>();
+    try {
+      for (const key of this.#environment.getKeys({ start: [...prefix] })) {
+        if (!prefix.every((part, index) => key[index] === part)) break;
+        found.set(textOf(key), key);
+      }
+    } catch (error) {
+      this.#fail(error, 'rows cannot be listed');
+    }
+    for (const [text, { key, value }] of this.#unwritten) {
+      if (value === undefined) found.delete(text);
+      else if (prefix.every((part, index) => key[index] === part)) found.set(text, key);
+    }
+    return [...found.values()];
+  }
+
+  /**
+   * All or none of `changes`, durable when this resolves to true. False: they are in memory only. `loose` rows are written first and on
+   * their own, in slices: rows named by their content, which nothing refers to until `changes` is committed.
+   */
+  commit(changes: readonly RowChange[], loose: readonly RowChange[] = []): Promise<boolean> {
+    const result = this.#queue.then(() => this.#commit(changes, loose));
+    this.#queue = result.then(() => undefined);
+    return result;
+  }
+
+  async close(): Promise<void> {
+    await this.#queue;
+    // A broken LMDB never settles its promises (M3).
+    if (this.#status !== 'broken') await this.#environment.close();
+  }
+
+  async #commit(changes: readonly RowChange[], loose: readonly RowChange[]): Promise<boolean> {
+    if (this.#status === 'broken') return this.#keep([...loose, ...changes]);
+    try {
+      // Older rows first and on their own: they are whole commits, and one of them may remove what `loose` brings back.
+      await this.#write([...this.#unwritten.values()]);
+      this.#unwritten.clear();
+      for (let index = 0; index < loose.length; index += PUTS_PER_SLICE) {
+        await this.#write(loose.slice(index, index + PUTS_PER_SLICE));
+      }
+      await this.#write(changes);
+    } catch (error) {
+      this.#fail(error, 'a commit failed; serving goes on from memory');
+      return this.#keep([...loose, ...changes]);
+    }
+    if (this.#status === 'degraded') this.#logger.info('the node store takes writes again');
+    this.#status = 'healthy';
+    return true;
+  }
+
+  async #write(changes: readonly RowChange[]): Promise<void> {
+    if (changes.length === 0) return;
+    const bytes = changes.reduce((sum, { value }) => sum + (value?.length ?? 0), 0);
+    const deadlineMs = COMMIT_DEADLINE_MS + (bytes / COMMIT_BYTES_PER_SECOND) * 1000;
+    let timer: NodeJS.Timeout | undefined;
+    const deadline = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        this.#status = 'broken';
+        reject(new Error(`a commit did not settle within ${Math.round(deadlineMs)} ms`));
+      }, deadlineMs);
+    });
+    try {
+      await Promise.race([this.#batch(changes), deadline]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #batch(changes: readonly RowChange[]): Promise<unknown> {
+    let put: Promise<boolean> | undefined;
+    const batch = this.#environment.batch(() => {
+      for (const { key, value } of changes) {
+        put =
+          value === undefined ? this.#environment.remove([...key]) : this.#environment.put([...key], asBuffer(value));
+      }
+    });
+    // All writes of a batch share one promise, which rejects beside the batch's own (M2): unheard, it would end the process.
+    put?.catch(() => undefined);
+    return batch;
+  }
+
+  #keep(changes: readonly RowChange[]): false {
+    for (const change of changes) this.#unwritten.set(textOf(change.key), change);
+    if (this.#status === 'healthy') this.#status = 'degraded';
+    return false;
+  }
+
+  #fail(error: unknown, what: string): void {
+    this.#logger.error({ err: error }, `node store: ${what}`);
+    if (this.#status === 'healthy') this.#status = 'degraded';
+  }
+}
+
+const textOf = (key: StoreKey): string => key.join('\0');
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}

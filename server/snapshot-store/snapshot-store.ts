@@ -1,0 +1,211 @@
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import type { DefinitionEntry, DefinitionName } from '@guidon/pool';
+import { type EnvironmentRef, parseEnvironmentRef } from '@guidon/protocol';
+import type { Signed } from '@guidon/protocol/signed-config';
+import type pino from 'pino';
+import { keys, type MarkTopic, type StoreKey } from './keys.js';
+import { type RowChange, RowStore } from './row-store.js';
+import { openJson, sealJson } from './sealed-json.js';
+
+/** Order of a topic: nothing below it is ever accepted again, also across a restart (I7). */
+export interface HighWaterMark {
+  readonly epoch: number;
+  /** Revision of config, sequence of an access list. */
+  readonly revision: number;
+  /** Of config: the definitions at that revision. '' for an access list. */
+  readonly digest: string;
+}
+
+export interface PersistedState {
+  readonly signed: Signed;
+  /** Of the compiler and kernel that the root and the blocks were made by. */
+  readonly layoutHash: string;
+  readonly root: Uint8Array;
+}
+
+export interface RevisionWrite {
+  readonly mark: HighWaterMark;
+  readonly signed: Signed;
+  readonly layoutHash: string;
+  readonly root: Uint8Array;
+  readonly newBlocks: ReadonlyMap<string, Uint8Array>;
+  readonly droppedBlockIds: readonly string[];
+  readonly definitions: readonly { readonly entry: DefinitionEntry; readonly bytes: Uint8Array }[];
+  readonly removed: readonly DefinitionName[];
+  /** Hashes of definitions that nothing names any more. */
+  readonly droppedHashes: readonly string[];
+}
+
+export interface Quarantine {
+  readonly epoch: number;
+  readonly revision: number;
+  readonly digest: string;
+  readonly reason: string;
+}
+
+/**
+ * What the node keeps of its environments: everything needed to answer after a restart with nobody else there. It is a cache of
+ * what the control plane has, except for the high-water marks. Whatever is read is checked again by its reader.
+ */
+export class SnapshotStore {
+  readonly #rows: RowStore;
+
+  private constructor(rows: RowStore) {
+    this.#rows = rows;
+  }
+
+  static async open(dataDirectory: string, logger: pino.Logger): Promise<SnapshotStore> {
+    return new SnapshotStore(await RowStore.open(join(dataDirectory, 'snapshots'), logger));
+  }
+
+  get status(): RowStore['status'] {
+    return this.#rows.status;
+  }
+
+  usage(): { usedBytes: number } {
+    return this.#rows.usage();
+  }
+
+  close(): Promise<void> {
+    return this.#rows.close();
+  }
+
+  listEnvironments(): EnvironmentRef[] {
+    return this.#rows.list(keys.environments()).flatMap((key) => {
+      const value = this.#findJson(key);
+      return value === undefined ? [] : [parseEnvironmentRef(value)];
+    });
+  }
+
+  findMark(environment: EnvironmentRef, topic: MarkTopic): HighWaterMark | undefined {
+    const value = this.#findJson(keys.mark(environment, topic));
+    if (value === undefined) return undefined;
+    const { epoch, revision, digest } = value;
+    return typeof epoch === 'number' && typeof revision === 'number' && typeof digest === 'string'
+      ? { epoch, revision, digest }
+      : undefined;
+  }
+
+  /** Undefined when nothing was stored or the stored root has changed. The blocks are checked by their ids. */
+  findState(environment: EnvironmentRef): PersistedState | undefined {
+    const value = this.#findJson(keys.state(environment));
+    const signed = signedFrom(value);
+    if (value === undefined || signed === undefined) return undefined;
+    const root = this.#rows.find(keys.root(environment));
+    const isIntact = root !== undefined && sha256(root) === value.rootHash;
+    return { signed, layoutHash: isIntact ? String(value.layoutHash) : '', root: root ?? new Uint8Array() };
+  }
+
+  /** Valid until the next read of the store: the kernel copies it at once. */
+  findBorrowedBlock(environment: EnvironmentRef, id: string): Uint8Array | undefined {
+    return this.#rows.findBorrowed(keys.block(environment, id));
+  }
+
+  listBlockIds(environment: EnvironmentRef): string[] {
+    return this.#rows.list(keys.blocks(environment)).map((key) => key[3] ?? '');
+  }
+
+  /** Definition entries of the stored revision; damaged rows are missing, which the digest shows. */
+  listEntries(environment: EnvironmentRef): DefinitionEntry[] {
+    return this.#rows.list(keys.index(environment)).flatMap((key) => {
+      const value = this.#findJson(key);
+      if (value === undefined) return [];
+      return [[String(value.kind), String(value.key), String(value.hash)] as const];
+    });
+  }
+
+  /** Copies of the definitions with these hashes; undefined when one is missing or has changed. */
+  findDefinitions(environment: EnvironmentRef, hashes: Iterable<string>): Uint8Array[] | undefined {
+    const definitions: Uint8Array[] = [];
+    for (const hash of hashes) {
+      const bytes = this.#rows.find(keys.definition(environment, hash));
+      if (bytes === undefined || sha256(bytes) !== hash) return undefined;
+      definitions.push(bytes);
+    }
+    return definitions;
+  }
+
+  findAccess(environment: EnvironmentRef): Signed | undefined {
+    return signedFrom(this.#findJson(keys.access(environment)));
+  }
+
+  listQuarantine(environment: EnvironmentRef): Quarantine[] {
+    return this.#rows.list(keys.quarantined(environment)).flatMap((key) => {
+      const value = this.#findJson(key);
+      if (value === undefined || typeof value.epoch !== 'number' || typeof value.revision !== 'number') return [];
+      const { epoch, revision } = value;
+      return [{ epoch, revision, digest: String(value.digest), reason: String(value.reason) }];
+    });
+  }
+
+  findTrust(): { rootPublicKey: string; keySet: Signed } | undefined {
+    const value = this.#findJson(keys.trust());
+    const keySet = signedFrom(value);
+    return keySet === undefined ? undefined : { rootPublicKey: String(value?.rootPublicKey), keySet };
+  }
+
+  /** The revision with its high-water mark, all or none; before its activation (I7). False: in memory only, the disk refused. */
+  putRevision(environment: EnvironmentRef, write: RevisionWrite): Promise<boolean> {
+    const { mark, signed, layoutHash, root } = write;
+    const loose: RowChange[] = [
+      ...[...write.newBlocks].map(([id, value]) => ({ key: keys.block(environment, id), value })),
+      ...write.definitions.map(({ entry, bytes }) => ({ key: keys.definition(environment, entry[2]), value: bytes })),
+    ];
+    const changes: RowChange[] = [
+      { key: keys.environment(environment), value: sealJson(environment) },
+      { key: keys.mark(environment, 'config'), value: sealJson(mark) },
+      { key: keys.state(environment), value: sealJson({ ...rowOf(signed), layoutHash, rootHash: sha256(root) }) },
+      { key: keys.root(environment), value: root },
+      ...write.definitions.map(({ entry: [kind, key, hash] }) => ({
+        key: keys.indexEntry(environment, sha256(`${kind}\0${key}`)),
+        value: sealJson({ kind, key, hash }),
+      })),
+      ...write.removed.map(([kind, key]) => ({ key: keys.indexEntry(environment, sha256(`${kind}\0${key}`)) })),
+      ...write.droppedHashes.map((hash) => ({ key: keys.definition(environment, hash) })),
+      ...write.droppedBlockIds.map((id) => ({ key: keys.block(environment, id) })),
+    ];
+    return this.#rows.commit(changes, loose);
+  }
+
+  putAccess(environment: EnvironmentRef, signed: Signed, mark: HighWaterMark): Promise<boolean> {
+    return this.#rows.commit([
+      { key: keys.environment(environment), value: sealJson(environment) },
+      { key: keys.mark(environment, 'access'), value: sealJson(mark) },
+      { key: keys.access(environment), value: sealJson(rowOf(signed)) },
+    ]);
+  }
+
+  putQuarantine(environment: EnvironmentRef, quarantine: Quarantine): Promise<boolean> {
+    return this.#rows.commit([{ key: keys.quarantine(environment, quarantine.digest), value: sealJson(quarantine) }]);
+  }
+
+  putTrust(rootPublicKey: string, keySet: Signed): Promise<boolean> {
+    return this.#rows.commit([{ key: keys.trust(), value: sealJson({ ...rowOf(keySet), rootPublicKey }) }]);
+  }
+
+  /** Forgets an environment, except for its high-water marks: should it come back, it does not come back older. */
+  removeEnvironment(environment: EnvironmentRef): Promise<boolean> {
+    const rows = this.#rows.list(keys.all(environment)).filter((key) => key[2] !== 'mark');
+    const changes: RowChange[] = [...rows, keys.environment(environment)].map((key) => ({ key }));
+    return this.#rows.commit(changes);
+  }
+
+  #findJson(key: StoreKey): Readonly<Record<string, unknown>> | undefined {
+    const bytes = this.#rows.findBorrowed(key);
+    return bytes === undefined ? undefined : openJson(bytes);
+  }
+}
+
+function rowOf({ document, signature }: Signed): { document: string; signature: string } {
+  return { document: Buffer.from(document).toString('base64'), signature: Buffer.from(signature).toString('base64') };
+}
+
+function signedFrom(value: Readonly<Record<string, unknown>> | undefined): Signed | undefined {
+  if (typeof value?.document !== 'string' || typeof value.signature !== 'string') return undefined;
+  return { document: Buffer.from(value.document, 'base64'), signature: Buffer.from(value.signature, 'base64') };
+}
+
+function sha256(bytes: Uint8Array | string): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}

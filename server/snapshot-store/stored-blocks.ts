@@ -1,0 +1,63 @@
+import type { EnvironmentRef } from '@guidon/protocol';
+import type { SnapshotStore } from './snapshot-store.js';
+
+/**
+ * The blocks of one snapshot as the kernel wants them, read where they lie: new ones in memory, the others in the mapped file. A value
+ * from the file is borrowed: it is valid until the next one is read, and the kernel copies each before it asks for another.
+ */
+export class StoredBlocks implements ReadonlyMap<string, Uint8Array> {
+  readonly #store: SnapshotStore;
+  readonly #environment: EnvironmentRef;
+  readonly #ids: ReadonlySet<string>;
+  readonly #newBlocks: ReadonlyMap<string, Uint8Array>;
+
+  constructor(
+    store: SnapshotStore,
+    environment: EnvironmentRef,
+    ids: ReadonlySet<string>,
+    newBlocks: ReadonlyMap<string, Uint8Array> = new Map(),
+  ) {
+    this.#store = store;
+    this.#environment = environment;
+    this.#ids = ids;
+    this.#newBlocks = newBlocks;
+  }
+
+  get size(): number {
+    return this.#ids.size;
+  }
+
+  has(id: string): boolean {
+    return this.#ids.has(id);
+  }
+
+  get(id: string): Uint8Array | undefined {
+    if (!this.#ids.has(id)) return undefined;
+    return this.#newBlocks.get(id) ?? this.#store.findBorrowedBlock(this.#environment, id);
+  }
+
+  keys(): SetIterator<string> {
+    return this.#ids.values();
+  }
+
+  *entries(): MapIterator<[string, Uint8Array]> {
+    for (const id of this.#ids) {
+      const bytes = this.get(id);
+      if (bytes !== undefined) yield [id, bytes];
+    }
+    return undefined;
+  }
+
+  *values(): MapIterator<Uint8Array> {
+    for (const [, bytes] of this.entries()) yield bytes;
+    return undefined;
+  }
+
+  [Symbol.iterator](): MapIterator<[string, Uint8Array]> {
+    return this.entries();
+  }
+
+  forEach(callback: (bytes: Uint8Array, id: string, map: ReadonlyMap<string, Uint8Array>) => void): void {
+    for (const [id, bytes] of this.entries()) callback(bytes, id, this);
+  }
+}
