@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import { registerAuditRoutes } from '../audit/audit-routes.js';
 import type { ControlPlaneCore } from '../core.js';
+import { registerChangeRoutes } from '../changes/change-routes.js';
 import { registerCredentialRoutes } from '../credentials/credential-routes.js';
 import { registerPlatformCredentialRoutes } from '../credentials/platform-credential-routes.js';
 import { registerEnvironmentRoutes } from '../environments/environment-routes.js';
@@ -8,6 +9,8 @@ import { flagEnvironmentContent } from '../flags/flag-environment-content.js';
 import { registerFlagRoutes } from '../flags/flag-routes.js';
 import { registerTargetingRoutes } from '../flags/targeting-routes.js';
 import { registerProjectRoutes } from '../projects/project-routes.js';
+import { registerSegmentKeysRoutes } from '../segments/segment-keys-routes.js';
+import { registerSegmentRoutes } from '../segments/segment-routes.js';
 import { registerTenantRoutes } from '../tenants/tenant-routes.js';
 
 /** Every noun's routes. */
@@ -20,4 +23,7 @@ export function registerRoutes(app: FastifyInstance, core: ControlPlaneCore): vo
   registerAuditRoutes(app, core);
   registerFlagRoutes(app, core);
   registerTargetingRoutes(app, core);
+  registerSegmentRoutes(app, core);
+  registerSegmentKeysRoutes(app, core);
+  registerChangeRoutes(app, core);
 }
