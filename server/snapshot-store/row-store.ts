@@ -63,7 +63,9 @@ export class RowStore {
     const unwritten = this.#unwritten.get(textOf(key));
     if (unwritten !== undefined) return unwritten.value;
     try {
-      return this.#environment.getBinaryFast([...key]);
+      const row = this.#environment.getBinaryFast([...key]);
+      // Its `length` is the row, the array behind it is longer.
+      return row?.subarray(0, row.length);
     } catch (error) {
       this.#fail(error, 'a row cannot be read');
       return undefined;
