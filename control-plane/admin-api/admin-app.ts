@@ -38,7 +38,9 @@ export function createAdminApp(options: {
     forceCloseConnections: 'idle',
     return503OnClosing: true,
     clientErrorHandler: answerClientError,
-    frameworkErrors: (error, request, reply) => sendProblem(error, request, reply),
+    frameworkErrors: (error, request, reply) => {
+      void sendProblem(error, request, reply);
+    },
   });
   app.decorate('idempotencyKeys', idempotencyKeys);
   app.decorateRequest('authenticated', undefined);
@@ -86,7 +88,9 @@ function useJsonBodies(app: FastifyInstance): void {
     ['application/json', MERGE_PATCH, JSON_PATCH],
     { parseAs: 'buffer' },
     async (request: FastifyRequest, body: Buffer) => {
-      const isPatch = request.headers['content-type']?.startsWith('application/json') !== true;
+      // `application/json-patch+json` starts with `application/json`: compare the whole media type.
+      const mediaType = request.headers['content-type']?.split(';')[0]?.trim().toLowerCase();
+      const isPatch = mediaType !== 'application/json';
       if (isPatch !== (request.method === 'PATCH')) {
         const detail = isPatch ? 'send application/json' : `send ${MERGE_PATCH} or ${JSON_PATCH}`;
         throw new PlatformError('unsupported-media-type', detail);

@@ -10,9 +10,11 @@ export interface PatchOperation {
 }
 
 export const PATCH_OPERATIONS_MAX = 1_000;
+/** JSON bytes that all `copy` operations of one patch may copy: without it each could double the document. */
+const COPIED_BYTES_MAX = 1024 * 1024;
 
 export function applyJsonPatch(document: Json, operations: readonly PatchOperation[]): Json {
-  const root = { document: structuredClone(document) as Mutable };
+  const root: Root = { document: structuredClone(document) as Mutable, copiedBytes: 0 };
   for (const [index, operation] of operations.entries()) applyOperation(root, operation, `/${index}`);
   return root.document;
 }
@@ -20,6 +22,7 @@ export function applyJsonPatch(document: Json, operations: readonly PatchOperati
 type Mutable = null | boolean | number | string | Mutable[] | { [name: string]: Mutable };
 interface Root {
   document: Mutable;
+  copiedBytes: number;
 }
 
 function applyOperation(root: Root, operation: PatchOperation, at: string): void {
@@ -39,7 +42,7 @@ function applyOperation(root: Root, operation: PatchOperation, at: string): void
       return;
     }
     case 'copy':
-      add(root, path, structuredClone(read(root, parsePointer(operation.from, at), at)), at);
+      add(root, path, copyOf(root, read(root, parsePointer(operation.from, at), at), at), at);
       return;
     case 'move': {
       const from = parsePointer(operation.from, at);
@@ -54,6 +57,12 @@ function applyOperation(root: Root, operation: PatchOperation, at: string): void
         throw new PlatformError('conflict', `the test at ${operation.path || 'the root'} does not hold`);
       }
   }
+}
+
+function copyOf(root: Root, value: Mutable, at: string): Mutable {
+  root.copiedBytes += Buffer.byteLength(JSON.stringify(value));
+  if (root.copiedBytes > COPIED_BYTES_MAX) throw refuse(at, `a patch copies at most ${COPIED_BYTES_MAX} bytes`);
+  return structuredClone(value);
 }
 
 function add(root: Root, path: readonly string[], value: Mutable, at: string): void {

@@ -170,7 +170,7 @@ function writeRequestOf(
     ifMatch: parseIfMatch(request.headers['if-match']),
     dryRun: dryRun === true,
     comment: parseComment(request.headers['x-guidon-comment']),
-    patchType: request.headers['content-type']?.startsWith(JSON_PATCH) === true ? JSON_PATCH : MERGE_PATCH,
+    patchType: request.headers['content-type']?.toLowerCase().startsWith(JSON_PATCH) === true ? JSON_PATCH : MERGE_PATCH,
     remember:
       claim === undefined
         ? undefined
