@@ -11,7 +11,7 @@ export type Actor =
   /** Nobody: on routes that are public. The policy allows it nothing. */
   | { readonly kind: 'anonymous'; readonly credentialId: 'anonymous'; readonly name: string }
   /** The platform itself, such as the first start. */
-  | { readonly kind: 'system'; readonly credentialId: 'system'; readonly name: string };
+  | { readonly kind: 'system'; readonly credentialId: string; readonly name: string };
 
 export const SYSTEM_ACTOR: Actor = { kind: 'system', credentialId: 'system', name: 'system' };
 

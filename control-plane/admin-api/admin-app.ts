@@ -9,7 +9,7 @@ import { answerClientError } from './client-error.js';
 import { assertHasPolicy, guardRequest, type OnDenied } from './guard.js';
 import type { IdempotencyKeys } from './idempotency.js';
 import { allowedMethods, type KnownRoute } from './known-routes.js';
-import { JSON_PATCH, MERGE_PATCH } from './patch.js';
+import { JSON_PATCH, MERGE_PATCH, mediaTypeOf } from './patch.js';
 import { issuesFrom, notFound, sendProblem } from './problems.js';
 import { parseJsonBody } from './request-body.js';
 
@@ -89,8 +89,7 @@ function useJsonBodies(app: FastifyInstance): void {
     { parseAs: 'buffer' },
     async (request: FastifyRequest, body: Buffer) => {
       // `application/json-patch+json` starts with `application/json`: compare the whole media type.
-      const mediaType = request.headers['content-type']?.split(';')[0]?.trim().toLowerCase();
-      const isPatch = mediaType !== 'application/json';
+      const isPatch = mediaTypeOf(request.headers['content-type']) !== 'application/json';
       if (isPatch !== (request.method === 'PATCH')) {
         const detail = isPatch ? 'send application/json' : `send ${MERGE_PATCH} or ${JSON_PATCH}`;
         throw new PlatformError('unsupported-media-type', detail);

@@ -59,7 +59,12 @@ export class Authenticator {
     const { credentialId, kind } = credential;
     const systemHash = this.#system.get(credentialId);
     if (systemHash !== undefined) {
-      return { secretHash: systemHash, isRevoked: false, notAfter: null, actor: SYSTEM_ACTOR };
+      return {
+        secretHash: systemHash,
+        isRevoked: false,
+        notAfter: null,
+        actor: { kind: 'system', credentialId, name: SYSTEM_ACTOR.name },
+      };
     }
     const owner = this.#store.find<CredentialOwnerRow>(keys.credentialOwner(credentialId));
     if (owner === undefined || owner.kind !== kind) return undefined;

@@ -12,6 +12,11 @@ export interface Patch {
   readonly document: unknown;
 }
 
+/** Media type of a Content-Type, without parameters. */
+export function mediaTypeOf(contentType: string | undefined): string {
+  return contentType?.split(';')[0]?.trim().toLowerCase() ?? '';
+}
+
 const operationsSchema = z
   .array(
     z.strictObject({

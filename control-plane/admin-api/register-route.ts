@@ -6,7 +6,7 @@ import type { Reply, WriteRequest } from '../commit/change.js';
 import { etagOf } from '../commit/if-match.js';
 import { type Actor, ANONYMOUS_ACTOR, scopeOf } from './actor.js';
 import type { IdempotencyClaim, IdempotencyKeys, StoredReply } from './idempotency.js';
-import { JSON_PATCH, MERGE_PATCH, type Patch } from './patch.js';
+import { JSON_PATCH, MERGE_PATCH, mediaTypeOf, type Patch } from './patch.js';
 import type { Action } from './policy.js';
 import { problemSchema } from './problems.js';
 
@@ -170,7 +170,7 @@ function writeRequestOf(
     ifMatch: parseIfMatch(request.headers['if-match']),
     dryRun: dryRun === true,
     comment: parseComment(request.headers['x-guidon-comment']),
-    patchType: request.headers['content-type']?.toLowerCase().startsWith(JSON_PATCH) === true ? JSON_PATCH : MERGE_PATCH,
+    patchType: mediaTypeOf(request.headers['content-type']) === JSON_PATCH ? JSON_PATCH : MERGE_PATCH,
     remember:
       claim === undefined
         ? undefined

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import { registerAuditRoutes } from '../audit/audit-routes.js';
-import type { ControlPlaneCore } from '../core.js';
 import { registerChangeRoutes } from '../changes/change-routes.js';
+import type { ControlPlaneCore } from '../core.js';
 import { registerCredentialRoutes } from '../credentials/credential-routes.js';
 import { registerPlatformCredentialRoutes } from '../credentials/platform-credential-routes.js';
 import { registerEnvironmentRoutes } from '../environments/environment-routes.js';

@@ -40,7 +40,7 @@ async function enter<Result>(
     environmentId === undefined
       ? [queue.exclusive, ...queue.environments.values()]
       : [queue.environments.get(environmentId) ?? queue.exclusive];
-  const result = Promise.all(before).then(work);
+  const result = Promise.all(before.filter((change) => change !== undefined)).then(work);
   const done = result.then(
     () => {},
     () => {},
