@@ -1,3 +1,9 @@
+export { type CompiledEnvironment, type CompiledSnapshot, compileSnapshot } from './compile/compile-snapshot.js';
+export type { BlockId } from './compile/compiled-unit.js';
+export { encodeMsgpack } from './compile/encode-msgpack.js';
+export { environmentTag } from './compile/environment-tag.js';
+export { LAYOUT_HASH, SNAPSHOT_FORMAT_VERSION } from './compile/layout.js';
+export { verifySnapshot } from './compile/verify-snapshot.js';
 export { parseAttributePath } from './evaluate/attribute-path.js';
 export { bucketOf, hashText, murmur3 } from './evaluate/bucket.js';
 export { checkContextLimits } from './evaluate/context.js';
@@ -28,3 +34,9 @@ export {
 } from './flag-model/segment-keys.js';
 export { type SegmentReference, segmentReferencesOf } from './flag-model/segment-references.js';
 export { compareUtf8, isScalarText, toScalarText, utf8Bytes } from './flag-model/text.js';
+export { answerToJson } from './wasm-host/answer-to-json.js';
+export { type Decoded, decodeStrictMsgpack } from './wasm-host/decode-strict-msgpack.js';
+export { encodeJsonRequest } from './wasm-host/encode-json-request.js';
+export type { KernelAnswer, KernelRefusal } from './wasm-host/kernel-answer.js';
+export { type EvaluateOptions, KernelHost } from './wasm-host/kernel-host.js';
+export type { ResidentSnapshot } from './wasm-host/load-snapshot.js';

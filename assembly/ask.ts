@@ -1,0 +1,88 @@
+import { writeError, writeResult } from "./answer";
+import { equalBytes, murmur3 } from "./bytes";
+import { evaluateFlag, flagBlock, flagEntry } from "./flag";
+import {
+  CALL_OPTION_CLIENT_SIDE_ONLY,
+  CONTEXT_STATE_VALID,
+  ERROR_FLAG_NOT_FOUND,
+  ERROR_INVALID_CONTEXT,
+  FLAG_BIT_CLIENT_SIDE,
+  FLAG_BITS,
+  FLAG_ENTRY_KEY_HASH,
+  FLAG_KEY_BYTES,
+  FLAG_KEY_OFFSET,
+  NONE,
+  ROOT_FLAG_COUNT,
+  ROOT_FLAG_HASH,
+  ROOT_FLAG_HASH_COUNT,
+  THREAD_CONTEXT_STATE,
+  THREAD_OPTIONS,
+  THREAD_ROOT,
+} from "./layout";
+import { textAddress, textBytes } from "./msgpack-scan";
+
+/** Index of a flag that the asker may see, or NONE. */
+function findFlag(thread: usize, key: usize, keyBytes: usize): u32 {
+  const root = <usize>load<u32>(thread, THREAD_ROOT);
+  const hash = murmur3(key, keyBytes);
+  const mask = load<u32>(root, ROOT_FLAG_HASH_COUNT) - 1;
+  const table = root + load<u32>(root, ROOT_FLAG_HASH);
+  // The verifier saw an empty place, so the walk ends.
+  let place = hash & mask;
+  while (true) {
+    const found = load<u32>(table + (<usize>place << 2));
+    if (found === 0) return NONE;
+    const flag = found - 1;
+    if (load<u32>(flagEntry(root, flag), FLAG_ENTRY_KEY_HASH) === hash) {
+      const block = flagBlock(thread, flag);
+      if (load<u32>(block, FLAG_KEY_BYTES) === <u32>keyBytes && equalBytes(block + load<u32>(block, FLAG_KEY_OFFSET), key, keyBytes)) {
+        return isVisible(thread, block) ? flag : NONE;
+      }
+    }
+    place = (place + 1) & mask;
+  }
+}
+
+// @ts-expect-error: decorator
+@inline
+function isVisible(thread: usize, block: usize): bool {
+  if (!(load<u32>(thread, THREAD_OPTIONS) & <u32>CALL_OPTION_CLIENT_SIDE_ONLY)) return true;
+  return (load<u8>(block, FLAG_BITS) & <u32>FLAG_BIT_CLIENT_SIDE) !== 0;
+}
+
+/** Evaluates one flag for the context at hand and writes its result; false when the answer region is full. */
+export function answerFlag(thread: usize, text: u64, isAlone: bool): bool {
+  const key = textAddress(text);
+  const keyBytes = textBytes(text);
+  if (load<u32>(thread, THREAD_CONTEXT_STATE) !== CONTEXT_STATE_VALID) {
+    return writeError(thread, key, keyBytes, <u32>ERROR_INVALID_CONTEXT, isAlone);
+  }
+  const flag = findFlag(thread, key, keyBytes);
+  if (flag === NONE) return writeError(thread, key, keyBytes, <u32>ERROR_FLAG_NOT_FOUND, isAlone);
+  return writeResult(thread, flag, evaluateFlag(thread, flag, 0), key, keyBytes, isAlone);
+}
+
+/** How many flags the asker may see. */
+export function countVisible(thread: usize): u32 {
+  const flagCount = load<u32>(<usize>load<u32>(thread, THREAD_ROOT), ROOT_FLAG_COUNT);
+  let count: u32 = 0;
+  for (let flag: u32 = 0; flag < flagCount; ++flag) count += <u32>isVisible(thread, flagBlock(thread, flag));
+  return count;
+}
+
+/** Every flag that the asker may see, sorted by key bytes as the flag table is. */
+export function answerAllVisible(thread: usize): bool {
+  const flagCount = load<u32>(<usize>load<u32>(thread, THREAD_ROOT), ROOT_FLAG_COUNT);
+  const isValid = load<u32>(thread, THREAD_CONTEXT_STATE) === CONTEXT_STATE_VALID;
+  for (let flag: u32 = 0; flag < flagCount; ++flag) {
+    const block = flagBlock(thread, flag);
+    if (!isVisible(thread, block)) continue;
+    const key = block + load<u32>(block, FLAG_KEY_OFFSET);
+    const keyBytes = <usize>load<u32>(block, FLAG_KEY_BYTES);
+    const isWritten = isValid
+      ? writeResult(thread, flag, evaluateFlag(thread, flag, 0), key, keyBytes, false)
+      : writeError(thread, key, keyBytes, <u32>ERROR_INVALID_CONTEXT, false);
+    if (!isWritten) return false;
+  }
+  return true;
+}

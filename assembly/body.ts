@@ -1,0 +1,132 @@
+import { indexContext, isMapAt, mapStart } from "./context-index";
+import {
+  SLOT_STATE_LENGTH,
+  THREAD_BODY_CONTEXT,
+  THREAD_BODY_CONTEXTS,
+  THREAD_BODY_FLAG_KEY,
+  THREAD_BODY_FLAGS,
+  THREAD_BODY_MIN_REVISION,
+  THREAD_BODY_REQUESTS,
+  THREAD_BODY_TWICE,
+  THREAD_BODY_UNKNOWN,
+  THREAD_BODY_USER_ID,
+  THREAD_ELEMENT,
+  THREAD_KEY_TOP,
+} from "./layout";
+import {
+  enterMap,
+  hasKey,
+  keyMark,
+  leaveMap,
+  malformed,
+  pushKey,
+  readText,
+  scanValue,
+  textAddress,
+  textBytes,
+} from "./msgpack-scan";
+import { isUtf8 } from "./utf8";
+import { decodeValue } from "./value";
+
+// Names as little-endian words.
+const FLAG_WORD: u32 = 0x67616c66; // "flag"
+const FLAGS_END: u32 = 0x7367616c; // "lags"
+const CONTEXT_WORDS: u64 = 0x00747865746e6f63; // "context"
+const MIN_REVI: u64 = 0x697665526e696d; // "minRevi"
+const FLAG_KEY_SNAKE: u64 = 0x79656b5f67616c66; // "flag_key"
+const FLAG_KEY_CAMEL: u64 = 0x0079654b67616c66; // "flagKey"
+const USER_ID_SNAKE: u64 = 0x0064695f72657375; // "user_id"
+const REQUESTS: u64 = 0x7374736575716572; // "requests"
+const CONTEXTS: u64 = 0x73747865746e6f63; // "contexts"
+const LOW_56: u64 = 0x00ffffffffffffff;
+const LOW_48: u64 = 0x0000ffffffffffff;
+const USER_ID_CAMEL: u64 = 0x0000644972657375; // "userId"
+
+/** THREAD field of a member of an evaluate request, 0 = the protocol does not name it. */
+function evaluateMember(at: usize, length: usize): usize {
+  const word = load<u64>(at);
+  if (length === 7) {
+    const name = word & LOW_56;
+    if (name === CONTEXT_WORDS) return THREAD_BODY_CONTEXT;
+    if (name === FLAG_KEY_CAMEL) return THREAD_BODY_FLAG_KEY;
+    return name === USER_ID_SNAKE ? THREAD_BODY_USER_ID : 0;
+  }
+  if (length === 5) return isFlags(at) ? THREAD_BODY_FLAGS : 0;
+  if (length === 8) return word === FLAG_KEY_SNAKE ? THREAD_BODY_FLAG_KEY : 0;
+  if (length === 6) return (word & LOW_48) === USER_ID_CAMEL ? THREAD_BODY_USER_ID : 0;
+  return isMinRevision(at, length) ? THREAD_BODY_MIN_REVISION : 0;
+}
+
+/** The same of a batch request. */
+function batchMember(at: usize, length: usize): usize {
+  if (length === 8) {
+    const word = load<u64>(at);
+    if (word === REQUESTS) return THREAD_BODY_REQUESTS;
+    return word === CONTEXTS ? THREAD_BODY_CONTEXTS : 0;
+  }
+  if (length === 5) return isFlags(at) ? THREAD_BODY_FLAGS : 0;
+  return isMinRevision(at, length) ? THREAD_BODY_MIN_REVISION : 0;
+}
+
+// @ts-expect-error: decorator
+@inline
+function isFlags(at: usize): bool {
+  return load<u32>(at) === FLAG_WORD && load<u32>(at, 1) === FLAGS_END;
+}
+
+// @ts-expect-error: decorator
+@inline
+function isMinRevision(at: usize, length: usize): bool {
+  // "minRevi" and, from its eighth byte on, "sion".
+  return length === 11 && (load<u64>(at) & LOW_56) === MIN_REVI && load<u32>(at, 7) === 0x6e6f6973;
+}
+
+/**
+ * Reads the whole body once: all of it must be well-formed, whatever is in it. Puts the members' addresses into the thread block; a
+ * single context is indexed on the way. False: malformed.
+ */
+export function readBody(thread: usize, at: usize, end: usize, isBatch: bool): bool {
+  memory.fill(thread + THREAD_BODY_FLAGS, 0, THREAD_BODY_TWICE + 4 - THREAD_BODY_FLAGS);
+  if (!isMapAt(at, end)) {
+    const next = scanValue(thread, at, end, 1);
+    if (next === 0) return false;
+    store<u32>(thread, <u32>at, THREAD_BODY_UNKNOWN);
+    return next === end || malformed(thread, next) !== 0;
+  }
+  const first = <u32>load<u8>(at);
+  if (first >= 0xde && end - at < 5) return malformed(thread, at) !== 0;
+  const element = thread + THREAD_ELEMENT;
+  decodeValue(element, at);
+  const count = <usize>load<u32>(element, SLOT_STATE_LENGTH);
+  at = mapStart(at);
+  if (!enterMap(thread, at, end, count, 1)) return malformed(thread, at) !== 0;
+  const next = readMembers(thread, at, end, count, isBatch);
+  if (next === 0) return false;
+  return next === end || malformed(thread, next) !== 0;
+}
+
+function readMembers(thread: usize, at: usize, end: usize, count: usize, isBatch: bool): usize {
+  const keysBase = <usize>load<u32>(thread, THREAD_KEY_TOP);
+  let seen: u64 = 0;
+  for (; count > 0; --count) {
+    const text = readText(at, end);
+    const address = textAddress(text);
+    const length = textBytes(text);
+    if (text === 0 || !isUtf8(address, length)) return malformed(thread, at);
+    const mark = keyMark(address, length);
+    if (seen & mark && hasKey(keysBase, <usize>load<u32>(thread, THREAD_KEY_TOP), address, length)) return malformed(thread, at);
+    seen |= mark;
+    pushKey(thread, text);
+    const member = isBatch ? batchMember(address, length) : evaluateMember(address, length);
+    const valueAt = address + length;
+    if (member === 0) {
+      if (load<u32>(thread, THREAD_BODY_UNKNOWN) === 0) store<u32>(thread, <u32>at, THREAD_BODY_UNKNOWN);
+    } else {
+      if (load<u32>(thread + member) !== 0) store<u32>(thread, 1, THREAD_BODY_TWICE);
+      store<u32>(thread + member, <u32>valueAt);
+    }
+    at = member === THREAD_BODY_CONTEXT ? indexContext(thread, valueAt, end, 2) : scanValue(thread, valueAt, end, 2);
+    if (at === 0) return 0;
+  }
+  return leaveMap(thread, keysBase) ? at : malformed(thread, at);
+}

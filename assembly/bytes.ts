@@ -1,0 +1,100 @@
+import { HASH_PREFIX_LENGTH, HASH_PREFIX_STATE, HASH_PREFIX_TAIL, HASH_PREFIX_TAIL_BYTES } from "./layout";
+
+/** Copies in steps of 16 bytes, so it may write up to 15 bytes past the end: every destination has COPY_SLACK_BYTES to spare. */
+// @ts-expect-error: decorator
+@inline
+export function copyBytes(to: usize, from: usize, byteCount: usize): void {
+  if (byteCount > 256) {
+    memory.copy(to, from, byteCount);
+    return;
+  }
+  for (let at: usize = 0; at < byteCount; at += 16) v128.store(to + at, v128.load(from + at));
+}
+
+export function equalBytes(a: usize, b: usize, byteCount: usize): bool {
+  if (byteCount >= 8) {
+    const last = byteCount - 8;
+    for (let at: usize = 0; at < last; at += 8) {
+      if (load<u64>(a + at) !== load<u64>(b + at)) return false;
+    }
+    return load<u64>(a + last) === load<u64>(b + last);
+  }
+  if (byteCount >= 4) {
+    const last = byteCount - 4;
+    return load<u32>(a) === load<u32>(b) && load<u32>(a + last) === load<u32>(b + last);
+  }
+  for (let at: usize = 0; at < byteCount; ++at) {
+    if (load<u8>(a + at) !== load<u8>(b + at)) return false;
+  }
+  return true;
+}
+
+// @ts-expect-error: decorator
+@inline
+function mixWord(word: u32): u32 {
+  return rotl<u32>(word * 0xcc9e2d51, 15) * 0x1b873593;
+}
+
+// @ts-expect-error: decorator
+@inline
+function mixState(state: u32, word: u32): u32 {
+  return rotl<u32>(state ^ mixWord(word), 13) * 5 + 0xe6546b64;
+}
+
+// @ts-expect-error: decorator
+@inline
+function finishHash(state: u32, byteCount: u32): u32 {
+  let h = state ^ byteCount;
+  h = (h ^ (h >> 16)) * 0x85ebca6b;
+  h = (h ^ (h >> 13)) * 0xc2b2ae35;
+  return h ^ (h >> 16);
+}
+
+/** The last 0-3 bytes, little-endian. */
+// @ts-expect-error: decorator
+@inline
+function loadTail(at: usize, byteCount: usize): u32 {
+  let tail: u32 = 0;
+  if (byteCount & 2) {
+    tail = load<u16>(at);
+    if (byteCount & 1) tail |= <u32>load<u8>(at + 2) << 16;
+  } else if (byteCount & 1) {
+    tail = load<u8>(at);
+  }
+  return tail;
+}
+
+/** murmur3_x86_32, seed 0. */
+export function murmur3(at: usize, byteCount: usize): u32 {
+  let state: u32 = 0;
+  const wordsEnd = at + (byteCount & ~3);
+  let word = at;
+  for (; word < wordsEnd; word += 4) state = mixState(state, load<u32>(word));
+  if (byteCount & 3) state ^= mixWord(loadTail(word, byteCount & 3));
+  return finishHash(state, <u32>byteCount);
+}
+
+/** murmur3_x86_32 of a fixed prefix (a HASH_PREFIX, hashed when it was compiled) and the bytes that follow it. */
+export function murmur3After(prefix: usize, at: usize, byteCount: usize): u32 {
+  let state = load<u32>(prefix, HASH_PREFIX_STATE);
+  let carry = <u64>load<u32>(prefix, HASH_PREFIX_TAIL);
+  let carryBytes = load<u32>(prefix, HASH_PREFIX_TAIL_BYTES);
+  const shift = <u64>carryBytes << 3;
+  const wordsEnd = at + (byteCount & ~3);
+  let word = at;
+  for (; word < wordsEnd; word += 4) {
+    carry |= <u64>load<u32>(word) << shift;
+    state = mixState(state, <u32>carry);
+    carry >>= 32;
+  }
+  const rest = byteCount & 3;
+  carry |= <u64>loadTail(word, rest) << shift;
+  carryBytes += <u32>rest;
+  if (carryBytes >= 4) {
+    state = mixState(state, <u32>carry);
+    carry >>= 32;
+    carryBytes -= 4;
+  }
+  if (carryBytes > 0) state ^= mixWord(<u32>carry);
+  return finishHash(state, load<u32>(prefix, HASH_PREFIX_LENGTH) + <u32>byteCount);
+}

@@ -1,0 +1,193 @@
+import { matchesCidr } from "./cidr";
+import { STOP_GENERAL, spend } from "./fuel";
+import {
+  ALWAYS,
+  NEVER,
+  NODE_ARGUMENT,
+  NODE_BIT_KINDS,
+  NODE_BIT_NEGATE,
+  NODE_BIT_NOW,
+  NODE_BITS,
+  NODE_BYTES,
+  NODE_COUNT,
+  NODE_ON_FALSE,
+  NODE_ON_TRUE,
+  NODE_OP,
+  NODE_OPERAND,
+  NODE_SLOT,
+  OP_AFTER,
+  OP_CIDR,
+  OP_CONTAINS_IGNORE_CASE,
+  OP_EXISTS,
+  OP_GTE,
+  OP_IN,
+  OP_MATCHES,
+  OP_SEGMENT,
+  OP_SEMVER_GTE,
+  REGEX_INPUT_BYTES_MAX,
+  SLOT_STATE_ADDRESS,
+  SLOT_STATE_DERIVED,
+  SLOT_STATE_LENGTH,
+  SLOT_STATE_NUMBER,
+  SLOT_STATE_TYPE,
+  THREAD_ELEMENT,
+  THREAD_KIND_COUNT,
+  THREAD_KINDS,
+  THREAD_NOW,
+  VALUE_ARRAY,
+  VALUE_MISSING,
+  VALUE_NUMBER,
+  VALUE_STRING,
+} from "./layout";
+import { textAddress, textBytes } from "./msgpack-scan";
+import { matchesInstant, matchesOrder } from "./operators-number";
+import { matchesIn, matchesText } from "./operators-text";
+import { holdsAnySegment } from "./segment";
+import { matchesSemver } from "./semver";
+import { slotState } from "./slot";
+import { decodeValue, setSpan, skipValue } from "./value";
+
+// @ts-expect-error: decorator
+@external("guidon", "findPattern")
+declare function findPattern(block: usize, pattern: u32, input: usize, inputBytes: u32): i32;
+
+/**
+ * Runs a condition from `entry`: 1 it holds, 0 it does not, negative: the flag stops (STOP_…). Jumps only go forward. `segmentDepth` is
+ * the depth at which a segment named here would be: 0 in a flag's rule, one more in each segment's.
+ */
+export function holdsCondition(thread: usize, block: usize, refs: usize, segmentRefs: usize, nodes: usize, entry: u32, segmentDepth: u32): i32 {
+  let label = entry;
+  while (label < NEVER) {
+    const node = nodes + <usize>label * NODE_BYTES;
+    const result =
+      load<u8>(node, NODE_OP) === OP_SEGMENT
+        ? holdsSegmentClause(thread, block, segmentRefs, node, segmentDepth)
+        : holdsClause(thread, block, refs, node);
+    if (result < 0) return result;
+    label = result !== 0 ? load<u16>(node, NODE_ON_TRUE) : load<u16>(node, NODE_ON_FALSE);
+  }
+  return <i32>(label === ALWAYS);
+}
+
+function holdsSegmentClause(thread: usize, block: usize, segmentRefs: usize, node: usize, segmentDepth: u32): i32 {
+  if (!spend(thread, 1)) return STOP_GENERAL;
+  const count = load<u32>(node, NODE_COUNT);
+  const result = holdsAnySegment(thread, segmentRefs, block + load<u32>(node, NODE_OPERAND), count, segmentDepth);
+  return result < 0 ? result : result ^ <i32>(load<u8>(node, NODE_BITS) & NODE_BIT_NEGATE);
+}
+
+function holdsClause(thread: usize, block: usize, refs: usize, node: usize): i32 {
+  if (!spend(thread, 1)) return STOP_GENERAL;
+  const bits = <u32>load<u8>(node, NODE_BITS);
+  const op = <u32>load<u8>(node, NODE_OP);
+  const negate = <i32>(bits & <u32>NODE_BIT_NEGATE);
+  if (bits & <u32>(NODE_BIT_KINDS | NODE_BIT_NOW)) return holdsOutside(thread, block, node, op, bits, negate);
+  const state = slotState(thread, load<u32>(refs + (<usize>load<u32>(node, NODE_SLOT) << 2)));
+  const type = load<u32>(state, SLOT_STATE_TYPE);
+  if (op === OP_EXISTS) return <i32>(load<u32>(node, NODE_ARGUMENT) === <u32>(type !== VALUE_MISSING)) ^ negate;
+  if (type === VALUE_MISSING) return 0;
+  if (type === VALUE_ARRAY) return holdsArray(thread, block, node, op, state, negate);
+  if (!spend(thread, costOf(node, op, state))) return STOP_GENERAL;
+  return <i32>matchesValue(thread, block, node, op, state) ^ negate;
+}
+
+/** What one element costs. */
+function costOf(node: usize, op: u32, state: usize): u64 {
+  if (op === OP_IN) return 1;
+  const count = <u64>load<u32>(node, NODE_COUNT);
+  if (op !== OP_MATCHES) return count;
+  if (load<u32>(state, SLOT_STATE_TYPE) !== VALUE_STRING) return 0;
+  return count * <u64>(1 + (regexInputBytes(state) >> 6));
+}
+
+/** `@now` and the context's kinds, which are there whatever the clause's kind is. */
+function holdsOutside(thread: usize, block: usize, node: usize, op: u32, bits: u32, negate: i32): i32 {
+  const element = thread + THREAD_ELEMENT;
+  if (op === OP_EXISTS) return <i32>(load<u32>(node, NODE_ARGUMENT) === 1) ^ negate;
+  if (bits & <u32>NODE_BIT_NOW) {
+    store<u32>(element, <u32>VALUE_NUMBER, SLOT_STATE_TYPE);
+    store<f64>(element, load<f64>(thread, THREAD_NOW), SLOT_STATE_NUMBER);
+    if (!spend(thread, costOf(node, op, element))) return STOP_GENERAL;
+    return <i32>matchesValue(thread, block, node, op, element) ^ negate;
+  }
+  const kinds = <usize>load<u32>(thread, THREAD_KINDS);
+  const kindCount = load<u32>(thread, THREAD_KIND_COUNT);
+  let cost: u64 = 0;
+  for (let index: u32 = 0; index < kindCount; ++index) {
+    loadKind(element, kinds, index);
+    cost += costOf(node, op, element);
+  }
+  if (!spend(thread, cost)) return STOP_GENERAL;
+  for (let index: u32 = 0; index < kindCount; ++index) {
+    loadKind(element, kinds, index);
+    if (matchesValue(thread, block, node, op, element)) return 1 ^ negate;
+  }
+  return negate;
+}
+
+// @ts-expect-error: decorator
+@inline
+function loadKind(element: usize, kinds: usize, index: u32): void {
+  const text = load<u64>(kinds + (<usize>index << 3));
+  setSpan(element, VALUE_STRING, textAddress(text), textBytes(text));
+  store<u32>(element, 0, SLOT_STATE_DERIVED);
+}
+
+/** One level: an element that is an array or object matches nothing. All elements are charged before the first is compared. */
+function holdsArray(thread: usize, block: usize, node: usize, op: u32, state: usize, negate: i32): i32 {
+  const element = thread + THREAD_ELEMENT;
+  const count = load<u32>(state, SLOT_STATE_LENGTH);
+  const first = <usize>load<u32>(state, SLOT_STATE_ADDRESS);
+  let cost: u64;
+  if (op === OP_MATCHES) {
+    cost = 0;
+    let at = first;
+    for (let index: u32 = 0; index < count; ++index) {
+      decodeValue(element, at);
+      cost += costOf(node, op, element);
+      at = skipValue(at);
+    }
+  } else {
+    cost = costOf(node, op, state) * <u64>count;
+  }
+  if (!spend(thread, cost)) return STOP_GENERAL;
+  let at = first;
+  for (let index: u32 = 0; index < count; ++index) {
+    decodeValue(element, at);
+    if (matchesValue(thread, block, node, op, element)) return 1 ^ negate;
+    at = skipValue(at);
+  }
+  return negate;
+}
+
+/** Does one value match any value of the clause? Types must agree; an array or object matches nothing. */
+function matchesValue(thread: usize, block: usize, node: usize, op: u32, state: usize): bool {
+  const operand = block + load<u32>(node, NODE_OPERAND);
+  if (op === OP_IN) return matchesIn(block, operand, state);
+  const count = load<u32>(node, NODE_COUNT);
+  if (op <= OP_CONTAINS_IGNORE_CASE) return matchesText(thread, block, op, operand, count, state);
+  if (op === OP_MATCHES) return matchesPattern(block, load<u32>(node, NODE_ARGUMENT), count, state);
+  if (op <= OP_GTE) return matchesOrder(op, operand, count, state);
+  if (op <= OP_AFTER) return matchesInstant(op, operand, count, state);
+  if (op <= OP_SEMVER_GTE) return matchesSemver(thread, block, op, operand, count, state);
+  return op === OP_CIDR && matchesCidr(thread, operand, count, state);
+}
+
+function matchesPattern(block: usize, pattern: u32, count: u32, state: usize): bool {
+  if (load<u32>(state, SLOT_STATE_TYPE) !== VALUE_STRING) return false;
+  const inputBytes = regexInputBytes(state);
+  for (let index: u32 = 0; index < count; ++index) {
+    if (findPattern(block, pattern + index, <usize>load<u32>(state, SLOT_STATE_ADDRESS), inputBytes) !== 0) return true;
+  }
+  return false;
+}
+
+/** The longest prefix of whole code points within the limit. */
+function regexInputBytes(state: usize): u32 {
+  let byteCount = load<u32>(state, SLOT_STATE_LENGTH);
+  if (byteCount <= REGEX_INPUT_BYTES_MAX) return byteCount;
+  byteCount = REGEX_INPUT_BYTES_MAX;
+  const address = <usize>load<u32>(state, SLOT_STATE_ADDRESS);
+  while ((load<u8>(address + byteCount) & 0xc0) === 0x80) --byteCount;
+  return byteCount;
+}

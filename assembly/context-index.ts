@@ -1,0 +1,293 @@
+import { equalBytes, murmur3 } from "./bytes";
+import {
+  CONTEXT_ATTRIBUTES_MAX,
+  CONTEXT_BYTES_MAX,
+  CONTEXT_DEPTH_MAX,
+  CONTEXT_STATE_INVALID,
+  CONTEXT_STATE_OVER_LIMIT,
+  CONTEXT_STATE_VALID,
+  MSGPACK_KINDS_MAX,
+  NONE,
+  ROOT_SLOT_HASH,
+  ROOT_SLOT_HASH_COUNT,
+  ROOT_SLOTS,
+  ROOT_USER_KIND,
+  SLOT_BYTES,
+  SLOT_NAME_BYTES,
+  SLOT_NAME_HASH,
+  SLOT_NAME_OFFSET,
+  SLOT_PARENT,
+  SLOT_STATE_BYTES,
+  SLOT_STATE_LENGTH,
+  SLOT_STATE_STAMP,
+  SLOT_STATE_TYPE,
+  THREAD_CONTEXT_STATE,
+  THREAD_DEPTH_MAX,
+  THREAD_ELEMENT,
+  THREAD_KEY_TOP,
+  THREAD_KIND_AT,
+  THREAD_KIND_COUNT,
+  THREAD_KINDS,
+  THREAD_MEMBERS,
+  THREAD_MULTI,
+  THREAD_ROOT,
+  THREAD_SLOT_STATES,
+  THREAD_STAMP,
+  VALUE_MISSING,
+  VALUE_STRING,
+} from "./layout";
+import {
+  enterMap,
+  hasKey,
+  keyMark,
+  leaveMap,
+  malformed,
+  pushKey,
+  readText,
+  scanValue,
+  textAddress,
+  textBytes,
+} from "./msgpack-scan";
+import { isUtf8 } from "./utf8";
+import { decodeValue } from "./value";
+
+const USER: usize = memory.data<u8>([0x75, 0x73, 0x65, 0x72]);
+const TARGETING_KEY: usize = memory.data<u8>([0x74, 0x61, 0x72, 0x67, 0x65, 0x74, 0x69, 0x6e, 0x67, 0x4b, 0x65, 0x79]);
+const TARGETING_KEY_BYTES: usize = 12;
+/** "kind" as a little-endian word. */
+const KIND_WORD: u32 = 0x646e696b;
+/** "multi" as a word and its last byte. */
+const MULTI_WORD: u32 = 0x746c756d;
+
+/** Forgets the context before: whatever carries an older stamp is absent. */
+export function startContext(thread: usize): void {
+  store<u32>(thread, load<u32>(thread, THREAD_STAMP) + 1, THREAD_STAMP);
+  store<u32>(thread, 0, THREAD_KIND_COUNT);
+  store<u32>(thread, 0, THREAD_KIND_AT);
+  store<u32>(thread, 0, THREAD_MULTI);
+  store<u32>(thread, <u32>CONTEXT_STATE_VALID, THREAD_CONTEXT_STATE);
+}
+
+/** A context of kind `user` without any attribute. */
+export function startEmptyContext(thread: usize): void {
+  startContext(thread);
+  addKind(thread, USER, 4);
+}
+
+function addKind(thread: usize, address: usize, length: usize): void {
+  const count = load<u32>(thread, THREAD_KIND_COUNT);
+  // A context with more kinds than this is over its limit of attributes and will not be evaluated.
+  if (count >= MSGPACK_KINDS_MAX) return;
+  store<u64>(<usize>load<u32>(thread, THREAD_KINDS) + (<usize>count << 3), (<u64>address << 32) | <u64>length);
+  store<u32>(thread, count + 1, THREAD_KIND_COUNT);
+}
+
+/** Slot of a name below `parent` (NONE: a kind), or NONE. */
+export function findSlot(root: usize, parent: u32, address: usize, length: usize): u32 {
+  const hash = murmur3(address, length);
+  const mask = load<u32>(root, ROOT_SLOT_HASH_COUNT) - 1;
+  const table = root + load<u32>(root, ROOT_SLOT_HASH);
+  const slots = root + load<u32>(root, ROOT_SLOTS);
+  let place = (hash ^ (parent * 0x9e3779b1)) & mask;
+  while (true) {
+    const entry = load<u32>(table + (<usize>place << 2));
+    if (entry === 0) return NONE;
+    const slot = slots + <usize>(entry - 1) * SLOT_BYTES;
+    if (
+      load<u32>(slot, SLOT_NAME_HASH) === hash &&
+      load<u32>(slot, SLOT_PARENT) === parent &&
+      load<u32>(slot, SLOT_NAME_BYTES) === <u32>length &&
+      equalBytes(root + load<u32>(slot, SLOT_NAME_OFFSET), address, length)
+    ) {
+      return entry - 1;
+    }
+    place = (place + 1) & mask;
+  }
+}
+
+/**
+ * Reads one context, untrusted, and puts the value of each attribute that any flag asks for into its slot: once per context, whatever
+ * the number of flags. Returns the address after it, 0 = malformed; THREAD_CONTEXT_STATE says whether it can be evaluated.
+ */
+export function indexContext(thread: usize, at: usize, end: usize, depth: u32): usize {
+  startContext(thread);
+  store<u32>(thread, 0, THREAD_MEMBERS);
+  store<u32>(thread, 0, THREAD_DEPTH_MAX);
+  const root = <usize>load<u32>(thread, THREAD_ROOT);
+  const isObject = isMapAt(at, end);
+  const next = isObject
+    ? indexObject(thread, at, end, depth, load<u32>(root, ROOT_USER_KIND))
+    : scanValue(thread, at, end, depth);
+  if (next === 0) return 0;
+  if (isOverLimit(thread, next - at, depth)) {
+    store<u32>(thread, <u32>CONTEXT_STATE_OVER_LIMIT, THREAD_CONTEXT_STATE);
+  } else if (!isObject || !indexKind(thread, at, end, depth)) {
+    store<u32>(thread, <u32>CONTEXT_STATE_INVALID, THREAD_CONTEXT_STATE);
+  }
+  return next;
+}
+
+// @ts-expect-error: decorator
+@inline
+function isOverLimit(thread: usize, byteCount: usize, depth: u32): bool {
+  return (
+    byteCount > CONTEXT_BYTES_MAX ||
+    load<u32>(thread, THREAD_MEMBERS) > CONTEXT_ATTRIBUTES_MAX ||
+    load<u32>(thread, THREAD_DEPTH_MAX) >= depth + CONTEXT_DEPTH_MAX
+  );
+}
+
+export function isMapAt(at: usize, end: usize): bool {
+  if (at >= end) return false;
+  const first = <u32>load<u8>(at);
+  return (first & 0xf0) === 0x80 || first === 0xde || first === 0xdf;
+}
+
+/** It was read as kind `user`; when it says otherwise it is read again as what it is. False: no valid kind. */
+function indexKind(thread: usize, at: usize, end: usize, depth: u32): bool {
+  const kindAt = <usize>load<u32>(thread, THREAD_KIND_AT);
+  if (kindAt === 0 || load<u8>(kindAt) === 0xc0) {
+    addKind(thread, USER, 4);
+    return true;
+  }
+  const text = readText(kindAt, end);
+  const address = textAddress(text);
+  const length = textBytes(text);
+  if (length === 0) return false;
+  if (length === 4 && equalBytes(address, USER, 4)) {
+    addKind(thread, USER, 4);
+    return true;
+  }
+  startContext(thread);
+  if (length === 5 && load<u32>(address) === MULTI_WORD && load<u8>(address, 4) === 0x69) {
+    store<u32>(thread, 1, THREAD_MULTI);
+    indexKinds(thread, at, end, depth);
+    return true;
+  }
+  addKind(thread, address, length);
+  const slot = findSlot(<usize>load<u32>(thread, THREAD_ROOT), NONE, address, length);
+  if (slot !== NONE) indexObject(thread, at, end, depth, slot);
+  return true;
+}
+
+/** A multi context: each member but `kind` whose value is an object is a kind. The bytes were accepted before. */
+function indexKinds(thread: usize, at: usize, end: usize, depth: u32): void {
+  const element = thread + THREAD_ELEMENT;
+  decodeValue(element, at);
+  let count = load<u32>(element, SLOT_STATE_LENGTH);
+  const root = <usize>load<u32>(thread, THREAD_ROOT);
+  at = mapStart(at);
+  for (; count > 0; --count) {
+    const text = readText(at, end);
+    const address = textAddress(text);
+    const length = textBytes(text);
+    at = address + length;
+    if (isMapAt(at, end) && !isKindName(address, length)) {
+      addKind(thread, address, length);
+      const slot = findSlot(root, NONE, address, length);
+      if (slot !== NONE) {
+        at = indexObject(thread, at, end, depth + 1, slot);
+        continue;
+      }
+    }
+    at = scanValue(thread, at, end, depth + 1);
+  }
+}
+
+// @ts-expect-error: decorator
+@inline
+function isKindName(address: usize, length: usize): bool {
+  return length === 4 && load<u32>(address) === KIND_WORD;
+}
+
+/** Where the first member of the map at `at` starts. */
+export function mapStart(at: usize): usize {
+  const first = <u32>load<u8>(at);
+  return at + (first === 0xde ? 3 : first === 0xdf ? 5 : 1);
+}
+
+/** Reads the object at `at` (isMapAt) as the attributes of a kind. */
+function indexObject(thread: usize, at: usize, end: usize, depth: u32, kindSlot: u32): usize {
+  const first = <u32>load<u8>(at);
+  let count: usize = first & 0x0f;
+  if (first >= 0xde) {
+    if (end - at < 5) return malformed(thread, at);
+    count = first === 0xde ? <usize>bswap<u16>(load<u16>(at, 1)) : <usize>bswap<u32>(load<u32>(at, 1));
+  }
+  const start = mapStart(at);
+  if (!enterMap(thread, start, end, count, depth)) return malformed(thread, at);
+  return indexMembers(thread, start, end, count, depth, kindSlot);
+}
+
+function indexMembers(thread: usize, at: usize, end: usize, count: usize, depth: u32, kindSlot: u32): usize {
+  const root = <usize>load<u32>(thread, THREAD_ROOT);
+  const slots = <usize>load<u32>(thread, THREAD_SLOT_STATES);
+  const stamp = load<u32>(thread, THREAD_STAMP);
+  const keysBase = <usize>load<u32>(thread, THREAD_KEY_TOP);
+  let seen: u64 = 0;
+  let kindAt: usize = 0;
+  for (; count > 0; --count) {
+    const text = readText(at, end);
+    if (text === 0) return malformed(thread, at);
+    const address = textAddress(text);
+    const length = textBytes(text);
+    if (isKindName(address, length)) {
+      if (kindAt !== 0) return malformed(thread, at);
+      kindAt = address + length;
+      at = scanValue(thread, kindAt, end, depth + 1);
+      if (at === 0) return 0;
+      continue;
+    }
+    const slot = findSlot(root, kindSlot, address, length);
+    if (slot !== NONE) {
+      // A name of the slot table is compared by its slot, the others with each other.
+      const state = slots + <usize>slot * SLOT_STATE_BYTES;
+      if (load<u32>(state, SLOT_STATE_STAMP) === stamp) return malformed(thread, at);
+      store<u32>(state, stamp, SLOT_STATE_STAMP);
+      const valueAt = address + length;
+      at = scanValue(thread, valueAt, end, depth + 1);
+      if (at === 0) return 0;
+      decodeValue(state, valueAt);
+      if (length === TARGETING_KEY_BYTES && isEmptyTargetingKey(state, address)) {
+        store<u32>(state, <u32>VALUE_MISSING, SLOT_STATE_TYPE);
+      }
+    } else {
+      if (!isUtf8(address, length)) return malformed(thread, at);
+      const mark = keyMark(address, length);
+      if (seen & mark && hasKey(keysBase, <usize>load<u32>(thread, THREAD_KEY_TOP), address, length)) {
+        return malformed(thread, at);
+      }
+      seen |= mark;
+      pushKey(thread, text);
+      at = scanValue(thread, address + length, end, depth + 1);
+      if (at === 0) return 0;
+    }
+  }
+  store<u32>(thread, <u32>kindAt, THREAD_KIND_AT);
+  return leaveMap(thread, keysBase) ? at : malformed(thread, at);
+}
+
+// @ts-expect-error: decorator
+@inline
+function isEmptyTargetingKey(state: usize, name: usize): bool {
+  return (
+    load<u32>(state, SLOT_STATE_LENGTH) === 0 &&
+    load<u32>(state, SLOT_STATE_TYPE) === VALUE_STRING &&
+    equalBytes(name, TARGETING_KEY, TARGETING_KEY_BYTES)
+  );
+}
+
+/** The short form's user id is the targeting key of a context of one kind; a multi context has none of its own. */
+export function setTargetingKey(thread: usize, valueAt: usize): void {
+  if (load<u32>(thread, THREAD_MULTI) !== 0) return;
+  const root = <usize>load<u32>(thread, THREAD_ROOT);
+  const kind = load<u64>(<usize>load<u32>(thread, THREAD_KINDS));
+  const kindSlot = findSlot(root, NONE, textAddress(kind), textBytes(kind));
+  if (kindSlot === NONE) return;
+  const slot = findSlot(root, kindSlot, TARGETING_KEY, TARGETING_KEY_BYTES);
+  if (slot === NONE) return;
+  const state = <usize>load<u32>(thread, THREAD_SLOT_STATES) + <usize>slot * SLOT_STATE_BYTES;
+  store<u32>(state, load<u32>(thread, THREAD_STAMP), SLOT_STATE_STAMP);
+  decodeValue(state, valueAt);
+  if (isEmptyTargetingKey(state, TARGETING_KEY)) store<u32>(state, <u32>VALUE_MISSING, SLOT_STATE_TYPE);
+}

@@ -1,0 +1,59 @@
+import { answerBatch } from './batch-request';
+import { answerEvaluate } from './evaluate-request';
+import {
+  CALL_OPTION_BATCH,
+  LAYOUT_HASH,
+  ROOT_TOTAL_BYTES,
+  STATUS_OK,
+  STATUS_STAMPS_USED,
+  THREAD_ANSWER,
+  THREAD_ANSWER_BYTES,
+  THREAD_BLOCKS,
+  THREAD_CURSOR,
+  THREAD_END,
+  THREAD_KEY_STACK,
+  THREAD_KEY_TOP,
+  THREAD_NOW,
+  THREAD_OPTIONS,
+  THREAD_REQUEST,
+  THREAD_ROOT,
+  THREAD_STAMP,
+} from './layout';
+
+/**
+ * The kernel: evaluates msgpack requests on snapshot bytes. It allocates nothing, holds no mutable global and has no managed object;
+ * all it writes lies in the THREAD block and the regions it names (thread-layout.ts). Whatever the request bytes, it neither traps
+ * nor loops; whatever the snapshot bytes, provided that the verifier accepted them.
+ */
+
+/** Of the layout it was built with: the host refuses another one. */
+export function layoutHash(): u32 {
+  return LAYOUT_HASH;
+}
+
+/** First byte after the constant data. */
+export function heapBase(): usize {
+  return __heap_base;
+}
+
+/** A call uses fewer stamps than this. */
+const STAMPS_RESERVED: u32 = 0x10000;
+
+/** Evaluates the request of `requestBytes` bytes in the thread's request region against the resident root. Returns a STATUS. */
+export function evaluate(thread: usize, root: usize, requestBytes: u32, options: u32, now: f64): u32 {
+  if (load<u32>(thread, THREAD_STAMP) > 0xffffffff - STAMPS_RESERVED) return <u32>STATUS_STAMPS_USED;
+  const request = <usize>load<u32>(thread, THREAD_REQUEST);
+  const end = request + requestBytes;
+  store<u32>(thread, <u32>root, THREAD_ROOT);
+  store<u32>(thread, <u32>root + load<u32>(root, ROOT_TOTAL_BYTES), THREAD_BLOCKS);
+  store<u32>(thread, <u32>end, THREAD_END);
+  store<u32>(thread, options, THREAD_OPTIONS);
+  store<u32>(thread, load<u32>(thread, THREAD_KEY_STACK), THREAD_KEY_TOP);
+  store<f64>(thread, now, THREAD_NOW);
+  const status =
+    options & <u32>CALL_OPTION_BATCH ? answerBatch(thread, request, end) : answerEvaluate(thread, request, end);
+  if (status === STATUS_OK) {
+    store<u32>(thread, load<u32>(thread, THREAD_CURSOR) - load<u32>(thread, THREAD_ANSWER), THREAD_ANSWER_BYTES);
+  }
+  return <u32>status;
+}

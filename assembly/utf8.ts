@@ -1,0 +1,35 @@
+/** Is this run of bytes well-formed UTF-8: no overlong forms, no surrogates, nothing above U+10FFFF? */
+export function isUtf8(at: usize, byteCount: usize): bool {
+  const end = at + byteCount;
+  while (at < end) {
+    while (at + 8 <= end && (load<u64>(at) & 0x8080808080808080) === 0) at += 8;
+    if (at === end) return true;
+    const first = <u32>load<u8>(at);
+    if (first < 0x80) {
+      ++at;
+    } else if (first < 0xe0) {
+      if (first < 0xc2 || at + 2 > end || !isContinuation(at + 1)) return false;
+      at += 2;
+    } else if (first < 0xf0) {
+      if (at + 3 > end || !isContinuation(at + 1) || !isContinuation(at + 2)) return false;
+      const second = <u32>load<u8>(at, 1);
+      if (first === 0xe0 && second < 0xa0) return false;
+      if (first === 0xed && second >= 0xa0) return false;
+      at += 3;
+    } else {
+      if (first > 0xf4 || at + 4 > end) return false;
+      if (!isContinuation(at + 1) || !isContinuation(at + 2) || !isContinuation(at + 3)) return false;
+      const second = <u32>load<u8>(at, 1);
+      if (first === 0xf0 && second < 0x90) return false;
+      if (first === 0xf4 && second >= 0x90) return false;
+      at += 4;
+    }
+  }
+  return true;
+}
+
+// @ts-expect-error: decorator
+@inline
+function isContinuation(at: usize): bool {
+  return (load<u8>(at) & 0xc0) === 0x80;
+}

@@ -1,0 +1,115 @@
+import { LIMITS, PlatformError } from '@guidon/protocol';
+import { parseAttributePath } from '../evaluate/attribute-path.js';
+import { compilePattern } from '../evaluate/regex.js';
+import type { AttributeClause, Clause, Condition, SegmentClause } from '../flag-model/definitions.js';
+import { instantOf, writeOperand } from './compile-operand.js';
+import { ALWAYS, NEVER, NODE, NODE_BIT, OP } from './layout.js';
+import type { UnitBuilder } from './unit-builder.js';
+
+/** A condition as the kernel runs it: clauses that jump forward. */
+export interface CompiledCondition {
+  readonly nodes: number;
+  readonly nodeCount: number;
+  readonly entry: number;
+}
+
+interface Jump {
+  readonly clause: Clause;
+  readonly onTrue: number;
+  readonly onFalse: number;
+}
+
+/**
+ * Turns a condition tree into clauses with two exits each and appends them. Trees are walked from their last clause to the first, so
+ * that where to go on is known already; a group costs nothing at run time and the order of clauses, and so the fuel, stays.
+ */
+export function compileCondition(builder: UnitBuilder, condition: Condition): CompiledCondition {
+  const jumps: Jump[] = [];
+  const entryFromEnd = plan(condition, ALWAYS, NEVER, jumps);
+  const nodeCount = jumps.length;
+  if (nodeCount > LIMITS.conditionNodesPerRule)
+    throw new PlatformError('limit-exceeded', 'a condition has too many clauses');
+  const toIndex = (label: number): number => (label >= NEVER ? label : nodeCount - 1 - label);
+  const nodes = nodeCount === 0 ? 0 : builder.writer.reserve(nodeCount * NODE.bytes);
+  for (const [fromEnd, jump] of jumps.entries()) {
+    const node = nodes + (nodeCount - 1 - fromEnd) * NODE.bytes;
+    builder.writer.u16(node + NODE.onTrue, toIndex(jump.onTrue));
+    builder.writer.u16(node + NODE.onFalse, toIndex(jump.onFalse));
+  }
+  // Operands and references follow in evaluation order, which keeps what runs together close together.
+  for (let index = 0; index < nodeCount; index += 1) {
+    const jump = jumps[nodeCount - 1 - index];
+    if (jump !== undefined) writeClause(builder, nodes + index * NODE.bytes, jump.clause);
+  }
+  return { nodes, nodeCount, entry: toIndex(entryFromEnd) };
+}
+
+/** Pushes the clauses of `condition` last one first; returns the label to enter it by. Labels count from the end. */
+function plan(condition: Condition, onTrue: number, onFalse: number, jumps: Jump[]): number {
+  if ('all' in condition) {
+    return condition.all.reduceRight((next, child) => plan(child, next, onFalse, jumps), onTrue);
+  }
+  if ('any' in condition) {
+    return condition.any.reduceRight((next, child) => plan(child, onTrue, next, jumps), onFalse);
+  }
+  if ('not' in condition) return plan(condition.not, onFalse, onTrue, jumps);
+  jumps.push({ clause: condition, onTrue, onFalse });
+  return jumps.length - 1;
+}
+
+function writeClause(builder: UnitBuilder, node: number, clause: Clause): void {
+  if ('segment' in clause) writeSegmentClause(builder, node, clause);
+  else writeAttributeClause(builder, node, clause);
+}
+
+function writeSegmentClause(builder: UnitBuilder, node: number, clause: SegmentClause): void {
+  const { writer } = builder;
+  writer.u8(node + NODE.op, OP.segment);
+  writer.u8(node + NODE.bits, clause.negate === true ? NODE_BIT.negate : 0);
+  const refs = writer.reserve(clause.segment.length * 4);
+  for (const [index, key] of clause.segment.entries()) writer.u32(refs + index * 4, builder.segmentRef(key));
+  writer.u32(node + NODE.operand, clause.segment.length === 0 ? 0 : refs);
+  writer.u32(node + NODE.count, clause.segment.length);
+}
+
+function writeAttributeClause(builder: UnitBuilder, node: number, clause: AttributeClause): void {
+  const { writer } = builder;
+  const path = parseAttributePath(clause.attribute);
+  if (path === undefined) throw new PlatformError('validation-failed', 'an attribute is no valid path');
+  const source = sourceOf(clause.attribute, path);
+  if (!Object.hasOwn(OP, clause.op)) throw new PlatformError('validation-failed', `unknown operator '${clause.op}'`);
+  writer.u8(node + NODE.op, OP[clause.op]);
+  writer.u8(node + NODE.bits, source | (clause.negate === true ? NODE_BIT.negate : 0));
+  if (source === 0) writer.u32(node + NODE.slot, builder.slotRef(clause.contextKind, path));
+  writer.u32(node + NODE.operand, writeOperand(writer, clause.op, clause.values));
+  writer.u32(node + NODE.count, clause.values.length);
+  if (clause.op === 'exists') writer.u32(node + NODE.argument, clause.values[0] === true ? 1 : 0);
+  if (clause.op === 'matches') writer.u32(node + NODE.argument, addPatterns(builder, clause));
+  if (source === NODE_BIT.now) addInstants(builder, clause);
+}
+
+/** `@now` and the list of kinds are not in the context. */
+function sourceOf(attribute: string, path: readonly string[]): number {
+  if (attribute === '@now') return NODE_BIT.now;
+  return path.length === 1 && path[0] === 'kind' ? NODE_BIT.kinds : 0;
+}
+
+function addPatterns(builder: UnitBuilder, clause: AttributeClause): number {
+  const first = builder.patterns.length;
+  for (const value of clause.values) {
+    if (typeof value !== 'string' || compilePattern(value) === undefined) {
+      throw new PlatformError('unsafe-regex', 'a pattern is not accepted');
+    }
+    builder.patterns.push(value);
+  }
+  return first;
+}
+
+/** The first whole millisecond at which the clause answers differently: `before t` stops at t, `after t` starts past t. */
+function addInstants(builder: UnitBuilder, clause: AttributeClause): void {
+  for (const value of clause.values) {
+    const instant = instantOf(value);
+    if (instant !== undefined)
+      builder.instants.push(clause.op === 'before' ? Math.ceil(instant) : Math.floor(instant) + 1);
+  }
+}

@@ -1,0 +1,156 @@
+import { PlatformError } from '@guidon/protocol';
+import { EVALUATOR_FEATURES, type FlagDefinition, type Rule, type Serve } from '../flag-model/definitions.js';
+import { compileCondition } from './compile-condition.js';
+import { writeStringSet } from './compile-operand.js';
+import { compileRollout } from './compile-rollout.js';
+import { type CompiledUnit, finishUnit, referencesOf } from './compiled-unit.js';
+import { writeMsgpack, writeString } from './encode-msgpack.js';
+import { FLAG, FLAG_BIT, FLAG_MAGIC, FRAGMENT, RULE, TARGET } from './layout.js';
+import { murmur3 } from './murmur3.js';
+import type { UnitBuilder } from './unit-builder.js';
+
+export interface CompiledFlag extends CompiledUnit {
+  readonly definition: FlagDefinition;
+  readonly keyHash: number;
+  readonly variationKeys: readonly string[];
+}
+
+/** Compiles one flag to its block. Throws PlatformError when the definition contradicts itself. */
+export function compileFlag(builder: UnitBuilder, definition: FlagDefinition): CompiledFlag {
+  const { writer } = builder;
+  const flag = writer.reserve(FLAG.bytes);
+  const variationKeys = definition.variations.map((variation) => variation.key);
+  const variationIndex = (key: string): number => mustFindVariation(variationKeys, key);
+  writer.u32(flag + FLAG.magic, FLAG_MAGIC);
+  writer.u8(flag + FLAG.bits, bitsOf(definition));
+  writer.u8(flag + FLAG.variationCount, variationKeys.length);
+  writer.u8(flag + FLAG.offVariation, variationIndex(definition.offVariation));
+  writeTargets(builder, definition, variationIndex);
+  writeRules(builder, definition, variationIndex);
+  const fallthrough = writeServe(builder, definition, definition.fallthrough, variationIndex);
+  writer.u32(flag + FLAG.fallthroughRollout, fallthrough.rollout);
+  writer.u32(flag + FLAG.fallthroughVariation, fallthrough.variation);
+  writePrerequisites(builder, definition);
+  writeVariations(builder, definition);
+  const key = writer.text(definition.key);
+  writer.u32(flag + FLAG.keyOffset, key);
+  writer.u32(flag + FLAG.keyBytes, writer.length - key);
+  writer.u32(flag + FLAG.patternCount, builder.patterns.length);
+  writer.u32(flag + FLAG.patterns, builder.textTable(builder.patterns));
+  writer.u32(flag + FLAG.slotRefCount, builder.slots.length);
+  writer.u32(flag + FLAG.segmentRefCount, builder.segments.length);
+  const unit = finishUnit(writer, flag + FLAG.totalBytes, referencesOf(builder));
+  const keyHash = murmur3(unit.block, key, key + definition.key.length);
+  return { ...unit, definition, keyHash, variationKeys };
+}
+
+/** Can this evaluator serve a definition that requires these features? */
+export function isServed(requires: readonly string[]): boolean {
+  return requires.every((feature) => EVALUATOR_FEATURES.has(feature));
+}
+
+function bitsOf(definition: FlagDefinition): number {
+  const isPlain =
+    definition.rules.length === 0 && definition.targets.length === 0 && definition.prerequisites.length === 0;
+  return (
+    (definition.on ? FLAG_BIT.on : 0) |
+    (definition.clientSide ? FLAG_BIT.clientSide : 0) |
+    (isServed(definition.requires) ? 0 : FLAG_BIT.unserved) |
+    (isPlain ? FLAG_BIT.static : 0)
+  );
+}
+
+function mustFindVariation(keys: readonly string[], key: string): number {
+  const index = keys.indexOf(key);
+  if (index < 0) throw new PlatformError('dangling-reference', `no variation '${key}'`);
+  return index;
+}
+
+function writeTargets(
+  builder: UnitBuilder,
+  { targets }: FlagDefinition,
+  variationIndex: (key: string) => number,
+): void {
+  const { writer } = builder;
+  const table = targets.length === 0 ? 0 : writer.reserve(targets.length * TARGET.bytes);
+  for (const [index, target] of targets.entries()) {
+    const record = table + index * TARGET.bytes;
+    writer.u32(record + TARGET.targetingKey, builder.slotRef(target.contextKind, ['targetingKey']));
+    writer.u32(record + TARGET.variation, variationIndex(target.variation));
+    writer.u32(record + TARGET.keys, writeStringSet(writer, target.keys));
+  }
+  writer.u32(FLAG.targets, table);
+  writer.u32(FLAG.targetCount, targets.length);
+}
+
+function writeRules(builder: UnitBuilder, definition: FlagDefinition, variationIndex: (key: string) => number): void {
+  const { writer } = builder;
+  const { rules } = definition;
+  const table = rules.length === 0 ? 0 : writer.reserve(rules.length * RULE.bytes);
+  for (const [index, rule] of rules.entries()) {
+    const record = table + index * RULE.bytes;
+    const condition = compileCondition(builder, rule.when);
+    writer.u32(record + RULE.nodes, condition.nodes);
+    writer.u16(record + RULE.nodeCount, condition.nodeCount);
+    writer.u16(record + RULE.entry, condition.entry);
+    const serve = writeServe(builder, definition, rule.serve, variationIndex);
+    writer.u32(record + RULE.rollout, serve.rollout);
+    writer.u32(record + RULE.variation, serve.variation);
+    writeRuleId(builder, record + RULE.id, rule);
+  }
+  writer.u32(FLAG.rules, table);
+  writer.u32(FLAG.ruleCount, rules.length);
+}
+
+function writeRuleId(builder: UnitBuilder, fragment: number, rule: Rule): void {
+  const { writer } = builder;
+  const offset = writer.length;
+  writeString(writer, 'ruleId');
+  writeString(writer, rule.id);
+  writeFragment(builder, fragment, offset);
+}
+
+function writeServe(
+  builder: UnitBuilder,
+  definition: FlagDefinition,
+  serve: Serve,
+  variationIndex: (key: string) => number,
+): { rollout: number; variation: number } {
+  if ('variation' in serve) return { rollout: 0, variation: variationIndex(serve.variation) };
+  return { rollout: compileRollout(builder, serve.rollout, definition.salt, variationIndex), variation: 0 };
+}
+
+function writePrerequisites(builder: UnitBuilder, { prerequisites }: FlagDefinition): void {
+  const { writer } = builder;
+  const table = prerequisites.length === 0 ? 0 : writer.reserve(prerequisites.length * FRAGMENT.bytes);
+  for (const [index, prerequisite] of prerequisites.entries()) {
+    const offset = writer.length;
+    writeString(writer, 'prerequisite');
+    writeString(writer, prerequisite.flag);
+    writeFragment(builder, table + index * FRAGMENT.bytes, offset);
+  }
+  writer.u32(FLAG.prerequisites, table);
+  writer.u32(FLAG.prerequisiteCount, prerequisites.length);
+}
+
+/** The members flag, value and variation are one run of bytes per variation: an answer copies them as they are. */
+function writeVariations(builder: UnitBuilder, { key, variations }: FlagDefinition): void {
+  const { writer } = builder;
+  const table = writer.reserve(variations.length * FRAGMENT.bytes);
+  for (const [index, variation] of variations.entries()) {
+    const offset = writer.length;
+    writeString(writer, 'flag');
+    writeString(writer, key);
+    writeString(writer, 'value');
+    writeMsgpack(writer, variation.value);
+    writeString(writer, 'variation');
+    writeString(writer, variation.key);
+    writeFragment(builder, table + index * FRAGMENT.bytes, offset);
+  }
+  writer.u32(FLAG.variations, table);
+}
+
+function writeFragment(builder: UnitBuilder, fragment: number, offset: number): void {
+  builder.writer.u32(fragment + FRAGMENT.offset, offset);
+  builder.writer.u32(fragment + FRAGMENT.length, builder.writer.length - offset);
+}

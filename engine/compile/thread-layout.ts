@@ -1,0 +1,191 @@
+/**
+ * Kernel memory that one thread may write. All mutable state of the kernel lies here, at an address that is an argument of every call:
+ * `asc --sharedMemory` emits active data segments, so each new instance rewrites the statics and a mutable global would be lost.
+ *
+ * region        who writes            until when valid
+ * statics       the instantiation     for ever, constant
+ * THREAD block  host and kernel       as noted per field
+ * request       host                  one call
+ * key stack     kernel                one call: keys of the maps being read, 8 bytes each
+ * key table     kernel                while one map's keys are compared
+ * slot states   kernel                one context (by stamp)
+ * memos         kernel                one context (by stamp)
+ * fold buffer   kernel                one context (by stamp)
+ * answer        kernel                until the next call
+ * snapshots     host, while loading   until released
+ */
+
+/** THREAD block. Regions are set by the host whenever it moves them; they are zeroed then. */
+export const THREAD = {
+  bytes: 384,
+  /** Set by the host. */
+  request: 0,
+  requestBytes: 4,
+  answer: 8,
+  answerCapacity: 12,
+  keyStack: 16,
+  keyTable: 20,
+  slotStates: 24,
+  memos: 28,
+  foldBuffer: 32,
+  kinds: 36,
+  /** Secret of this process, so that nobody can aim at collisions of the key table. u64. */
+  seed: 40,
+  /** f64 epoch ms of this call. */
+  now: 48,
+  /** Set by the kernel: what the host reads after a call. */
+  answerBytes: 56,
+  evaluations: 60,
+  errorOffset: 64,
+  errorPlace: 68,
+  errorIndex: 72,
+  /** u64 */
+  minRevision: 80,
+  /** Kernel's own, one call: u32 stamp is never reset and marks what belongs to the context at hand. */
+  stamp: 88,
+  keyTop: 92,
+  members: 96,
+  depthMax: 100,
+  kindCount: 104,
+  options: 108,
+  root: 112,
+  blocks: 116,
+  end: 120,
+  cursor: 124,
+  /** u64, what is left for the flag being evaluated. */
+  fuel: 128,
+  /** Which string the fold buffer holds: stamp, address, bytes folded. */
+  foldStamp: 136,
+  foldSource: 140,
+  foldBytes: 144,
+  contextState: 148,
+  /** Address of the value of the context's member `kind`, 0 = absent. */
+  kindAt: 152,
+  /** Scratch of one clause: a SLOT_STATE for an element, a SEMVER, a number in decimals, an address in binary. */
+  element: 160,
+  version: 192,
+  decimals: 232,
+  address: 264,
+  /** 1 while the context at hand is of kind `multi`. */
+  multi: 288,
+  /** Addresses of the values of the body's members, 0 = absent; unknown: of the first name that the protocol does not know. */
+  bodyFlags: 292,
+  bodyContext: 296,
+  bodyMinRevision: 300,
+  bodyFlagKey: 304,
+  bodyUserId: 308,
+  bodyRequests: 312,
+  bodyContexts: 316,
+  bodyUnknown: 320,
+  /** 1 = two spellings of one member. */
+  bodyTwice: 324,
+} as const;
+
+/** What a call is asked to do, in `options`. */
+export const CALL_OPTION = { batch: 1, clientSideOnly: 2 } as const;
+
+/** SLOT_STATE, 32 bytes: valid when stamp is the context's; value as in VALUE. hashed and parsed say which derived values are there. */
+export const SLOT_STATE = {
+  bytes: 32,
+  stamp: 0,
+  type: 4,
+  address: 8,
+  length: 12,
+  number: 16,
+  hash: 24,
+  derived: 28,
+} as const;
+export const DERIVED = { hash: 1, semverKnown: 2, semverPacked: 4 } as const;
+
+/** Type of a value: strings by address and length, arrays and objects by the address of their first member and their count. */
+export const VALUE = { missing: 0, boolean: 1, number: 2, string: 3, array: 4, object: 5 } as const;
+
+/** MEMO, 16 bytes: the outcome of one flag for the context at hand. rule is an offset in its block, 0 = none; prerequisite index + 1. */
+export const MEMO = {
+  bytes: 16,
+  stamp: 0,
+  error: 4,
+  reason: 5,
+  variation: 6,
+  experiment: 7,
+  rule: 8,
+  prerequisite: 12,
+} as const;
+export const REASON = { STATIC: 0, DEFAULT: 1, TARGETING_MATCH: 2, SPLIT: 3, DISABLED: 4 } as const;
+export const ERROR = {
+  NONE: 0,
+  FLAG_NOT_FOUND: 1,
+  PARSE_ERROR: 2,
+  TARGETING_KEY_MISSING: 3,
+  INVALID_CONTEXT: 4,
+  GENERAL: 5,
+} as const;
+
+/** Outcome of a call. */
+export const STATUS = {
+  ok: 0,
+  malformed: 1,
+  invalid: 2,
+  limit: 3,
+  revisionBehind: 4,
+  /** The answer region is too small: the host enlarges it and asks again. */
+  answerFull: 5,
+  /** Stamps are used up: the host zeroes slot states and memos, sets the stamp to 0 and asks again. */
+  stampsUsed: 6,
+} as const;
+
+/** Where in the body an invalid value stands; errorIndex says which element. */
+export const PLACE = {
+  body: 0,
+  unknownMember: 1,
+  flags: 2,
+  flagsElement: 3,
+  context: 4,
+  minRevision: 5,
+  flagKey: 6,
+  userId: 7,
+  requests: 8,
+  contexts: 9,
+} as const;
+
+/** State of the context at hand: usable, not an object or of an impossible kind, over a limit. */
+export const CONTEXT_STATE = { valid: 0, invalid: 1, overLimit: 2 } as const;
+
+/** Bounds of the kernel's msgpack reader, shared with decode-strict-msgpack.ts. */
+export const MSGPACK = {
+  depthMax: 64,
+  /** Members of one map. */
+  membersMax: 65_535,
+  keyTableCount: 131_072,
+  keyEntryBytes: 8,
+  /** Kinds kept for the attribute `kind`; a context with more members than this is refused. */
+  kindsMax: 512,
+  foldBufferBytes: 65_536,
+} as const;
+
+export const THREAD_TABLES: Readonly<Record<string, Readonly<Record<string, number>>>> = {
+  THREAD,
+  CALL_OPTION,
+  SLOT_STATE,
+  DERIVED,
+  VALUE,
+  MEMO,
+  REASON,
+  ERROR,
+  STATUS,
+  PLACE,
+  CONTEXT_STATE,
+  MSGPACK,
+};
+
+export const THREAD_CODE_TABLES: readonly string[] = [
+  'CALL_OPTION',
+  'DERIVED',
+  'VALUE',
+  'REASON',
+  'ERROR',
+  'STATUS',
+  'PLACE',
+  'CONTEXT_STATE',
+  'MSGPACK',
+];

@@ -1,0 +1,122 @@
+import { createHash } from 'node:crypto';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { type EnvironmentRef, LIMITS, PlatformError } from '@guidon/protocol';
+import { check } from '../compile/byte-reader.js';
+import type { CompiledSnapshot } from '../compile/compile-snapshot.js';
+import { type BlockSummary, verifyBlock } from '../compile/verify-block.js';
+import { verifyReferences, verifyRoot } from '../compile/verify-root.js';
+import { refusalFrom } from '../compile/verify-snapshot.js';
+import type { KernelMemory } from './kernel-memory.js';
+import type { ResidentBlock, ResidentBlocks } from './resident-blocks.js';
+
+/** Bytes hashed, verified or copied between two turns of the event loop: evaluations never wait longer than 5 ms. */
+const SLICE_BYTES = 256 * 1024;
+
+/** A snapshot in kernel memory. Valid until it is released. */
+export interface ResidentSnapshot {
+  readonly environment: EnvironmentRef;
+  readonly revision: number;
+  readonly flagCount: number;
+  /** Epoch ms, ascending: when a clause on `@now` changes its answer. */
+  readonly instants: readonly number[];
+  /** Of the root and of all its blocks, shared ones included. */
+  readonly snapshotBytes: number;
+  /** Owned by the host: where the root lies, behind it the addresses of the blocks. */
+  readonly address: number;
+  readonly slotCount: number;
+  readonly blocks: readonly ResidentBlock[];
+}
+
+/** Lets the event loop turn after each slice of work. */
+class Slices {
+  #bytes = 0;
+
+  async spend(byteCount: number): Promise<void> {
+    this.#bytes += byteCount;
+    if (this.#bytes < SLICE_BYTES) return;
+    this.#bytes = 0;
+    await nextTurn();
+  }
+}
+
+/**
+ * Verifies a snapshot and copies what is not resident yet. Nothing stays behind when it is refused or the memory is full. One at a
+ * time per host, so that a block is never copied twice or named while half of it is there.
+ */
+export async function loadSnapshot(
+  memory: KernelMemory,
+  resident: ResidentBlocks,
+  snapshot: CompiledSnapshot,
+): Promise<ResidentSnapshot> {
+  const { environment, root: rootBytes } = snapshot;
+  const acquired: ResidentBlock[] = [];
+  try {
+    const root = verifyRoot(rootBytes, environment);
+    const snapshotBytes = root.blocks.reduce((total, block) => total + block.byteCount, rootBytes.length);
+    if (snapshotBytes > LIMITS.snapshotBytes) throw new PlatformError('limit-exceeded', 'the snapshot is too large');
+    check(root.revision === snapshot.revision, 'the root is of another revision');
+    const slices = new Slices();
+    for (const { id, byteCount } of root.blocks) {
+      const known = resident.acquire(id);
+      if (known !== undefined) {
+        acquired.push(known);
+        continue;
+      }
+      const bytes = snapshot.blocks.get(id);
+      check(bytes !== undefined && bytes.length === byteCount, 'a block is missing or cut');
+      acquired.push(await copyBlock(memory, resident, id, bytes, slices));
+    }
+    verifyReferences(
+      root,
+      acquired.map((block): BlockSummary => block.summary),
+    );
+    const { revision, flagCount, slotCount, instants } = root;
+    const address = copyRoot(memory, rootBytes, acquired);
+    return { environment, revision, flagCount, slotCount, instants, snapshotBytes, address, blocks: acquired };
+  } catch (error) {
+    for (const block of acquired) resident.release(block);
+    if (error instanceof PlatformError) throw error;
+    const issue = refusalFrom(error);
+    throw new PlatformError(issue.code, issue.detail, { cause: error });
+  }
+}
+
+async function copyBlock(
+  memory: KernelMemory,
+  resident: ResidentBlocks,
+  id: string,
+  bytes: Uint8Array,
+  slices: Slices,
+): Promise<ResidentBlock> {
+  const hash = createHash('sha256');
+  for (let from = 0; from < bytes.length; from += SLICE_BYTES) {
+    const slice = bytes.subarray(from, from + SLICE_BYTES);
+    hash.update(slice);
+    await slices.spend(slice.length);
+  }
+  check(hash.digest('hex') === id, 'a block is not what its id says');
+  const summary = verifyBlock(bytes);
+  await slices.spend(bytes.length);
+  const address = memory.allocate(bytes.length);
+  try {
+    for (let from = 0; from < bytes.length; from += SLICE_BYTES) {
+      const slice = bytes.subarray(from, from + SLICE_BYTES);
+      memory.bytes.set(slice, address + from);
+      await slices.spend(slice.length);
+    }
+    return resident.add(id, address, summary);
+  } catch (error) {
+    memory.free(address);
+    throw error;
+  }
+}
+
+/** The root and, right behind it, the address of each of its blocks: the kernel finds a block by its index. */
+function copyRoot(memory: KernelMemory, root: Uint8Array, blocks: readonly ResidentBlock[]): number {
+  const address = memory.allocate(root.length + blocks.length * 4);
+  memory.bytes.set(root, address);
+  for (const [index, block] of blocks.entries()) {
+    memory.view.setUint32(address + root.length + index * 4, block.address, true);
+  }
+  return address;
+}

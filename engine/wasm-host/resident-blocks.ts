@@ -1,0 +1,49 @@
+import assert from 'node:assert/strict';
+import type { BlockId } from '../compile/compiled-unit.js';
+import type { BlockSummary } from '../compile/verify-block.js';
+import type { KernelMemory } from './kernel-memory.js';
+import type { PatternTable } from './pattern-table.js';
+
+export interface ResidentBlock {
+  readonly id: BlockId;
+  readonly address: number;
+  readonly summary: BlockSummary;
+  referenceCount: number;
+}
+
+/** Blocks that lie in kernel memory, once each however many snapshots name them. A block is freed when nobody names it any more. */
+export class ResidentBlocks {
+  readonly #memory: KernelMemory;
+  readonly #patterns: PatternTable;
+  readonly #blocks = new Map<BlockId, ResidentBlock>();
+
+  constructor(memory: KernelMemory, patterns: PatternTable) {
+    this.#memory = memory;
+    this.#patterns = patterns;
+  }
+
+  /** One more reference to a block that is there already. */
+  acquire(id: BlockId): ResidentBlock | undefined {
+    const block = this.#blocks.get(id);
+    if (block !== undefined) block.referenceCount += 1;
+    return block;
+  }
+
+  /** Makes a block known whose bytes lie at `address` in full; its first reference is the caller's. */
+  add(id: BlockId, address: number, summary: BlockSummary): ResidentBlock {
+    assert(!this.#blocks.has(id), 'a block is resident once');
+    const block: ResidentBlock = { id, address, summary, referenceCount: 1 };
+    this.#blocks.set(id, block);
+    this.#patterns.add(address, summary.patterns);
+    return block;
+  }
+
+  release(block: ResidentBlock): void {
+    block.referenceCount -= 1;
+    if (block.referenceCount > 0) return;
+    assert(block.referenceCount === 0, 'a reference is released once');
+    this.#blocks.delete(block.id);
+    this.#patterns.remove(block.address);
+    this.#memory.free(block.address);
+  }
+}

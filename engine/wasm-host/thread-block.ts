@@ -1,0 +1,102 @@
+import { randomBytes } from 'node:crypto';
+import { COPY_SLACK_BYTES } from '../compile/layout.js';
+import { MEMO, MSGPACK, SLOT_STATE, THREAD } from '../compile/thread-layout.js';
+import type { KernelMemory } from './kernel-memory.js';
+
+const ANSWER_BYTES_INITIAL = 64 * 1024;
+const REQUEST_BYTES_INITIAL = 64 * 1024;
+const SLOTS_INITIAL = 256;
+const FLAGS_INITIAL = 256;
+/** A key of a map takes at least two bytes of the body with its value, and eight of the key stack. */
+const KEY_STACK_BYTES_PER_BODY_BYTE = 4;
+
+/** The THREAD block of one evaluating thread and the regions it names. Regions only grow; the block's owner is its thread. */
+export class ThreadBlock {
+  readonly address: number;
+  readonly #memory: KernelMemory;
+  #requestCapacity = 0;
+  #answerCapacity = 0;
+  #slotCapacity = 0;
+  #flagCapacity = 0;
+
+  constructor(memory: KernelMemory) {
+    this.#memory = memory;
+    this.address = memory.allocate(THREAD.bytes);
+    memory.bytes.fill(0, this.address, this.address + THREAD.bytes);
+    memory.bytes.set(randomBytes(8), this.address + THREAD.seed);
+    this.#move(THREAD.keyTable, MSGPACK.keyTableCount * MSGPACK.keyEntryBytes);
+    this.#move(THREAD.foldBuffer, MSGPACK.foldBufferBytes);
+    this.#move(THREAD.kinds, MSGPACK.kindsMax * 8);
+    this.reserveRequest(REQUEST_BYTES_INITIAL);
+    this.reserveAnswer(ANSWER_BYTES_INITIAL);
+    this.reserveSnapshot(SLOTS_INITIAL, FLAGS_INITIAL);
+  }
+
+  get requestAddress(): number {
+    return this.read(THREAD.request);
+  }
+
+  get answerAddress(): number {
+    return this.read(THREAD.answer);
+  }
+
+  get requestCapacity(): number {
+    return this.#requestCapacity;
+  }
+
+  get answerCapacity(): number {
+    return this.#answerCapacity;
+  }
+
+  /** A u32 field of the block. */
+  read(field: number): number {
+    return this.#memory.view.getUint32(this.address + field, true);
+  }
+
+  reserveRequest(byteCount: number): void {
+    if (byteCount <= this.#requestCapacity) return;
+    this.#move(THREAD.request, byteCount);
+    this.#move(THREAD.keyStack, byteCount * KEY_STACK_BYTES_PER_BODY_BYTE + 8);
+    this.#requestCapacity = byteCount;
+  }
+
+  reserveAnswer(byteCount: number): void {
+    if (byteCount <= this.#answerCapacity) return;
+    this.#move(THREAD.answer, byteCount + COPY_SLACK_BYTES);
+    this.#memory.view.setUint32(this.address + THREAD.answerCapacity, byteCount, true);
+    this.#answerCapacity = byteCount;
+  }
+
+  /** Makes room for the slots and flags of a snapshot that is about to be evaluated. */
+  reserveSnapshot(slotCount: number, flagCount: number): void {
+    if (slotCount > this.#slotCapacity) {
+      this.#move(THREAD.slotStates, slotCount * SLOT_STATE.bytes);
+      this.#slotCapacity = slotCount;
+    }
+    if (flagCount > this.#flagCapacity) {
+      this.#move(THREAD.memos, flagCount * MEMO.bytes);
+      this.#flagCapacity = flagCount;
+    }
+  }
+
+  /** Starts counting contexts from 0 again: nothing may be left that carries an old stamp. */
+  resetStamps(): void {
+    const { bytes, view } = this.#memory;
+    const slotStates = this.read(THREAD.slotStates);
+    const memos = this.read(THREAD.memos);
+    bytes.fill(0, slotStates, slotStates + this.#slotCapacity * SLOT_STATE.bytes);
+    bytes.fill(0, memos, memos + this.#flagCapacity * MEMO.bytes);
+    view.setUint32(this.address + THREAD.foldStamp, 0, true);
+    view.setUint32(this.address + THREAD.stamp, 0, true);
+  }
+
+  /** Replaces a region by a zeroed one. The new one is taken first, so that nothing changes when the memory is full. */
+  #move(field: number, byteCount: number): void {
+    const memory = this.#memory;
+    const before = this.read(field);
+    const address = memory.allocate(byteCount);
+    memory.bytes.fill(0, address, address + byteCount);
+    memory.view.setUint32(this.address + field, address, true);
+    if (before !== 0) memory.free(before);
+  }
+}
