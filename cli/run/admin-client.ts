@@ -21,6 +21,16 @@ export class AdminClient {
     return this.#send('POST', path, body, { 'content-type': 'application/json' });
   }
 
+  /** Makes `body` in a collection unless something with its key is there already, then reads it. */
+  async ensure(collection: string, body: { readonly key: string } & Record<string, Json>): Promise<AdminAnswer> {
+    try {
+      return await this.post(collection, body);
+    } catch (error) {
+      if (!(error instanceof PlatformError) || error.code !== 'conflict') throw error;
+      return this.get(`${collection}/${body.key}`);
+    }
+  }
+
   /** Merge patch (RFC 7396) onto the state as read now. */
   async patch(path: string, patch: Json): Promise<AdminAnswer> {
     const { etag } = await this.get(path);
@@ -35,7 +45,10 @@ export class AdminClient {
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
     const text = await response.text();
-    if (!response.ok) throw new PlatformError('internal', `${method} ${path} answered ${response.status}: ${text}`);
+    if (!response.ok) {
+      const code = response.status === 409 ? 'conflict' : 'internal';
+      throw new PlatformError(code, `${method} ${path} answered ${response.status}: ${text}`);
+    }
     return new AdminAnswer(text, response.headers.get('etag') ?? '');
   }
 }
@@ -47,6 +60,12 @@ export class AdminAnswer {
   constructor(body: string, etag: string) {
     this.etag = etag;
     this.#members = new Map(Object.entries(JSON.parse(body)));
+  }
+
+  /** The members of each item of a list answer. */
+  items(): ReadonlyMap<string, unknown>[] {
+    const items = this.#members.get('items');
+    return Array.isArray(items) ? items.map((item) => new Map(Object.entries(item))) : [];
   }
 
   /** The string member `name` of the answer; its absence means that the two sides disagree about the API. */

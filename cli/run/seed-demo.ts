@@ -1,4 +1,4 @@
-import type { Json } from '@guidon/protocol';
+import { type Json, PlatformError } from '@guidon/protocol';
 import { AdminClient } from './admin-client.js';
 
 /** What `guidon dev` keeps of its demo tenant, so that the printed keys stay the same between starts. */
@@ -12,31 +12,35 @@ const ENVIRONMENTS = ['development', 'production'] as const;
 
 /**
  * Makes the tenant `demo` with one project, two environments, three flags and a server and a web key for development, through the
- * admin API like everybody else. All three flags are on in development and off in production.
+ * admin API like everybody else. Goes on where an interrupted start left off. All three flags are on in development and off in production.
  */
 export async function seedDemo(adminUrl: string, adminCredential: string): Promise<DemoKeys> {
   const admin = new AdminClient(adminUrl, adminCredential);
-  const tenant = await admin.post('/api/v1/tenants', { key: 'demo', name: 'Demo' });
-  const tenantPath = `/api/v1/tenants/${tenant.text('id')}`;
-  await admin.post(`${tenantPath}/projects`, { key: 'demo', name: 'Demo shop' });
+  const tenantId = await ensureTenant(admin);
+  const tenantPath = `/api/v1/tenants/${tenantId}`;
+  await admin.ensure(`${tenantPath}/projects`, { key: 'demo', name: 'Demo shop' });
   const projectPath = `${tenantPath}/projects/demo`;
-  for (const key of ENVIRONMENTS) await admin.post(`${projectPath}/environments`, { key, name: key });
+  for (const key of ENVIRONMENTS) await admin.ensure(`${projectPath}/environments`, { key, name: key });
   const developmentPath = `${projectPath}/environments/development`;
   for (const { flag, targeting } of DEMO_FLAGS) {
-    await admin.post(`${projectPath}/flags`, flag);
+    await admin.ensure(`${projectPath}/flags`, flag);
     await admin.patch(`${developmentPath}/flags/${flag.key}/targeting`, targeting);
   }
-  const serverKey = await admin.post(`${developmentPath}/credentials`, {
-    kind: 'srv',
-    name: 'demo server',
-    permissions: ['explain'],
-  });
-  const webKey = await admin.post(`${developmentPath}/credentials`, {
-    kind: 'web',
-    name: 'demo browser',
-    allowedOrigins: ['*'],
-  });
-  return { tenantId: tenant.text('id'), serverKey: serverKey.text('token'), webKey: webKey.text('token') };
+  const credentials = `${developmentPath}/credentials`;
+  const serverKey = await admin.post(credentials, { kind: 'srv', name: 'demo server', permissions: ['explain'] });
+  const webKey = await admin.post(credentials, { kind: 'web', name: 'demo browser', allowedOrigins: ['*'] });
+  return { tenantId, serverKey: serverKey.text('token'), webKey: webKey.text('token') };
+}
+
+/** The id of the tenant `demo`. It is there already when an earlier start was interrupted before it had all its keys. */
+async function ensureTenant(admin: AdminClient): Promise<string> {
+  try {
+    return (await admin.post('/api/v1/tenants', { key: 'demo', name: 'Demo' })).text('id');
+  } catch (error) {
+    if (!(error instanceof PlatformError) || error.code !== 'conflict') throw error;
+    const tenant = (await admin.get('/api/v1/tenants?limit=100')).items().find((item) => item.get('key') === 'demo');
+    return String(tenant?.get('id'));
+  }
 }
 
 const DEMO_FLAGS: readonly {
