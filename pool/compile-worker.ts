@@ -7,7 +7,6 @@ import {
   decodeDefinition,
   definitionKey,
   ReferenceEvaluation,
-  verifySnapshot,
 } from '@guidon/engine';
 import { type Issue, LIMITS } from '@guidon/protocol';
 import { DigestTree, hashDefinition } from '@guidon/protocol/signed-config';
@@ -54,8 +53,7 @@ async function compile(
     ...(from?.compiled === undefined ? {} : { previous: from.compiled }),
   });
   if (compiled === undefined) return { status: 'refused', issues };
-  const issue = sizeIssue(compiled) ?? verifySnapshot(compiled.snapshot, environment);
-  const refused = issue ?? (await smokeKernel.findIssue(compiled.snapshot, state.flagSet));
+  const refused = sizeIssue(compiled) ?? (await smokeKernel.findIssue(compiled.snapshot, state.flagSet));
   if (refused !== undefined) return { status: 'refused', issues: [refused] };
   states.put(environment, { ...state, compiled });
   return answerOf(state.digest, entries, compiled, from?.compiled);

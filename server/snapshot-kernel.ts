@@ -1,10 +1,16 @@
-import { type CompiledSnapshot, type KernelAnswer, KernelHost, type ResidentSnapshot } from '@guidon/engine';
+import {
+  type CompiledSnapshot,
+  type EvaluateOptions,
+  type KernelAnswer,
+  KernelHost,
+  type ResidentSnapshot,
+} from '@guidon/engine';
 import type pino from 'pino';
 import type { ActiveSnapshot, EnvironmentSlot } from './environment-slot.js';
 
 /**
- * The node's kernel, and the rules for when it throws: never used again (I20), reported to the environment whose request did it (I10), at
- * most so many new ones a minute. What is resident stays resident: a new instance reads the same memory.
+ * The node's kernel, and what happens when it throws. The host replaces the instance (I20), what is resident stays so; the environment whose
+ * request did it is told, and after the third time its last revision serves no longer (I10).
  */
 export class SnapshotKernel {
   trapCount = 0;
@@ -34,7 +40,7 @@ export class SnapshotKernel {
   }
 
   memoryBytes(): number {
-    return this.#host.memoryUsage().memoryBytes;
+    return this.#host.memoryUsage().totalBytes;
   }
 
   /** `answer.bytes` is borrowed until the next call. Throws when the kernel did. */
@@ -42,7 +48,7 @@ export class SnapshotKernel {
     slot: EnvironmentSlot,
     { resident }: ActiveSnapshot,
     body: Uint8Array,
-    options: { route: 'evaluate' | 'batch'; now: number; clientSideOnly: boolean },
+    options: EvaluateOptions,
   ): KernelAnswer {
     try {
       return this.#host.evaluate(resident, body, options);

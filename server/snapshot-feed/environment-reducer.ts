@@ -1,4 +1,4 @@
-import { LAYOUT_HASH, type ResidentSnapshot, verifySnapshot } from '@guidon/engine';
+import type { ResidentSnapshot } from '@guidon/engine';
 import type { CompiledAnswer, CompilePool } from '@guidon/pool';
 import { type EnvironmentRef, PlatformError } from '@guidon/protocol';
 import {
@@ -108,12 +108,9 @@ export class EnvironmentReducer {
       }
       if (tree.digest() !== manifest.digest) throw new PlatformError('validation-failed', 'the stored digest is wrong');
       this.#blockIds = new Set(store.listBlockIds(this.environment));
-      const blocks = new StoredBlocks(store, this.environment, this.#blockIds);
-      const isUsable =
-        state.layoutHash === LAYOUT_HASH &&
-        verifySnapshot({ root: state.root, blocks }, this.environment) === undefined;
-      if (isUsable) {
-        this.#swap(manifest, await this.#load(manifest, state.root, blocks));
+      const resident = await this.#loadStored(manifest, state.root);
+      if (resident !== undefined) {
+        this.#swap(manifest, resident);
         return true;
       }
       return await this.#recompile(manifest, state.signed);
@@ -214,6 +211,17 @@ export class EnvironmentReducer {
     }
   }
 
+  /** Undefined when it is damaged or was made by another version of the compiler. */
+  async #loadStored(manifest: Manifest, root: Uint8Array | undefined): Promise<ResidentSnapshot | undefined> {
+    if (root === undefined) return undefined;
+    try {
+      return await this.#load(manifest, root, new StoredBlocks(this.#parts.store, this.environment, this.#blockIds));
+    } catch (error) {
+      this.#logger.warn({ err: error }, 'the stored snapshot cannot be loaded; compiling it again');
+      return undefined;
+    }
+  }
+
   /** After a change of the kernel, or when blocks are damaged: the definitions are the record, blocks are made again. */
   async #recompile(manifest: Manifest, signed: Signed): Promise<boolean> {
     const definitions = this.definitionsInForce();
@@ -311,7 +319,6 @@ export class EnvironmentReducer {
     await store.putRevision(this.environment, {
       mark,
       signed,
-      layoutHash: LAYOUT_HASH,
       root: answer.root,
       newBlocks,
       droppedBlockIds,

@@ -7,7 +7,7 @@ import type { EnvironmentRef } from '@guidon/protocol';
  *   key                                   value
  *   ['', 'trust']                         root public key and the key set in force, as received
  *   ['', 'environment', environmentId]    the three ids
- *   [t, e, 'state']                       manifest and signature as received, layout hash, hash of the root
+ *   [t, e, 'state']                       manifest and signature as received, hash of the root
  *   [t, e, 'root']                        root block of the snapshot
  *   [t, e, 'block', block id]             one block of the snapshot
  *   [t, e, 'index', hash of kind and key] kind, key and hash of one definition

@@ -19,15 +19,13 @@ export interface HighWaterMark {
 
 export interface PersistedState {
   readonly signed: Signed;
-  /** Of the compiler and kernel that the root and the blocks were made by. */
-  readonly layoutHash: string;
-  readonly root: Uint8Array;
+  /** Absent when the stored one has changed. */
+  readonly root: Uint8Array | undefined;
 }
 
 export interface RevisionWrite {
   readonly mark: HighWaterMark;
   readonly signed: Signed;
-  readonly layoutHash: string;
   readonly root: Uint8Array;
   readonly newBlocks: ReadonlyMap<string, Uint8Array>;
   readonly droppedBlockIds: readonly string[];
@@ -87,19 +85,17 @@ export class SnapshotStore {
       : undefined;
   }
 
-  /** Undefined when nothing was stored or the stored root has changed. The blocks are checked by their ids. */
+  /** Undefined when nothing was stored. Blocks are not part of it: the kernel checks each by its id. */
   findState(environment: EnvironmentRef): PersistedState | undefined {
     const value = this.#findJson(keys.state(environment));
     const signed = signedFrom(value);
     if (value === undefined || signed === undefined) return undefined;
     const root = this.#rows.find(keys.root(environment));
-    const isIntact = root !== undefined && sha256(root) === value.rootHash;
-    return { signed, layoutHash: isIntact ? String(value.layoutHash) : '', root: root ?? new Uint8Array() };
+    return { signed, root: root !== undefined && sha256(root) === value.rootHash ? root : undefined };
   }
 
-  /** Valid until the next read of the store: the kernel copies it at once. */
-  findBorrowedBlock(environment: EnvironmentRef, id: string): Uint8Array | undefined {
-    return this.#rows.findBorrowed(keys.block(environment, id));
+  findBlock(environment: EnvironmentRef, id: string): Uint8Array | undefined {
+    return this.#rows.find(keys.block(environment, id));
   }
 
   listBlockIds(environment: EnvironmentRef): string[] {
@@ -147,7 +143,7 @@ export class SnapshotStore {
 
   /** The revision with its high-water mark, all or none; before its activation (I7). False: in memory only, the disk refused. */
   putRevision(environment: EnvironmentRef, write: RevisionWrite): Promise<boolean> {
-    const { mark, signed, layoutHash, root } = write;
+    const { mark, signed, root } = write;
     const loose: RowChange[] = [
       ...[...write.newBlocks].map(([id, value]) => ({ key: keys.block(environment, id), value })),
       ...write.definitions.map(({ entry, bytes }) => ({ key: keys.definition(environment, entry[2]), value: bytes })),
@@ -155,7 +151,7 @@ export class SnapshotStore {
     const changes: RowChange[] = [
       { key: keys.environment(environment), value: sealJson(environment) },
       { key: keys.mark(environment, 'config'), value: sealJson(mark) },
-      { key: keys.state(environment), value: sealJson({ ...rowOf(signed), layoutHash, rootHash: sha256(root) }) },
+      { key: keys.state(environment), value: sealJson({ ...rowOf(signed), rootHash: sha256(root) }) },
       { key: keys.root(environment), value: root },
       ...write.definitions.map(({ entry: [kind, key, hash] }) => ({
         key: keys.indexEntry(environment, sha256(`${kind}\0${key}`)),

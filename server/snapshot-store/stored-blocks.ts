@@ -2,8 +2,9 @@ import type { EnvironmentRef } from '@guidon/protocol';
 import type { SnapshotStore } from './snapshot-store.js';
 
 /**
- * The blocks of one snapshot as the kernel wants them, read where they lie: new ones in memory, the others in the mapped file. A value
- * from the file is borrowed: it is valid until the next one is read, and the kernel copies each before it asks for another.
+ * The blocks of one snapshot as the kernel asks for them, one by one and only those that are not resident yet: new ones from memory, the
+ * others from the mapped file. A block from the file is a copy, because the kernel lets the event loop turn while it hashes and
+ * copies a large one, and whoever reads the store then would overwrite what was borrowed.
  */
 export class StoredBlocks implements ReadonlyMap<string, Uint8Array> {
   readonly #store: SnapshotStore;
@@ -33,7 +34,7 @@ export class StoredBlocks implements ReadonlyMap<string, Uint8Array> {
 
   get(id: string): Uint8Array | undefined {
     if (!this.#ids.has(id)) return undefined;
-    return this.#newBlocks.get(id) ?? this.#store.findBorrowedBlock(this.#environment, id);
+    return this.#newBlocks.get(id) ?? this.#store.findBlock(this.#environment, id);
   }
 
   keys(): SetIterator<string> {
