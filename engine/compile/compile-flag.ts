@@ -1,5 +1,11 @@
 import { PlatformError } from '@guidon/protocol';
-import { EVALUATOR_FEATURES, type FlagDefinition, type Rule, type Serve } from '../flag-model/definitions.js';
+import {
+  type FlagDefinition,
+  isServable,
+  type Prerequisite,
+  type Rule,
+  type Serve,
+} from '../flag-model/definitions.js';
 import { compileCondition } from './compile-condition.js';
 import { writeStringSet } from './compile-operand.js';
 import { compileRollout } from './compile-rollout.js';
@@ -12,26 +18,23 @@ import type { UnitBuilder } from './unit-builder.js';
 export interface CompiledFlag extends CompiledUnit {
   readonly definition: FlagDefinition;
   readonly keyHash: number;
+  /** None when it is not served. */
   readonly variationKeys: readonly string[];
+  readonly prerequisites: readonly Prerequisite[];
 }
 
-/** Compiles one flag to its block. Throws PlatformError when the definition contradicts itself. */
+/**
+ * Compiles one flag to its block. Throws PlatformError when the definition contradicts itself. A flag that requires what this
+ * evaluator lacks is only named: whatever else it says may mean something else there.
+ */
 export function compileFlag(builder: UnitBuilder, definition: FlagDefinition): CompiledFlag {
   const { writer } = builder;
   const flag = writer.reserve(FLAG.bytes);
-  const variationKeys = definition.variations.map((variation) => variation.key);
-  const variationIndex = (key: string): number => mustFindVariation(variationKeys, key);
+  const isServed = isServable(definition);
+  const variationKeys = isServed ? definition.variations.map((variation) => variation.key) : [];
   writer.u32(flag + FLAG.magic, FLAG_MAGIC);
   writer.u8(flag + FLAG.bits, bitsOf(definition));
-  writer.u8(flag + FLAG.variationCount, variationKeys.length);
-  writer.u8(flag + FLAG.offVariation, variationIndex(definition.offVariation));
-  writeTargets(builder, definition, variationIndex);
-  writeRules(builder, definition, variationIndex);
-  const fallthrough = writeServe(builder, definition, definition.fallthrough, variationIndex);
-  writer.u32(flag + FLAG.fallthroughRollout, fallthrough.rollout);
-  writer.u32(flag + FLAG.fallthroughVariation, fallthrough.variation);
-  writePrerequisites(builder, definition);
-  writeVariations(builder, definition);
+  if (isServed) writeDecisions(builder, definition, variationKeys);
   const key = writer.text(definition.key);
   writer.u32(flag + FLAG.keyOffset, key);
   writer.u32(flag + FLAG.keyBytes, writer.length - key);
@@ -41,12 +44,21 @@ export function compileFlag(builder: UnitBuilder, definition: FlagDefinition): C
   writer.u32(flag + FLAG.segmentRefCount, builder.segments.length);
   const unit = finishUnit(writer, flag + FLAG.totalBytes, referencesOf(builder));
   const keyHash = murmur3(unit.block, key, key + definition.key.length);
-  return { ...unit, definition, keyHash, variationKeys };
+  return { ...unit, definition, keyHash, variationKeys, prerequisites: isServed ? definition.prerequisites : [] };
 }
 
-/** Can this evaluator serve a definition that requires these features? */
-export function isServed(requires: readonly string[]): boolean {
-  return requires.every((feature) => EVALUATOR_FEATURES.has(feature));
+function writeDecisions(builder: UnitBuilder, definition: FlagDefinition, variationKeys: readonly string[]): void {
+  const { writer } = builder;
+  const variationIndex = (key: string): number => mustFindVariation(variationKeys, key);
+  writer.u8(FLAG.variationCount, variationKeys.length);
+  writer.u8(FLAG.offVariation, variationIndex(definition.offVariation));
+  writeTargets(builder, definition, variationIndex);
+  writeRules(builder, definition, variationIndex);
+  const fallthrough = writeServe(builder, definition, definition.fallthrough, variationIndex);
+  writer.u32(FLAG.fallthroughRollout, fallthrough.rollout);
+  writer.u32(FLAG.fallthroughVariation, fallthrough.variation);
+  writePrerequisites(builder, definition);
+  writeVariations(builder, definition);
 }
 
 function bitsOf(definition: FlagDefinition): number {
@@ -55,7 +67,7 @@ function bitsOf(definition: FlagDefinition): number {
   return (
     (definition.on ? FLAG_BIT.on : 0) |
     (definition.clientSide ? FLAG_BIT.clientSide : 0) |
-    (isServed(definition.requires) ? 0 : FLAG_BIT.unserved) |
+    (isServable(definition) ? 0 : FLAG_BIT.unserved) |
     (isPlain ? FLAG_BIT.static : 0)
   );
 }

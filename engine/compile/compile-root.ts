@@ -116,7 +116,7 @@ class RootWriter {
       writer.u32(entry + FLAG_ENTRY.cost, Math.min(flagCost(flag), NONE));
       insertIntoTable(hashTable, flag.keyHash, index + 1);
       this.#pushReferences(flag);
-      for (const prerequisite of flag.definition.prerequisites) this.#pushPrerequisite(prerequisite);
+      for (const prerequisite of flag.prerequisites) this.#pushPrerequisite(prerequisite);
     }
     this.#writeWords(hashTable, ROOT.flagHashCount, ROOT.flagHash);
   }

@@ -1,7 +1,6 @@
-import type { SegmentDefinition, SegmentKeysDefinition } from '../flag-model/definitions.js';
+import { isServable, type SegmentDefinition, type SegmentKeysDefinition } from '../flag-model/definitions.js';
 import type { ByteWriter } from './byte-writer.js';
 import { compileCondition } from './compile-condition.js';
-import { isServed } from './compile-flag.js';
 import { powerOfTwoAbove } from './compile-operand.js';
 import { compileSegmentRollout } from './compile-rollout.js';
 import { type CompiledUnit, finishUnit, referencesOf } from './compiled-unit.js';
@@ -12,13 +11,14 @@ export interface CompiledSegment extends CompiledUnit {
   readonly definition: SegmentDefinition;
 }
 
-/** Compiles the rules of one segment; its key lists are blocks of their own. */
+/** Compiles the rules of one segment, none if they require what this evaluator lacks; its key lists are blocks of their own. */
 export function compileSegment(builder: UnitBuilder, definition: SegmentDefinition): CompiledSegment {
   const { writer } = builder;
   const segment = writer.reserve(SEGMENT.bytes);
-  const { rules } = definition;
+  const isServed = isServable(definition);
+  const rules = isServed ? definition.rules : [];
   writer.u32(segment + SEGMENT.magic, SEGMENT_MAGIC);
-  writer.u32(segment + SEGMENT.bits, isServed(definition.requires) ? 0 : SEGMENT_BIT.unserved);
+  writer.u32(segment + SEGMENT.bits, isServed ? 0 : SEGMENT_BIT.unserved);
   const table = rules.length === 0 ? 0 : writer.reserve(rules.length * SEGMENT_RULE.bytes);
   for (const [index, rule] of rules.entries()) {
     const record = table + index * SEGMENT_RULE.bytes;

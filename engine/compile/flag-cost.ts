@@ -1,5 +1,5 @@
 import { FLAG_FUEL } from '@guidon/protocol';
-import type { FlagDefinition, FlagSet } from '../flag-model/definitions.js';
+import { type FlagDefinition, type FlagSet, isServable } from '../flag-model/definitions.js';
 import { conditionCost } from './condition-cost.js';
 
 /** Beyond this a cost says only "very much"; it also ends the walk over references that multiply. */
@@ -20,6 +20,7 @@ export class FlagCosts {
   }
 
   costOf(flag: FlagDefinition): number {
+    if (!isServable(flag)) return 0;
     const known = this.#flags.get(flag.key);
     if (known !== undefined) return known;
     // Stands in while the flag is being visited; checked flag sets have no cycles.
@@ -40,7 +41,8 @@ export class FlagCosts {
     const known = this.#segments.get(key);
     if (known !== undefined) return known;
     this.#segments.set(key, COST_MAX);
-    const rules = this.#flagSet.segments.get(key)?.rules ?? [];
+    const segment = this.#flagSet.segments.get(key);
+    const rules = segment !== undefined && isServable(segment) ? segment.rules : [];
     const cost = Math.min(
       rules.reduce((total, rule) => total + conditionCost(rule.when, this.#segmentCost), 0),
       COST_MAX,

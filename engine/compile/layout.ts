@@ -128,7 +128,7 @@ export const PREREQUISITE_REF_WORDS = 3;
 /**
  * FLAG block. Its refs in the root are: slotRefCount slots, segmentRefCount segments, prerequisiteCount x PREREQUISITE_REF.
  *   0 u32 magic "FLAG"   4 u32 totalBytes, multiple of 8
- *   8 u8 bits (FLAG_BIT)  9 u8 variationCount >= 1  10 u8 offVariation  11 u8 reserved
+ *   8 u8 bits (FLAG_BIT)  9 u8 variationCount (0 only when unserved)  10 u8 offVariation  11 u8 reserved
  *  12 u32 keyOffset  16 u32 keyBytes
  *  20 u32 variations     -> FRAGMENT: msgpack members flag, value, variation
  *  24 u32 prerequisites  28 u32 prerequisiteCount -> FRAGMENT: msgpack member prerequisite

@@ -53,9 +53,11 @@ function verifyFlag(reader: ByteReader): BlockSummary {
   reader.claim(0, 1, FLAG.bytes, 'the header');
   const variationCount = reader.u8(FLAG.variationCount);
   const bits = reader.u8(FLAG.bits);
-  check(variationCount >= 1 && variationCount <= LIMITS.variationsPerFlag, 'a flag has no or too many variations');
+  // One that is not served answers before anything of it is looked at.
+  const isUnserved = (bits & FLAG_BIT.unserved) !== 0;
+  check(variationCount <= LIMITS.variationsPerFlag, 'a flag has too many variations');
   check(bits < FLAG_BIT.static * 2, 'a flag has unknown bits');
-  check(reader.u8(FLAG.offVariation) < variationCount, 'there is no off variation');
+  check(isUnserved || reader.u8(FLAG.offVariation) < variationCount, 'there is no off variation');
   reader.claim(reader.u32(FLAG.keyOffset), reader.u32(FLAG.keyBytes), 1, 'the key');
   const patterns = readPatterns(reader, FLAG.patterns, FLAG.patternCount);
   const counts = readCounts(reader, FLAG.slotRefCount, FLAG.segmentRefCount, patterns.length);
@@ -65,7 +67,7 @@ function verifyFlag(reader: ByteReader): BlockSummary {
   verifyFragments(reader, reader.u32(FLAG.prerequisites), prerequisiteCount, SMALL_FRAGMENT_BYTES_MAX);
   verifyTargets(reader, counts, variationCount);
   verifyRules(reader, counts, variationCount);
-  verifyServe(reader, FLAG.fallthroughRollout, FLAG.fallthroughVariation, counts, variationCount);
+  if (!isUnserved) verifyServe(reader, FLAG.fallthroughRollout, FLAG.fallthroughVariation, counts, variationCount);
   const { slots, segments } = counts;
   return {
     kind: 'flag',

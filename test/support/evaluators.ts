@@ -1,4 +1,5 @@
 import { type FlagSet, ReferenceEvaluation, type Result } from '@guidon/engine';
+import { evaluateInKernel } from './kernel-evaluator.js';
 
 export interface EvaluatorOptions {
   /** Epoch milliseconds. */
@@ -7,9 +8,10 @@ export interface EvaluatorOptions {
 }
 
 /** Answers one flag for one context, as decoded from JSON. */
-export type Evaluator = (flagSet: FlagSet, flag: string, context: unknown, options: EvaluatorOptions) => Result;
+export type Evaluator = (flagSet: FlagSet, flag: string, context: unknown, options: EvaluatorOptions) => Result | Promise<Result>;
 
 /** Everything that evaluates. Each must give the same answer to every vector, bit for bit. */
 export const EVALUATORS: Readonly<Record<string, Evaluator>> = {
   reference: (flagSet, flag, context, options) => new ReferenceEvaluation(flagSet, context, options).evaluate(flag),
+  kernel: evaluateInKernel,
 };

@@ -33,8 +33,8 @@ describe.each(files)('%s', (name) => {
       }),
     );
 
-    it.each(cases)('$name', ({ flag, context, now = 0, clientSideOnly = false, expected }) => {
-      expect(evaluate(flagSet, flag, withNumbers(context), { now, clientSideOnly })).toEqual(expected);
+    it.each(cases)('$name', async ({ flag, context, now = 0, clientSideOnly = false, expected }) => {
+      expect(await evaluate(flagSet, flag, withNumbers(context), { now, clientSideOnly })).toEqual(expected);
     });
   });
 });
