@@ -2,6 +2,8 @@ import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
+    // `tsc -b` compiles the tests too, to check their types; what runs is the source.
+    exclude: ['dist/**', 'node_modules/**'],
     // Real stores, sockets and worker threads: one process per file keeps native handles apart, two at a time fit two cores.
     pool: 'forks',
     maxWorkers: 2,

@@ -76,7 +76,8 @@ function parseIpv6(text: string): IpAddress | undefined {
   const before = left === '' ? [] : parseGroups(left, false);
   const after = right === '' ? [] : parseGroups(right, true);
   if (before === undefined || after === undefined || before.length + after.length > 14) return undefined;
-  return [...before, ...new Array<number>(16 - before.length - after.length).fill(0), ...after];
+  const gap = Array.from({ length: 16 - before.length - after.length }, () => 0);
+  return [...before, ...gap, ...after];
 }
 
 /** Groups between single colons. Only the last group of the whole address may be an IPv4 address. */

@@ -3,6 +3,7 @@ import type { Rollout, SegmentRule, Serve } from './definitions.js';
 import type { Input, ObjectInput } from './input.js';
 import { asContextKind, asKey } from './keys.js';
 import { asAttributePathText } from './parse-condition.js';
+import { codePointCount } from './text.js';
 
 type Weight = Rollout['weights'][number];
 
@@ -93,7 +94,7 @@ function asSeed(input: Input): string | undefined {
     return input.fail('validation-failed', 'must not be empty and must not start with layer:');
   }
   // At most two units per character: what is longer needs no counting.
-  if (seed.length <= LIMITS.seedChars * 2 && [...seed].length <= LIMITS.seedChars) return seed;
+  if (seed.length <= LIMITS.seedChars * 2 && codePointCount(seed) <= LIMITS.seedChars) return seed;
   return input.fail('limit-exceeded', `must have at most ${LIMITS.seedChars} characters`);
 }
 

@@ -28,6 +28,13 @@ export function utf8Bytes(text: string): number {
   return bytes;
 }
 
+/** Unicode code points of a well-formed text. */
+export function codePointCount(text: string): number {
+  let count = text.length;
+  for (let index = 0; index < text.length; index++) if (isPairAt(text, index)) count--;
+  return count;
+}
+
 /** Is a whole surrogate pair at `index`? */
 export function isPairAt(text: string, index: number): boolean {
   const high = text.charCodeAt(index);

@@ -46,7 +46,7 @@ describe('bucketOf()', () => {
   });
 
   it('spreads keys evenly: chi-square over 100 cells', () => {
-    const cells = new Array<number>(100).fill(0);
+    const cells = Array.from({ length: 100 }, () => 0);
     const keyCount = 100_000;
     for (let index = 0; index < keyCount; index++) {
       const cell = Math.floor(bucketOf('salt', `user-${index}`) / 1_000);

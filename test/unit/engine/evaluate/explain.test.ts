@@ -2,6 +2,10 @@ import { type Definition, type Explanation, ReferenceEvaluation } from '@guidon/
 import { describe, expect, it } from 'vitest';
 import { aChunk, aFlag, aSegment, flagSetOf } from '../../../support/flag-sets.js';
 
+function repeated<T>(count: number, value: T): T[] {
+  return Array.from({ length: count }, () => value);
+}
+
 function explain(definitions: readonly Definition[], context: unknown, now = 5): Explanation {
   return new ReferenceEvaluation(flagSetOf(definitions), context, { now }).explain('f');
 }
@@ -207,7 +211,7 @@ describe('explain()', () => {
   });
 
   it('shows how far it came before fuel ran out', () => {
-    const values = new Array<number>(1_000).fill(0);
+    const values = repeated(1_000, 0);
     const flag = aFlag('f', {
       rules: [
         {
@@ -222,7 +226,7 @@ describe('explain()', () => {
         },
       ],
     });
-    const explanation = explain([flag], { few: [1], many: new Array(100).fill(1) });
+    const explanation = explain([flag], { few: [1], many: repeated(100, 1) });
     expect(explanation.result).toEqual({ flag: 'f', reason: 'ERROR', errorCode: 'GENERAL' });
     const [trace] = explanation.flags;
     expect(trace?.fuelUsed).toBe(1 + 1_000 + 1);
@@ -269,7 +273,7 @@ describe('explain()', () => {
   it('stays small: long values are cut, and so is a trace of many nodes', () => {
     const rules = Array.from({ length: 200 }, (_, index) => ({
       id: `r${index}`,
-      when: { any: new Array(50).fill({ attribute: 'long', op: 'lt', values: [1] }) },
+      when: { any: repeated(50, { attribute: 'long', op: 'lt', values: [1] } as const) },
       serve: { variation: 'no' },
     }));
     const context = { long: '🌍'.repeat(5_000), other: 1 };
@@ -277,8 +281,8 @@ describe('explain()', () => {
     expect(explanation.isCut).toBe(true);
     expect(JSON.stringify(explanation).length).toBeLessThan(5_000 * 1_500);
     expect(explanation.result).toMatchObject({ reason: 'DEFAULT' });
-    const list = explain([aFlag('f', { rules: rules.slice(0, 1) })], { long: [...new Array(100).fill(Number.NaN)] });
+    const list = explain([aFlag('f', { rules: rules.slice(0, 1) })], { long: [...repeated(100, Number.NaN)] });
     expect(list.isCut).toBeUndefined();
-    expect(JSON.stringify(list)).toContain(`"seen":[${new Array(20).fill('"NaN"').join(',')},"…"]`);
+    expect(JSON.stringify(list)).toContain(`"seen":[${repeated(20, '"NaN"').join(',')},"…"]`);
   });
 });

@@ -124,7 +124,7 @@ describe('ReferenceEvaluation over hostile contexts', () => {
     ['a value that contains itself', cyclic],
     ['100 000 arrays inside each other', { a: deep }],
     ['an object without prototype', Object.assign(Object.create(null), { targetingKey: 'u', a: 1 })],
-    ['a sparse array', { a: new Array(5) }],
+    ['a sparse array', { a: Object.assign([], { length: 5 }) }],
     ['a member that is a function', { a: () => 1 }],
     ['a member undefined', { a: undefined }],
     ['a Map', { a: new Map([['b', 1]]) }],
@@ -206,7 +206,7 @@ describe('evaluateAllVisible()', () => {
   it('answers INVALID_CONTEXT for each', () => {
     const results = new ReferenceEvaluation(flagSet, 5, { now: 0 }).evaluateAllVisible();
     expect(results.map((result) => 'errorCode' in result && result.errorCode)).toEqual(
-      new Array(4).fill('INVALID_CONTEXT'),
+      Array.from({ length: 4 }, () => 'INVALID_CONTEXT'),
     );
   });
 });

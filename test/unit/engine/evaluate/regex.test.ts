@@ -11,7 +11,7 @@ describe('cutRegexInput()', () => {
         expect(byteCount).toBe(Buffer.byteLength(input));
         expect(byteCount).toBeLessThanOrEqual(1_024);
         expect(text.startsWith(input)).toBe(true);
-        const next = [...text.slice(input.length)][0] ?? '';
+        const next = String.fromCodePoint(...[text.codePointAt(input.length)].filter((point) => point !== undefined));
         expect(next === '' || byteCount + Buffer.byteLength(next) > 1_024).toBe(true);
       }),
     );

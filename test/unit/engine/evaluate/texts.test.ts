@@ -134,6 +134,8 @@ describe('foldCase()', () => {
       expect([1, 2]).toContain(FOLD_STRIDE[index]);
       expect(FOLD_DELTA[index]).not.toBe(0);
     }
-    expect([FOLD_LAST.length, FOLD_STRIDE.length, FOLD_DELTA.length]).toEqual(new Array(3).fill(FOLD_FIRST.length));
+    expect([FOLD_LAST.length, FOLD_STRIDE.length, FOLD_DELTA.length]).toEqual(
+      Array.from({ length: 3 }, () => FOLD_FIRST.length),
+    );
   });
 });

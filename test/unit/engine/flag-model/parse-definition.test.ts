@@ -623,7 +623,7 @@ describe('parseTargetingKeys()', () => {
   });
 
   it('refuses more than a segment may have', () => {
-    const parsed = parseTargetingKeys(new Array(1_000_001).fill('a'));
+    const parsed = parseTargetingKeys(repeated(1_000_001, 'a'));
     expect(parsed.ok ? [] : parsed.issues.map((issue) => issue.code)).toEqual([LIMIT]);
   });
 });

@@ -108,7 +108,7 @@ function collidingKeys(count: number): string[] {
     const state = Math.imul(rotate(mix(first.readInt32LE()), 13), 5) + 0xe6546b64;
     const second = Buffer.alloc(4);
     second.writeInt32LE(unmix(wanted ^ state));
-    if (second.every((byte) => byte > 0 && byte < 0x80)) keys.push(`${first}${second}`);
+    if (second.every((byte) => byte > 0 && byte < 0x80)) keys.push(Buffer.concat([first, second]).toString());
   }
   return keys;
 }
@@ -177,7 +177,10 @@ describe('any sequence of edits', () => {
         for (const { isAdd, from, count } of edits) {
           const keys = users(from, from + count);
           const before = expected.size;
-          for (const key of keys) isAdd ? expected.add(key) : expected.delete(key);
+          for (const key of keys) {
+            if (isAdd) expected.add(key);
+            else expected.delete(key);
+          }
           const change = isAdd ? added(chunks, keys).change : removeSegmentKeys(LIST, chunks.values(), keys);
           chunks = apply(chunks, change);
           expect(change.keyCount).toBe(Math.abs(expected.size - before));
