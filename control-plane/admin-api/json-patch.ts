@@ -34,13 +34,9 @@ function applyOperation(root: Root, operation: PatchOperation, at: string): void
     case 'remove':
       remove(root, path, at);
       return;
-    case 'replace': {
-      const value = mustValue(operation, at);
-      read(root, path, at);
-      if (path.length > 0) remove(root, path, at);
-      add(root, path, value, at);
+    case 'replace':
+      replace(root, path, mustValue(operation, at), at);
       return;
-    }
     case 'copy':
       add(root, path, copyOf(root, read(root, parsePointer(operation.from, at), at), at), at);
       return;
@@ -72,6 +68,15 @@ function add(root: Root, path: readonly string[], value: Mutable, at: string): v
     const index = name === '-' ? parent.length : indexOf(parent, name, at, parent.length);
     parent.splice(index, 0, value);
   } else define(parent, name, value);
+}
+
+/** In place, so that the members of a value keep their order. */
+function replace(root: Root, path: readonly string[], value: Mutable, at: string): void {
+  read(root, path, at);
+  const { parent, name } = parentOf(root, path, at);
+  if (parent === undefined) root.document = value;
+  else if (Array.isArray(parent)) parent[Number(name)] = value;
+  else define(parent, name, value);
 }
 
 function remove(root: Root, path: readonly string[], at: string): Mutable {

@@ -43,6 +43,9 @@ function addHeaders({ schema, url }: Transformed, route: { method: unknown; sche
     ...(statuses.includes('428')
       ? { 'If-Match': { type: 'string', description: 'The ETag that was read; 412 when it has changed since' } }
       : {}),
+    ...(route.method === 'GET'
+      ? {}
+      : { 'X-Guidon-Comment': { type: 'string', description: 'Why, percent-encoded UTF-8; kept in the audit log' } }),
     ...(route.method === 'POST'
       ? { 'Idempotency-Key': { type: 'string', description: 'Any text of your own, unique per request' } }
       : {}),

@@ -1,0 +1,181 @@
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { crc32 } from 'node:zlib';
+import { ControlStore, type ControlStoreOptions } from '@guidon/control-plane/store/control-store.js';
+import { keys } from '@guidon/control-plane/store/keys.js';
+import { parseTenantId } from '@guidon/protocol';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+
+const { open } = createRequire(import.meta.url)('lmdb') as typeof import('lmdb');
+const tenantId = parseTenantId('ten_1');
+const row = (name: string) => keys.project(tenantId, name);
+
+let directory: string;
+let opened: ControlStore[];
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'guidon-store-'));
+  opened = [];
+});
+afterEach(async () => {
+  for (const store of opened) await store.close();
+  rmSync(directory, { recursive: true });
+});
+
+async function openStore(options: Partial<ControlStoreOptions> = {}): Promise<ControlStore> {
+  const store = await ControlStore.open({ directory, mapBytes: 1 << 30, ...options });
+  opened.push(store);
+  return store;
+}
+
+async function closeStore(store: ControlStore): Promise<void> {
+  opened.splice(opened.indexOf(store), 1);
+  await store.close();
+}
+
+/** Changes one row behind the store's back, as another process would. */
+async function tamper(key: (string | number)[], change: (value: Record<string, unknown>) => Buffer): Promise<void> {
+  const database = open<Buffer>({ path: directory, encoding: 'binary', keyEncoding: 'ordered-binary', maxDbs: 1 });
+  const value = JSON.parse(database.get(key)?.subarray(4).toString('utf8') ?? '{}');
+  await database.put(key, change(value));
+  await database.close();
+}
+
+describe('ControlStore.transaction()', () => {
+  test('writes all or none: a throw leaves nothing, neighbours in the same batch are kept (I1)', async () => {
+    const store = await openStore();
+    const results = await Promise.allSettled([
+      store.transaction((transaction) => transaction.put(row('a'), 1)),
+      store.transaction((transaction) => {
+        transaction.put(row('b'), 1);
+        transaction.put(row('a'), 2);
+        throw new Error('refused');
+      }),
+      store.transaction((transaction) => {
+        transaction.put(row('c'), [transaction.find(row('a')), transaction.find(row('b')) ?? null]);
+      }),
+    ]);
+    expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+    expect([store.find(row('a')), store.find(row('b')), store.find(row('c'))]).toEqual([1, undefined, [1, null]]);
+    expect(store.failure).toBeUndefined();
+  });
+
+  test('sees its own writes; nobody else does before they are durable (M1)', async () => {
+    const store = await openStore();
+    let inside: unknown;
+    const done = store.transaction((transaction) => {
+      transaction.put(row('a'), 'new');
+      inside = [
+        transaction.find(row('a')),
+        transaction.list(keys.projects(tenantId)).length,
+        transaction.has(row('a')),
+      ];
+      transaction.remove(row('a'));
+      transaction.put(row('b'), 'kept');
+    });
+    expect(store.find(row('b'))).toBeUndefined();
+    await done;
+    expect([inside, store.find(row('a')), store.find(row('b'))]).toEqual([['new', 1, true], undefined, 'kept']);
+  });
+
+  test('is there after a reopen', async () => {
+    const first = await openStore();
+    await first.transaction((transaction) => transaction.put(row('a'), { deep: [1, 'é', null] }));
+    await closeStore(first);
+    expect((await openStore()).find(row('a'))).toEqual({ deep: [1, 'é', null] });
+  });
+
+  test('over the deadline: outcome-unknown, the failure is told once and no write is served any more (I3)', async () => {
+    const failures: Error[] = [];
+    const store = await openStore({ commitDeadlineMs: 1, onFailure: (error) => failures.push(error) });
+    const big = Buffer.alloc(64 * 1024 * 1024, 1);
+    const write = store.transaction((transaction) => transaction.putBytes(row('big'), big));
+    await expect(write).rejects.toMatchObject({ code: 'outcome-unknown' });
+    await expect(store.transaction((transaction) => transaction.put(row('a'), 1))).rejects.toMatchObject({
+      code: 'storage-unavailable',
+    });
+    expect(failures).toHaveLength(1);
+    expect(store.failure).toBe(failures[0]);
+    expect(() => store.find(row('a'))).not.toThrow();
+  });
+
+  test('with too little free space: storage-unavailable before anything is written, reads go on (M4)', async () => {
+    const store = await openStore({ freeBytesMin: Number.MAX_SAFE_INTEGER });
+    let isCalled = false;
+    const write = store.transaction(() => {
+      isCalled = true;
+    });
+    await expect(write).rejects.toMatchObject({ code: 'storage-unavailable' });
+    expect([isCalled, store.failure, store.find(row('a'))]).toEqual([false, undefined, undefined]);
+  });
+});
+
+describe('ControlStore.open()', () => {
+  test('refuses a directory that is open already', async () => {
+    await openStore();
+    await expect(ControlStore.open({ directory })).rejects.toMatchObject({ code: 'storage-unavailable' });
+  });
+
+  test('takes over from a process that was killed, whose pid may be used again', async () => {
+    for (const holder of [`999999999 1`, `${process.pid} 1`, '', 'garbage']) {
+      writeFileSync(join(directory, 'writer.lock'), holder);
+      await closeStore(await openStore());
+    }
+  });
+
+  test('a writer that was overtaken writes nothing more (I6)', async () => {
+    const failures: Error[] = [];
+    const store = await openStore({ onFailure: (error) => failures.push(error) });
+    await tamper(['$', '$', 'writer'], (value) => withCrc({ ...value, epoch: Number(value.epoch) + 1 }));
+    const write = store.transaction((transaction) => transaction.put(row('a'), 1));
+    await expect(write).rejects.toMatchObject({ code: 'storage-unavailable' });
+    expect([failures.length, store.find(row('a'))]).toEqual([1, undefined]);
+  });
+
+  test('refuses a newer format and says so', async () => {
+    await closeStore(await openStore());
+    await tamper(['$', '$', 'format'], () => withCrc({ version: 999 }));
+    await expect(openStore()).rejects.toThrow(/format 999/);
+    await expect(openStore()).rejects.toThrow(/format 999/);
+  });
+
+  test('refuses an empty, cut or foreign file instead of crashing on it or taking it for a first start (M5, I13)', async () => {
+    await closeStore(await openStore());
+    const file = join(directory, 'data.mdb');
+    const whole = readFileSync(file);
+    for (const damage of [
+      () => truncateSync(file, 0),
+      () => truncateSync(file, 4_096),
+      () => truncateSync(file, whole.length - 1),
+      () => writeFileSync(file, Buffer.alloc(whole.length)),
+      () => writeFileSync(file, Buffer.concat([whole.subarray(0, 4_096), Buffer.alloc(whole.length - 4_096, 0xff)])),
+    ]) {
+      damage();
+      await expect(openStore()).rejects.toMatchObject({ code: 'storage-unavailable' });
+      writeFileSync(file, whole);
+    }
+    await openStore();
+  });
+
+  test('a flipped bit in a row is found, not served (M5)', async () => {
+    const store = await openStore();
+    await store.transaction((transaction) => transaction.put(row('a'), { name: 'correct' }));
+    await closeStore(store);
+    await tamper([...row('a')], (value) => {
+      const bytes = withCrc(value);
+      bytes[bytes.length - 3] = (bytes[bytes.length - 3] ?? 0) ^ 1;
+      return bytes;
+    });
+    const again = await openStore();
+    expect(() => again.find(row('a'))).toThrow(/damaged/);
+  });
+});
+
+function withCrc(value: unknown): Buffer {
+  const text = Buffer.from(JSON.stringify(value));
+  const bytes = Buffer.alloc(4 + text.length);
+  bytes.writeUInt32LE(crc32(text), 0);
+  text.copy(bytes, 4);
+  return bytes;
+}
