@@ -154,9 +154,8 @@ describe('config that is not to be trusted changes nothing', () => {
   /** Publishes revision 2 to nobody, so that a test can lie about it. */
   async function prepareSecond(): Promise<void> {
     feed.bus = undefined;
-    const states = feed.digests;
+    environment.isSecretive = true;
     await environment.publish([saysYes]);
-    states.set({ ...environment.ref, epoch: 1, revision: 1, accessSequence: 1 });
     feed.bus = bus;
   }
 
@@ -189,11 +188,19 @@ describe('config that is not to be trusted changes nothing', () => {
   ])('a manifest %s', async (_name, sign) => {
     await prepareSecond();
     const signed = sign();
+    // Over HTTP the same lie, about the whole configuration.
+    environment.configOverride = () => encodeConfigMessage(environment.message(0, signed));
     await onBus(signedAs(signed));
-    // The same over HTTP, asked for because the digests say so.
-    environment.configOverride = () => signedAs(signed);
+    await expectUnchanged();
+    // Now the digests say that there is a revision 2, so it is asked for.
+    feed.requests.length = 0;
+    environment.announce();
+    await until('it was fetched', () =>
+      feed.requests.includes(`/internal/v1/environments/${environment.ref.environmentId}/config`),
+    );
     await expectUnchanged();
     environment.configOverride = undefined;
+    await untilCurrent(node, environment);
   });
 
   it('a replay of an older revision (I7)', async () => {

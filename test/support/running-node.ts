@@ -25,9 +25,9 @@ const directories: string[] = [];
 /** A real node on free ports, with its own LMDB, fed by `feed`. */
 export async function startNode(
   feed: SignedFeedServer,
-  options: Partial<ServerOptions> & { readonly directory?: string } = {},
+  options: Partial<ServerOptions> & { readonly directory?: string; readonly isPinned?: boolean } = {},
 ): Promise<RunningNode> {
-  const { directory = await temporaryDirectory(), ...rest } = options;
+  const { directory = await temporaryDirectory(), isPinned = true, ...rest } = options;
   const log: LogLine[] = [];
   const logger = pino({ level: 'warn' }, { write: (line: string) => void log.push(JSON.parse(line)) });
   const server = await startServer({
@@ -36,7 +36,7 @@ export async function startNode(
     metricsPort: 0,
     controlPlaneUrl: feed.url,
     nodeCredential: feed.nodeCredential,
-    trustRoot: feed.trustRoot,
+    ...(isPinned ? { trustRoot: feed.trustRoot } : {}),
     logger,
     pollIntervalMs: 100,
     ...(feed.bus === undefined ? {} : { bus: feed.bus }),

@@ -136,6 +136,8 @@ export class FeedEnvironment {
   revision = 0;
   /** Of the next manifests, from now, milliseconds. */
   validForMs = 3_600_000;
+  /** The digests go on saying what they said. */
+  isSecretive = false;
   /** What the config route answers instead. */
   configOverride: ((since: number) => Uint8Array) | undefined;
   readonly #feed: SignedFeedServer;
@@ -289,7 +291,14 @@ export class FeedEnvironment {
     );
   }
 
+  /** Lets the digest poll know where this environment stands. */
+  announce(): void {
+    this.isSecretive = false;
+    this.#announce();
+  }
+
   #announce(): void {
+    if (this.isSecretive) return;
     const { epoch, revision } = this;
     this.#feed.digests.set({ ...this.ref, epoch, revision, accessSequence: this.#sequence });
   }
