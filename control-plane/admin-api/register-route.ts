@@ -47,6 +47,8 @@ export interface RouteDefinition<Params extends z.ZodType, Query extends z.ZodTy
   readonly query?: Query;
   /** Strict objects only, so that `tenantId`, `role` or `revision` in a body is refused. For PATCH use `patchBody`. */
   readonly body?: Body;
+  /** Media types of the body, where a parser of the route's own scope takes others than JSON. */
+  readonly consumes?: readonly string[];
   /** It changes an existing thing: the plan calls `assertIfMatch`. Documents If-Match, 412 and 428. */
   readonly changesExisting?: boolean;
   /** An answer with `nextCursor` gets a Link to the next page. */
@@ -109,6 +111,7 @@ export function registerRoute<Params extends z.ZodType, Query extends z.ZodType,
       summary: route.summary,
       ...(route.description === undefined ? {} : { description: route.description }),
       ...(route.method === 'PATCH' ? { consumes: [MERGE_PATCH, JSON_PATCH] } : {}),
+      ...(route.consumes === undefined ? {} : { consumes: [...route.consumes] }),
       security: route.action === undefined ? [] : [{ bearer: [] }, { apiKey: [] }],
       params: route.params,
       querystring: querySchema(route.query ?? emptyQuery, isWrite),

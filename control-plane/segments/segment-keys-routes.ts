@@ -119,6 +119,7 @@ function registerUploads(app: FastifyInstance, uploads: UploadService): void {
       action: 'segment.update-keys',
       params: partParams,
       body: z.array(z.string()),
+      consumes: [NDJSON, 'application/json'],
       replies: { 200: uploadSchema },
       handle: ({ params, body, write }) =>
         uploads.putPart(write, params, params.segmentKey, params.uploadId, params.part, body),
