@@ -23,6 +23,8 @@ import { SetupService } from './setup/setup-service.js';
 import { ControlStore } from './store/control-store.js';
 
 const MAINTENANCE_INTERVAL_MS = 60_000;
+/** Between a store failure and its callback: the 503 of the requests it met are on their way by then. */
+const FAILURE_ANSWERS_MS = 250;
 
 export interface ControlPlaneOptions {
   /** Holds `store/` and `keys/`; made when absent. One process at a time. */
@@ -34,7 +36,7 @@ export interface ControlPlaneOptions {
   /** Not closed by the control plane. */
   readonly bus: ChangeBus;
   readonly logger: Logger;
-  /** Called once when a commit failed or may have failed: end the process with SIGKILL and start it anew (I3). */
+  /** Called once, when a commit failed or may have failed and its requests have been answered: end the process with SIGKILL and start it anew (I3). */
   readonly onStoreFailure?: (error: Error) => void;
   /** Epoch milliseconds; default Date.now. */
   readonly now?: () => number;
@@ -63,7 +65,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
     directory: join(dataDirectory, 'store'),
     onFailure: (error) => {
       logger.error({ err: error }, 'the store failed; no further write is served');
-      options.onStoreFailure?.(error);
+      setTimeout(() => options.onStoreFailure?.(error), FAILURE_ANSWERS_MS);
     },
   });
   try {

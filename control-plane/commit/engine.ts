@@ -1,12 +1,13 @@
 import {
+  type CompiledEnvironment,
   checkFlagSet,
+  compileSnapshot,
   type Definition,
   decodeDefinition,
   definitionKey,
   encodeDefinition,
   type FlagSet,
 } from '@guidon/engine';
-import { type CompiledEnvironment, compileSnapshot } from '@guidon/engine/compile/compile-snapshot.js';
 import { type EnvironmentRef, type Issue, LIMITS } from '@guidon/protocol';
 
 /** The one place where the control plane names the engine: what is written, and the compiler that every change must pass first. */

@@ -3,6 +3,7 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { PlatformError } from '@guidon/protocol';
 import type { RootDatabase } from 'lmdb';
+import { hearCommitRejections } from './commit-rejections.js';
 import { type KeyRange, keys, type StoreKey } from './keys.js';
 import { decodeBytes, decodeRecord, encodeBytes, encodeRecord } from './record-codec.js';
 import { assertSoundFile } from './sound-file.js';
@@ -195,10 +196,19 @@ export class ControlStore implements StoreReader {
     findBytes: (key) => this.findBytes(key),
     has: (key) => this.has(key),
     list: <Value>(range: KeyRange, options?: ListOptions) => this.list<Value>(range, options),
-    put: (key, value) => this.#database.putSync(key, encodeRecord(value)),
-    putBytes: (key, bytes) => this.#database.putSync(key, encodeBytes(bytes)),
+    put: (key, value) => this.#put(key, encodeRecord(value)),
+    putBytes: (key, bytes) => this.#put(key, encodeBytes(bytes)),
     remove: (key) => void this.#database.removeSync(key),
   };
+
+  /** A map that is full refuses the put and leaves the store sound: the transaction aborts, the process goes on. */
+  #put(key: StoreKey, row: Buffer): void {
+    try {
+      this.#database.putSync(key, row);
+    } catch (cause) {
+      throw new PlatformError('storage-unavailable', 'the store takes no more data', { cause });
+    }
+  }
 
   #assertWritable(): void {
     if (this.#failure !== undefined) {
@@ -224,6 +234,7 @@ export class ControlStore implements StoreReader {
   #fail(failure: Error): void {
     if (this.#failure !== undefined) return;
     this.#failure = failure;
+    hearCommitRejections();
     this.#options.onFailure(failure);
   }
 }
