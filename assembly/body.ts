@@ -1,4 +1,4 @@
-import { indexContext, isMapAt, mapStart } from "./context-index";
+import { indexContext, isMapAt, mapHeaderBytes, mapStart } from "./context-index";
 import {
   SLOT_STATE_LENGTH,
   THREAD_BODY_CONTEXT,
@@ -94,7 +94,7 @@ export function readBody(thread: usize, at: usize, end: usize, isBatch: bool): b
     return next === end || malformed(thread, next) !== 0;
   }
   const first = <u32>load<u8>(at);
-  if (first >= 0xde && end - at < 5) return malformed(thread, at) !== 0;
+  if (end - at < mapHeaderBytes(first)) return malformed(thread, at) !== 0;
   const element = thread + THREAD_ELEMENT;
   decodeValue(element, at);
   const count = <usize>load<u32>(element, SLOT_STATE_LENGTH);

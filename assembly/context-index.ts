@@ -200,10 +200,17 @@ function isKindName(address: usize, length: usize): bool {
   return length === 4 && load<u32>(address) === KIND_WORD;
 }
 
+/** Bytes of the header of a map that starts with `first`. */
+// @ts-expect-error: decorator
+@inline
+export function mapHeaderBytes(first: u32): usize {
+  return first === 0xde ? 3 : first === 0xdf ? 5 : 1;
+}
+
 /** Where the first member of the map at `at` starts. */
 export function mapStart(at: usize): usize {
   const first = <u32>load<u8>(at);
-  return at + (first === 0xde ? 3 : first === 0xdf ? 5 : 1);
+  return at + mapHeaderBytes(first);
 }
 
 /** Reads the object at `at` (isMapAt) as the attributes of a kind. */
@@ -211,7 +218,7 @@ function indexObject(thread: usize, at: usize, end: usize, depth: u32, kindSlot:
   const first = <u32>load<u8>(at);
   let count: usize = first & 0x0f;
   if (first >= 0xde) {
-    if (end - at < 5) return malformed(thread, at);
+    if (end - at < mapHeaderBytes(first)) return malformed(thread, at);
     count = first === 0xde ? <usize>bswap<u16>(load<u16>(at, 1)) : <usize>bswap<u32>(load<u32>(at, 1));
   }
   const start = mapStart(at);

@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict';
+import {
+  checkFlagSet,
+  compileSnapshot,
+  type Definition,
+  decodeStrictMsgpack,
+  encodeMsgpack,
+  type FlagSet,
+  type KernelHost,
+  parseDefinition,
+  ReferenceEvaluation,
+  type Result,
+} from '@guidon/engine';
+import type { Json } from '@guidon/protocol';
+import { LIMITS } from '@guidon/protocol';
+import { flagSetOf } from '../support/flag-sets.js';
+import { TEST_ENVIRONMENT } from '../support/kernel-evaluator.js';
+import { chooserOf, encodeVaried } from './varied-msgpack.js';
+
+/** What one case needs, as JSON: it is written to test/regressions when it fails and replayed first from then on. */
+export interface ComparisonCase {
+  readonly definitions: readonly Definition[];
+  /** Contexts in msgpack, base64. */
+  readonly contexts: readonly string[];
+  readonly now: number;
+  readonly clientSideOnly: boolean;
+}
+
+export function encodeContexts(contexts: readonly unknown[], seed: number): string[] {
+  return contexts.map((context, index) =>
+    Buffer.from(encodeVaried(context, chooserOf(seed + index))).toString('base64'),
+  );
+}
+
+/** The flag set that a node would have: parsed and checked. */
+export function parsedFlagSet(definitions: readonly Definition[]): FlagSet {
+  const flagSet = flagSetOf(
+    definitions.map((definition) => {
+      const parsed = parseDefinition(JSON.parse(JSON.stringify(definition)));
+      assert(parsed.ok, `the generator makes valid definitions: ${JSON.stringify(parsed)}`);
+      return parsed.value;
+    }),
+  );
+  assert.deepEqual(checkFlagSet(flagSet), []);
+  return flagSet;
+}
+
+/**
+ * Asks the kernel and the reference the same: all contexts x all flags in one batch, then each context for everything visible.
+ * Throws where the answers differ in a single byte. Returns what was compared.
+ */
+export async function compareEvaluators(host: KernelHost, comparison: ComparisonCase): Promise<Result[]> {
+  const { now, clientSideOnly } = comparison;
+  const flagSet = parsedFlagSet(comparison.definitions);
+  const { compiled, issues } = compileSnapshot(flagSet, { environment: TEST_ENVIRONMENT, revision: 12 });
+  assert(compiled !== undefined, JSON.stringify(issues));
+  const resident = await host.load(compiled.snapshot);
+  try {
+    const contexts = comparison.contexts.map((text) => Buffer.from(text, 'base64'));
+    const keys = [...flagSet.flags.keys(), 'unknown', 'flag-0'];
+    const body = batchBody(contexts, keys);
+    const answer = host.evaluate(resident, body, { route: 'batch', now, clientSideOnly });
+    assert(answer.status === 'ok', `the batch is answered: ${JSON.stringify(answer)}`);
+    const evaluations = contexts.map((bytes) => referenceOf(flagSet, bytes, now, clientSideOnly));
+    const results = evaluations.flatMap((evaluation) => keys.map((key) => evaluation.evaluate(key)));
+    assertSame(answer.bytes, { revision: 12, results }, 'contexts x flags');
+    for (const [index, bytes] of contexts.entries()) {
+      const evaluate = Buffer.concat([Buffer.from([0x81]), text('context'), bytes]);
+      const visible = host.evaluate(resident, evaluate, { route: 'evaluate', now, clientSideOnly });
+      if (visible.status === 'limit-exceeded') continue; // compared in the batch, where it is INVALID_CONTEXT in its place
+      assert(visible.status === 'ok', JSON.stringify(visible));
+      const expected = evaluations[index]?.evaluateAllVisible() ?? [];
+      assertSame(visible.bytes, { revision: 12, results: expected }, 'all visible flags');
+      results.push(...expected);
+    }
+    return results;
+  } finally {
+    host.release(resident);
+  }
+}
+
+function referenceOf(flagSet: FlagSet, bytes: Uint8Array, now: number, clientSideOnly: boolean): ReferenceEvaluation {
+  const decoded = decodeStrictMsgpack(bytes);
+  assert(decoded.ok, 'a generated context is well-formed');
+  // The bytes of a context are counted where they are received.
+  const value = bytes.length > LIMITS.contextBytes ? null : decoded.value;
+  return new ReferenceEvaluation(flagSet, value, { now, clientSideOnly });
+}
+
+function assertSame(bytes: Uint8Array, expected: unknown, what: string): void {
+  const wanted = encodeMsgpack(expected as Json);
+  if (Buffer.compare(bytes, wanted) === 0) return;
+  const decoded = decodeStrictMsgpack(bytes);
+  assert.deepEqual(
+    decoded.ok ? decoded.value : decoded,
+    expected,
+    `${what}: kernel (actual) and reference (expected) differ`,
+  );
+  assert.fail(`${what}: the same values in other bytes`);
+}
+
+function text(value: string): Buffer {
+  return Buffer.from(encodeMsgpack(value));
+}
+
+function batchBody(contexts: readonly Uint8Array[], keys: readonly string[]): Uint8Array {
+  const parts = [Buffer.from([0x82]), text('flags'), Buffer.from(encodeMsgpack(keys)), text('contexts')];
+  return Buffer.concat([...parts, Buffer.from([0xdc, contexts.length >> 8, contexts.length & 0xff]), ...contexts]);
+}
