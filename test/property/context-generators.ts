@@ -189,10 +189,12 @@ function objectOf(names: readonly string[], value: fc.Arbitrary<unknown>, maxLen
     .map((entries) => Object.fromEntries(entries));
 }
 
+const LONG_ARRAY: readonly number[] = Array.from({ length: 200 }, (_, index) => index % 7);
+
 const nested = fc.oneof(
   { arbitrary: fc.array(scalar, { maxLength: 4 }), weight: 4 },
   { arbitrary: fc.array(fc.array(scalar, { maxLength: 2 }), { maxLength: 2 }), weight: 1 },
-  { arbitrary: fc.constant(Array.from({ length: 200 }, (_, index) => index % 7)), weight: 1 },
+  { arbitrary: fc.constant(LONG_ARRAY), weight: 1 },
   {
     arbitrary: objectOf(
       ['city', '0', 'deep', 'constructor', 'x'],
@@ -280,5 +282,6 @@ export const context: fc.Arbitrary<unknown> = fc.oneof(
     weight: 2,
   },
   { arbitrary: multi, weight: 4 },
+  { arbitrary: kindObject.map((object) => ({ ...object, tags: LONG_ARRAY })), weight: 1 },
   { arbitrary: hostile, weight: 1 },
 );
