@@ -31,7 +31,7 @@ async function createFlag(
   { key, type, variations, ...definition }: FlagDefinition,
 ): Promise<void> {
   const { on, offVariation, rules, fallthrough } = definition;
-  const initialTargeting = { on, offVariation, rules, fallthrough };
+  const initialTargeting = { bench: { on, offVariation, rules, fallthrough } };
   await post(`${projectPath}/flags`, { key, type, variations, initialTargeting });
 }
 

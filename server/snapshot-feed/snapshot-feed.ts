@@ -85,11 +85,13 @@ export class SnapshotFeed {
     return [...this.#entries.values()];
   }
 
-  /** Every environment known can answer, or was refused and cannot; and this node knows which there are. */
+  /** Every environment known can answer, or was refused and cannot, and it is known who may ask; and this node knows which there are. */
   get isReady(): boolean {
     const entries = this.entries;
     if (entries.length === 0) return this.#hasAnswered;
-    return entries.every(({ isSettled, slot }) => isSettled || slot.active !== undefined);
+    return entries.every(
+      ({ isSettled, slot }) => (isSettled || slot.active !== undefined) && slot.accessList !== undefined,
+    );
   }
 
   entryOf(slot: EnvironmentSlot): EnvironmentEntry | undefined {
