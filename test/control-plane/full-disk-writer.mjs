@@ -29,13 +29,16 @@ const call = (method, path, body) =>
   });
 const tenant = await (await call('POST', '/api/v1/tenants', { key: 't', name: 't' })).json();
 const projects = `/api/v1/tenants/${tenant.id}/projects`;
+let refused = '';
 for (let count = 0; ; count += 1) {
   const key = `p${count}`;
   const answer = await call('POST', projects, { key, name: key, description: 'x'.repeat(4_000) });
   const { code } = await answer.json();
   print({ key, status: answer.status, code });
+  refused = key;
   if (answer.status !== 201) break;
 }
-// Reads go on, writes do not.
+// Reads go on and do not show what was refused; writes do not.
 print({ read: (await call('GET', `${projects}/p0`)).status });
+print({ refused: (await call('GET', `${projects}/${refused}`)).status });
 print({ write: (await call('POST', projects, { key: 'later', name: 'x' })).status });

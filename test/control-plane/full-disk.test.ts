@@ -29,6 +29,7 @@ test('when the file cannot grow: 503, reads go on, no further write, then the pr
   expect(new Set(acknowledged.map(({ status }) => status))).toEqual(new Set([201]));
   expect(lines.filter(({ key }) => key === undefined)).toEqual([
     { read: 200 },
+    { refused: 404 },
     { write: 503 },
     { failure: 'storage-unavailable' },
   ]);

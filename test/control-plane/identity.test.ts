@@ -1,4 +1,5 @@
-import { generateCredential } from '@guidon/protocol/signed-config';
+import { crc32 } from 'node:zlib';
+import { findCredential, generateCredential } from '@guidon/protocol/signed-config';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Seed, TestControlPlane } from '../support/control-plane.js';
 
@@ -13,6 +14,18 @@ beforeAll(async () => {
   other = await plane.seed('other');
 });
 afterAll(() => plane.dispose());
+
+/** CRC-32 in base 62, as the last six characters of a token. */
+function withCheckSum(body: string): string {
+  const alphabet = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
+  let rest = crc32(body);
+  let check = '';
+  for (let count = 0; count < 6; count += 1) {
+    check = `${alphabet[rest % 62]}${check}`;
+    rest = Math.floor(rest / 62);
+  }
+  return body + check;
+}
 
 const withoutInstance = (text: string): string => text.replace(/"instance":"[^"]*"/, '');
 
@@ -43,9 +56,22 @@ describe('a credential that is not good', () => {
     }
   });
 
-  test('a node credential with a kind changed to adm is refused', async () => {
+  test('a credential presented as another kind is refused, also with a right check sum', async () => {
     const node = await plane.running.issueNodeCredential('n');
-    expect((await plane.call('GET', acme.project, { token: node.replace('gdn_node_', 'gdn_adm_') })).status).toBe(401);
+    const srv = await plane.must('POST', `${acme.dev.path}/credentials`, { body: { kind: 'srv', name: 's' } });
+    for (const [token, kind] of [
+      [node, 'adm'],
+      [srv.body.token, 'adm'],
+      [srv.body.token, 'web'],
+      [acme.token, 'node'],
+    ]) {
+      const [, , ...rest] = token.split('_');
+      const forged = withCheckSum(`gdn_${kind}_${rest.join('_').slice(0, -6)}`);
+      expect(findCredential(forged)?.kind).toBe(kind);
+      for (const path of [acme.project, '/internal/v1/digests']) {
+        expect((await plane.call('GET', path, { token: forged })).status).toBe(401);
+      }
+    }
   });
 
   test('X-API-Key works like Authorization; both at once are refused', async () => {

@@ -46,6 +46,9 @@ class RecordingBus implements ChangeBus {
   readonly #inner = new InProcessChangeBus();
   readonly published: { topic: string | undefined; environmentId: string | undefined; message: Uint8Array }[] = [];
   isRefusing = false;
+  /** Takes messages and answers when it is told to. */
+  isHolding = false;
+  readonly waiting: (() => void)[] = [];
   attempts = 0;
 
   async publish(subject: string, message: Uint8Array): Promise<void> {
@@ -54,6 +57,7 @@ class RecordingBus implements ChangeBus {
     const found = findSubject(subject);
     this.published.push({ topic: found?.topic, environmentId: found?.environmentId, message });
     await this.#inner.publish(subject, message);
+    if (this.isHolding) await new Promise<void>((resolve) => this.waiting.push(resolve));
   }
   subscribe = (handler: (subject: string, message: Uint8Array) => void): (() => void) => this.#inner.subscribe(handler);
   status = (): 'connected' | 'disconnected' => (this.isRefusing ? 'disconnected' : 'connected');
@@ -123,6 +127,21 @@ describe('config over HTTP', () => {
     const same = await configSince(manifest.revision);
     expect(same.delta).toEqual({ changed: [], removed: [] });
     expect((await configSince()).delta?.changed).toHaveLength(entries.size);
+  });
+
+  test('a change that was not made leaves nothing in the digest of the next one', async () => {
+    await plane.must('POST', `${acme.project}/flags?dryRun=true`, { body: booleanFlag('only-dry') });
+    const { revision } = await stateOf(acme.dev.id);
+    const cyclic = (key: string) => ({ prerequisites: [{ flag: key, variations: ['on'] }] });
+    for (const key of ['cycle-a', 'cycle-b']) await createFlag(key);
+    const target = (key: string, body: object) =>
+      plane.call('PATCH', `${acme.dev.path}/flags/${key}/targeting`, { body, headers: { 'if-match': '"1"' } });
+    expect((await target('cycle-a', cyclic('cycle-b'))).status).toBe(200);
+    const refused = await target('cycle-b', cyclic('cycle-a'));
+    expect([refused.status, refused.body.code]).toEqual([422, 'reference-cycle']);
+    await createFlag('after-refusal');
+    expect((await stateOf(acme.dev.id)).revision).toBe(revision + 4);
+    applyConfig(new Map(), await configSince());
   });
 
   test('a revision that is unknown or 0 gets the whole, an environment that is unknown 404', async () => {
@@ -226,6 +245,20 @@ describe('the outbox (I4)', () => {
     const messages = bus.configOf(acme.dev.id).slice(count);
     expect(messages).toHaveLength(1);
     expect([messages[0]?.previousRevision, messages[0]?.delta?.changed.length]).toEqual([revision, 3]);
+  });
+
+  test('a change that is committed while another is on its way goes out after it', async () => {
+    await expect.poll(() => plane.call('GET', acme.dev.path).then(() => bus.waiting.length)).toBe(0);
+    bus.isHolding = true;
+    await createFlag('held');
+    await expect.poll(() => bus.waiting.length).toBeGreaterThan(0);
+    await createFlag('behind');
+    const { revision } = await stateOf(acme.dev.id);
+    bus.isHolding = false;
+    for (const release of bus.waiting.splice(0)) release();
+    const revisions = () => bus.configOf(acme.dev.id).map(({ signed }) => trusted.verifyManifest(dev, signed).revision);
+    await expect.poll(() => revisions().slice(-2)).toEqual([revision - 1, revision]);
+    expect(bus.configOf(acme.dev.id).at(-1)?.previousRevision).toBe(revision - 1);
   });
 
   test('resumes after a restart', async () => {
