@@ -18,7 +18,7 @@ let dev: DevProcess;
 
 /** Runs one block in bash with the variables of the blocks before it; fails on any failing command in it. */
 function runBlock(block: string, options: { cwd?: string; secondsMax?: number } = {}): string {
-  const script = `set -euo pipefail\n${withOurPorts(block)}\nprintf '\\n%s' '--variables--'\nfor v in SERVER_KEY ADMIN_KEY TENANT PROJECT TARGETING ETAG; do printf '\\n%s=%s' $v "\${!v-}"; done`;
+  const script = `set -euo pipefail\n${withOurPorts(block)}\nprintf '\\n%s' '--variables--'\nfor v in SERVER_KEY ADMIN_KEY TENANT PROJECT TARGETING ETAG REVISION; do printf '\\n%s=%s' $v "\${!v-}"; done`;
   const { status, stdout, stderr } = spawnSync('bash', ['-c', script], {
     cwd: options.cwd ?? folder.path,
     env: { ...process.env, ...variables },
@@ -73,7 +73,7 @@ describe('README', () => {
 
   it('explains', () => {
     expect(JSON.parse(runBlock(blockWith('/v1/explain')))).toMatchObject({
-      result: { flag: 'greeting', variation: 'plain' },
+      explanation: { result: { flag: 'greeting', variation: 'plain' } },
     });
   });
 
