@@ -185,7 +185,7 @@ function isOfType(value: Json, type: TypeName): boolean {
 
 function checkText(schema: ValueSchema, value: string, pointer: string, report: Report): void {
   if (schema.minLength === undefined && schema.maxLength === undefined) return;
-  const count = [...value].length;
+  const count = Array.from(value).length;
   checkRange(count, schema.minLength, schema.maxLength, 'characters', pointer, report);
 }
 

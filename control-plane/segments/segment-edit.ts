@@ -58,7 +58,8 @@ export function editList(
     edit.mode === 'replace'
       ? replaceSegmentKeys(list, own, edit.add, pointer)
       : editSegmentKeys(list, own, edit, pointer);
-  const keyCounts = withKeyCount(before.keyCounts, { ...edit, count: edited.count });
+  const { list: listName, contextKind } = edit;
+  const keyCounts = withKeyCount(before.keyCounts, { list: listName, contextKind, count: edited.count });
   if (keyCounts.length > KEY_LISTS_PER_SEGMENT_MAX) {
     const detail = `the lists of a segment are for at most ${KEY_LISTS_PER_SEGMENT_MAX} context kinds`;
     throw new PlatformError('limit-exceeded', detail, {

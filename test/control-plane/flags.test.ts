@@ -282,6 +282,19 @@ describe('editing a flag', () => {
     ]);
   });
 
+  test('a patch that copies itself over and over is refused, not carried out', async () => {
+    await create({ key: 'bomb', type: 'boolean' });
+    const copy = { op: 'copy', from: '/variations', path: '/variations/0/value' };
+    const headers = { 'content-type': 'application/json-patch+json' };
+    const answer = await edit(
+      'PATCH',
+      flagPath('bomb'),
+      Array.from({ length: 200 }, () => copy),
+      headers,
+    );
+    expect([answer.status, answer.body.code]).toEqual([422, 'validation-failed']);
+  });
+
   test('If-Match: missing is 428, stale is 412 with the current ETag', async () => {
     await create({ key: 'guarded', type: 'boolean' });
     const missing = await plane.call('PATCH', flagPath('guarded'), { body: { name: 'n' } });
@@ -304,7 +317,7 @@ describe('editing a flag', () => {
           }),
         ),
       );
-      const statuses = answers.map(({ status }) => status).sort();
+      const statuses = answers.map(({ status }) => status).sort((a, b) => a - b);
       expect(statuses).toEqual([200, ...Array.from({ length: 11 }, () => 412)]);
       const winner = answers.find(({ status }) => status === 200);
       expect((await plane.must('GET', flagPath('contended'))).body.description).toBe(winner?.body.description);
@@ -422,5 +435,76 @@ describe('a new environment', () => {
     expect(targeting.body).toMatchObject({ on: false, offVariation: 'off', revision: 1 });
     expect(targeting.body.salt).not.toBe((await plane.must('GET', targetingPath('plain', 'dev'))).body.salt);
     expect((await plane.must('GET', targetingPath('base', 'late'))).status).toBe(200);
+  });
+});
+
+describe('five environments', () => {
+  const NAMES = ['e1', 'e2', 'e3', 'e4', 'e5'] as const;
+  const revisionsOfAll = async (project: string): Promise<Record<string, number>> => {
+    const entries = await Promise.all(
+      NAMES.map(async (key) => {
+        const { body } = await plane.must('GET', `${project}/environments/${key}/flags?limit=1`);
+        return [key, body.revision] as const;
+      }),
+    );
+    return Object.fromEntries(entries);
+  };
+
+  test('a flag edit raises exactly those that serve it differently, each by 1 (I2), and a restart keeps it all', async () => {
+    const project = `${acme.tenant}/projects/wide`;
+    await plane.must('POST', `${acme.tenant}/projects`, { body: { key: 'wide', name: 'Wide' } });
+    for (const key of NAMES) await plane.must('POST', `${project}/environments`, { body: { key, name: key } });
+    const flag = `${project}/flags/f`;
+    const targeting = (key: string): string => `${project}/environments/${key}/flags/f/targeting`;
+    const raisedBy = async (write: () => Promise<Answer>): Promise<string[]> => {
+      const before = await revisionsOfAll(project);
+      const answer = await write();
+      expect(answer.status, answer.text).toBeLessThan(300);
+      const after = await revisionsOfAll(project);
+      if (answer.body.revisions !== undefined) expect(answer.body.revisions).toEqual(after);
+      const steps = NAMES.map((key) => [key, Number(after[key]) - Number(before[key])] as const);
+      expect(steps.every(([, step]) => step === 0 || step === 1)).toBe(true);
+      return steps.filter(([, step]) => step === 1).map(([key]) => key);
+    };
+    const all = [...NAMES];
+    const post = (body: Record<string, unknown>) => plane.must('POST', `${project}/flags`, { body });
+    expect(
+      await raisedBy(() =>
+        post({
+          key: 'f',
+          type: 'number',
+          variations: [
+            { key: 'a', value: 1 },
+            { key: 'b', value: 2 },
+          ],
+        }),
+      ),
+    ).toEqual(all);
+    expect(await raisedBy(() => edit('PATCH', targeting('e3'), { on: true }))).toEqual(['e3']);
+    expect(await raisedBy(() => edit('PATCH', targeting('e3'), { on: true }))).toEqual([]);
+    expect(
+      await raisedBy(() => edit('PATCH', flag, { name: 'F', description: 'x', tags: ['y'], lifetime: 'permanent' })),
+    ).toEqual([]);
+    expect(
+      await raisedBy(() =>
+        edit('PATCH', flag, {
+          variations: [
+            { key: 'a', value: 1 },
+            { key: 'b', value: 3 },
+          ],
+        }),
+      ),
+    ).toEqual(all);
+    expect(await raisedBy(() => edit('POST', `${flag}/archive`))).toEqual(all);
+    expect(await raisedBy(() => edit('PATCH', flag, { clientSide: true }))).toEqual([]);
+    expect(await raisedBy(() => edit('POST', `${flag}/unarchive`))).toEqual(all);
+
+    const paths = [flag, ...NAMES.flatMap((key) => [targeting(key), `${project}/environments/${key}/revisions`])];
+    const read = async () => (await Promise.all(paths.map((path) => plane.must('GET', path)))).map(({ text }) => text);
+    const kept = await read();
+    await plane.stop();
+    plane = await TestControlPlane.start({ directory: plane.directory, now: () => time });
+    expect(await read()).toEqual(kept);
+    expect(await raisedBy(() => edit('DELETE', `${flag}?force=true`))).toEqual(all);
   });
 });

@@ -172,6 +172,19 @@ describe('keys of a segment', () => {
     expect(emptied.body.keyCounts).toEqual([]);
   });
 
+  test('a dry run shows counts and no keys: the record of a segment holds none', async () => {
+    const path = `${segmentPath('edited')}/keys?dryRun=true`;
+    const { body } = await plane.must('POST', path, { body: { add: ['dry-1', 'dry-2'], remove: ['nobody'] } });
+    expect(body.diff).toContainEqual({
+      op: 'add',
+      pointer: '/keyCounts/0',
+      after: { list: 'included', contextKind: 'user', count: 2 },
+    });
+    expect(body.environments).toMatchObject([{ changedDefinitions: 1, issues: [] }]);
+    expect(JSON.stringify(body)).not.toContain('dry-1');
+    expect(await allKeys('edited')).toEqual([]);
+  });
+
   test('bad calls are refused with pointers; If-Match is honoured when it is there', async () => {
     const call = (body: unknown, headers = {}) =>
       plane.call('POST', `${segmentPath('edited')}/keys`, { body, headers });

@@ -220,7 +220,7 @@ describe('PATCH and PUT of a targeting', () => {
       ),
     );
     expect(answers.map(({ status }) => status)).toEqual([200, 200, 200]);
-    expect(answers.map(({ body }) => body.revision).sort()).toEqual([before + 1, before + 2, before + 3]);
+    expect(answers.map(({ body }) => body.revision).sort((a, b) => a - b)).toEqual([before + 1, before + 2, before + 3]);
   });
 });
 

@@ -131,7 +131,7 @@ describe('a node that serves two tenants (I16)', () => {
   test('has no other routes than the ones tried here', async () => {
     const metrics = await (await fetch(`${server.metricsUrl}/metrics`)).text();
     const routes = new Set([...metrics.matchAll(/route="(\/[^"]*)"/g)].map(([, route]) => route));
-    expect([...routes].sort()).toEqual([...new Set(requestsAbout(installation.b).map(([path]) => path))].sort());
+    expect(routes).toEqual(new Set(requestsAbout(installation.b).map(([path]) => path)));
     expect(metrics).not.toContain(installation.a.canary);
     expect(metrics).not.toContain(installation.b.canary);
   });
