@@ -204,7 +204,6 @@ export class SnapshotFeed {
   async #compare(): Promise<void> {
     const { source } = this.#options;
     const theirs = await source.fetchDigests(this.#mine.root());
-    this.#hasAnswered = true;
     const mine = this.#mine.bucketDigests();
     const unequal = theirs?.buckets.flatMap((digest, bucket) => (digest === mine[bucket] ? [] : [bucket])) ?? [];
     const states = unequal.length === 0 ? [] : await source.fetchBuckets(unequal);
@@ -212,6 +211,7 @@ export class SnapshotFeed {
     for (const state of states) {
       if (!this.#follow(state)) behind.add(state.environmentId);
     }
+    this.#hasAnswered = true; // only now: between the two answers nothing is known of the environments (I13)
     const nowMs = performance.now();
     for (const { environment, slot } of this.entries) {
       if (!behind.has(environment.environmentId)) slot.confirmedAtMs = nowMs;
