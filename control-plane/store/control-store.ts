@@ -12,12 +12,23 @@ import { WriterLock } from './writer-lock.js';
 // The package's ES module bundle has no types that node16 resolution accepts; its CommonJS entry has.
 const lmdb = createRequire(import.meta.url)('lmdb') as typeof import('lmdb');
 
+/**
+ * `overlappingSync: false`: nothing is readable before it is durable (M1), and a failed commit shows the old value (M2). `binary`: lmdb's
+ * own decoder never runs on stored bytes (M16).
+ */
+export const STORE_OPTIONS = {
+  overlappingSync: false,
+  encoding: 'binary',
+  keyEncoding: 'ordered-binary',
+  maxDbs: 1,
+} as const;
+
 /** History: 1 = first. A store with a newer one is refused, an older one is migrated here when there is one. */
 export const STORE_FORMAT_VERSION = 1;
 
 export interface ControlStoreOptions {
   readonly directory: string;
-  /** Address space reserved for the file; the file itself grows as it is filled. */
+  /** Address space reserved for the file, which itself grows as it is filled; lmdb maps more when this is not enough. */
   readonly mapBytes?: number;
   /** Writes are refused while the file system has less than this free (M4). */
   readonly freeBytesMin?: number;
@@ -75,11 +86,8 @@ export class ControlStore implements StoreReader {
       assertSoundFile(join(options.directory, 'data.mdb'));
       const database = lmdb.open<Buffer>({
         path: options.directory,
-        overlappingSync: false,
-        encoding: 'binary',
-        keyEncoding: 'ordered-binary',
+        ...STORE_OPTIONS,
         mapSize: options.mapBytes ?? 64 * 1024 * 1024 * 1024,
-        maxDbs: 1,
       });
       try {
         return new ControlStore(database, lock, options, await takeOver(database));
@@ -196,19 +204,10 @@ export class ControlStore implements StoreReader {
     findBytes: (key) => this.findBytes(key),
     has: (key) => this.has(key),
     list: <Value>(range: KeyRange, options?: ListOptions) => this.list<Value>(range, options),
-    put: (key, value) => this.#put(key, encodeRecord(value)),
-    putBytes: (key, bytes) => this.#put(key, encodeBytes(bytes)),
+    put: (key, value) => this.#database.putSync(key, encodeRecord(value)),
+    putBytes: (key, bytes) => this.#database.putSync(key, encodeBytes(bytes)),
     remove: (key) => void this.#database.removeSync(key),
   };
-
-  /** A map that is full refuses the put and leaves the store sound: the transaction aborts, the process goes on. */
-  #put(key: StoreKey, row: Buffer): void {
-    try {
-      this.#database.putSync(key, row);
-    } catch (cause) {
-      throw new PlatformError('storage-unavailable', 'the store takes no more data', { cause });
-    }
-  }
 
   #assertWritable(): void {
     if (this.#failure !== undefined) {

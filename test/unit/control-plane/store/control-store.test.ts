@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { ControlStore, type ControlStoreOptions } from '@guidon/control-plane/store/control-store.js';
+import { ControlStore, type ControlStoreOptions, STORE_OPTIONS } from '@guidon/control-plane/store/control-store.js';
 import { keys } from '@guidon/control-plane/store/keys.js';
 import { parseTenantId } from '@guidon/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -112,6 +112,10 @@ describe('ControlStore.transaction()', () => {
 });
 
 describe('ControlStore.open()', () => {
+  test('opens so that a read never shows what is not durable (M1, M2)', () => {
+    expect(STORE_OPTIONS).toMatchObject({ overlappingSync: false, encoding: 'binary' });
+  });
+
   test('refuses a directory that is open already', async () => {
     await openStore();
     await expect(ControlStore.open({ directory })).rejects.toMatchObject({ code: 'storage-unavailable' });

@@ -1,0 +1,149 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { SYSTEM_ACTOR } from '@guidon/control-plane/admin-api/actor.js';
+import type { Change, DefinitionChange } from '@guidon/control-plane/commit/change.js';
+import { Committer } from '@guidon/control-plane/commit/committer.js';
+import {
+  type EnvironmentStateRow,
+  REVISIONS_KEPT_MAX,
+  type RevisionRow,
+} from '@guidon/control-plane/commit/definition-store.js';
+import { Workspaces } from '@guidon/control-plane/commit/environment-workspace.js';
+import { prepareEnvironment } from '@guidon/control-plane/commit/prepare-environment.js';
+import { StaleBaseError } from '@guidon/control-plane/commit/stale-base-error.js';
+import { writeEnvironment } from '@guidon/control-plane/commit/write-environment.js';
+import { configMessage } from '@guidon/control-plane/publish/config-message.js';
+import { ControlStore } from '@guidon/control-plane/store/control-store.js';
+import { keys } from '@guidon/control-plane/store/keys.js';
+import type { FlagDefinition } from '@guidon/engine';
+import { parseEnvironmentRef } from '@guidon/protocol';
+import { generateSigningKey } from '@guidon/protocol/signed-config';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+
+const environment = parseEnvironmentRef({ tenantId: 'ten_1', projectId: 'prj_1', environmentId: 'env_1' });
+const signingKey = generateSigningKey();
+const write = { actor: SYSTEM_ACTOR, requestId: 'r', dryRun: false };
+let directory: string;
+let store: ControlStore;
+let committer: Committer;
+
+beforeEach(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'guidon-committer-'));
+  store = await ControlStore.open({ directory, mapBytes: 1 << 30 });
+  committer = new Committer({ store, signingKey, now: () => 1_700_000_000_000, onCommitted: () => {} });
+});
+afterEach(async () => {
+  await store.close();
+  rmSync(directory, { recursive: true });
+});
+
+function flag(key: string, on: boolean, salt = 'salt'): FlagDefinition {
+  return {
+    kind: 'flag',
+    key,
+    type: 'boolean',
+    clientSide: false,
+    variations: [
+      { key: 'on', value: true },
+      { key: 'off', value: false },
+    ],
+    on,
+    offVariation: 'off',
+    prerequisites: [],
+    targets: [],
+    rules: [],
+    fallthrough: { variation: 'on' },
+    salt,
+    requires: [],
+  };
+}
+
+function changeOf(definitions: readonly DefinitionChange[], isNew = false): Change {
+  return {
+    owner: environment.tenantId,
+    action: 'flag.update' as Change['action'],
+    subject: 'x',
+    summary: 'x',
+    before: undefined,
+    after: undefined,
+    records: [],
+    environments: [{ environment, definitions, isNew }],
+    reply: ({ environments }) => ({ status: 200, body: environments }),
+  };
+}
+
+const scope = { projectId: environment.projectId, environmentId: environment.environmentId };
+const commit = (definitions: readonly DefinitionChange[], isNew = false) =>
+  committer.commit(write, scope, () => changeOf(definitions, isNew));
+
+describe('Committer.commit()', () => {
+  test('raises the revision by one for what is served, not for what stays equal (I2)', async () => {
+    await commit([], true);
+    const answer = async (definitions: readonly DefinitionChange[]) => (await commit(definitions)).body;
+    const put = [{ put: flag('a', true) }, { put: flag('b', true) }];
+    expect(await answer(put)).toMatchObject([{ revision: 2, isRaised: true }]);
+    expect(await answer(put)).toMatchObject([{ revision: 2, isRaised: false }]);
+    expect(await answer([{ remove: { kind: 'flag', key: 'nothing' } }])).toMatchObject([
+      { revision: 2, isRaised: false },
+    ]);
+    expect(await answer([{ remove: { kind: 'flag', key: 'a' } }, { put: flag('b', false) }])).toMatchObject([
+      { revision: 3 },
+    ]);
+    const { value } = store.list<RevisionRow>(keys.revisions(environment)).at(-1) ?? {};
+    expect(value?.removed).toEqual([['flag', 'a']]);
+    expect(value?.changed.map(({ key }) => key)).toEqual(['b']);
+  });
+
+  test('refuses what a node would refuse, with every issue, and goes on as if it had not been asked', async () => {
+    await commit([], true);
+    const bad = { ...flag('bad', true), offVariation: 'nothing', fallthrough: { variation: 'neither' } };
+    await expect(commit([{ put: bad }, { put: flag('good', true) }])).rejects.toMatchObject({
+      issues: [{ pointer: '/flag/bad/offVariation' }, { pointer: '/flag/bad/fallthrough/variation' }].map((issue) =>
+        expect.objectContaining(issue),
+      ),
+    });
+    expect(store.find<EnvironmentStateRow>(keys.environmentState(environment))?.revision).toBe(1);
+    await commit([{ put: flag('good', true) }]);
+    // A process that has nothing in memory reads the same digest from the store.
+    expect(new Workspaces().open(store, environment)?.revision).toBe(2);
+  });
+
+  test('an environment that is not there, or there already, is refused', async () => {
+    await expect(commit([{ put: flag('a', true) }])).rejects.toMatchObject({ code: 'not-found' });
+    await commit([], true);
+    await expect(commit([], true)).rejects.toMatchObject({ code: 'not-found' });
+  });
+
+  test('a plan made on a base that has moved is not written', async () => {
+    await commit([], true);
+    const prepared = prepareEnvironment(store, new Workspaces(), {
+      environment,
+      definitions: [{ put: flag('a', true) }],
+    });
+    await commit([{ put: flag('b', true) }]);
+    const late = store.transaction((transaction) =>
+      writeEnvironment(transaction, prepared, { signingKey, now: 0, actorName: 'x' }),
+    );
+    await expect(late).rejects.toBeInstanceOf(StaleBaseError);
+    expect(store.find<EnvironmentStateRow>(keys.environmentState(environment))?.revision).toBe(2);
+  });
+
+  test('keeps a bounded number of revisions, and of their definitions those that are still used', async () => {
+    await commit([], true);
+    await commit([{ put: flag('toggled', true) }, { put: flag('once', true, 'first') }]);
+    await commit([{ put: flag('once', true, 'second') }]);
+    const [dropped] = store.find<RevisionRow>(keys.revision(environment, 3))?.replaced ?? [];
+    for (let count = 0; count < REVISIONS_KEPT_MAX + 4; count += 1)
+      await commit([{ put: flag('toggled', count % 2 === 1) }]);
+    const revisions = store.list<RevisionRow>(keys.revisions(environment)).map(({ value }) => value.revision);
+    expect([revisions.length, revisions.at(-1)]).toEqual([REVISIONS_KEPT_MAX, REVISIONS_KEPT_MAX + 7]);
+    expect(store.findBytes(keys.definition(environment, dropped ?? ''))).toBeUndefined();
+    expect(configMessage(store, environment, 5).previousRevision).toBe(0);
+    expect(configMessage(store, environment, 5).delta?.changed).toHaveLength(2);
+    expect(configMessage(store, environment, 9).previousRevision).toBe(9);
+    // Both states of the flag are in use again and again, so neither went with an old revision.
+    await commit([{ put: flag('toggled', false) }]);
+    expect(configMessage(store, environment, undefined).delta?.changed).toHaveLength(2);
+  });
+});
