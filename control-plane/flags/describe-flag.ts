@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
+import { toScalarText } from '@guidon/engine';
 import { countOf } from './describe-targeting.js';
 import type { FlagRecord } from './flag-record.js';
 
@@ -47,11 +48,18 @@ function describeVariations({ variations: before }: FlagRecord, { variations: af
 }
 
 const SENTENCES_SHOWN_MAX = 20;
+/** UTF-16 units. A sentence may name an attribute path of 32 KiB; the audit entry that holds the summary is bounded. */
+const SENTENCE_UNITS_MAX = 200;
 
 /** The one-line summary of a change: `flag checkout in production: turned on; rule x added`. */
 export function summarise(subject: string, sentences: readonly string[]): string {
   if (sentences.length === 0) return `${subject}: nothing changed`;
-  const shown = sentences.slice(0, SENTENCES_SHOWN_MAX).join('; ');
+  const shown = sentences.slice(0, SENTENCES_SHOWN_MAX).map(shortened).join('; ');
   const rest = sentences.length - SENTENCES_SHOWN_MAX;
   return `${subject}: ${shown}${rest > 0 ? ` and ${countOf(rest, 'more change')}` : ''}`;
+}
+
+function shortened(sentence: string): string {
+  if (sentence.length <= SENTENCE_UNITS_MAX) return sentence;
+  return `${toScalarText(sentence.slice(0, SENTENCE_UNITS_MAX))}…`;
 }

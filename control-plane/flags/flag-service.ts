@@ -2,7 +2,7 @@ import { PlatformError, type TenantId } from '@guidon/protocol';
 import { applyPatch, type Patch } from '../admin-api/patch.js';
 import type { Action } from '../admin-api/policy.js';
 import { parseWith } from '../admin-api/problems.js';
-import type { Change, RecordWrite, Reply, WriteRequest } from '../commit/change.js';
+import type { Change, RecordRead, RecordWrite, Reply, WriteRequest } from '../commit/change.js';
 import { assertIfMatch } from '../commit/if-match.js';
 import type { ControlPlaneCore } from '../core.js';
 import { refOf } from '../environments/environment-read-model.js';
@@ -191,13 +191,24 @@ export class FlagService {
       before: before && jsonCopy(viewFlag(before)),
       after: after && jsonCopy(viewFlag(after)),
       records: [{ key: keys.flag(tenantId, projectId, key), read: before, value: after }],
-      relied: [{ key: keys.project(tenantId, project.key), read: project }],
+      relied: [
+        { key: keys.project(tenantId, project.key), read: project },
+        ...(before === undefined || after === undefined ? [] : this.#targetingsOf(place, key)),
+      ],
       reply: (outcome) => ({
         status: 200,
         body: { ...(after && viewFlag(after)), revisions: revisionsOf(environments, outcome) },
         ...(after === undefined ? {} : { etag: after.version }),
       }),
     };
+  }
+
+  /** The definitions of an edited flag are made of these, which the edit itself does not write. */
+  #targetingsOf({ environments }: FlagPlace, flagKey: string): RecordRead[] {
+    return environments.map((environment) => ({
+      key: keys.targeting(refOf(environment), flagKey),
+      read: getTargeting(this.#core.store, refOf(environment), flagKey),
+    }));
   }
 
   #assertUnused({ environments }: FlagPlace, flagKey: string): void {

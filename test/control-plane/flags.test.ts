@@ -207,6 +207,17 @@ describe('creating a flag', () => {
     expect((await plane.call('GET', flagPath('x'))).status).toBe(404);
   });
 
+  test('values come back as they were written, whatever their members are called (M16, M18)', async () => {
+    const value = '{"z":1,"__proto__":{"admin":true},"constructor":[],"a":{"__proto__":null},"é漢🌍":-0.5}';
+    const raw = `{"key":"names","type":"json","variations":[{"key":"v","value":${value}}]}`;
+    const made = await plane.must('POST', `${acme.project}/flags`, { raw });
+    expect(made.text).toContain(`"value":${value}`);
+    const renamed = await edit('PATCH', flagPath('names'), { name: 'n' });
+    expect(renamed.body.revisions).toEqual(made.body.revisions);
+    expect((await plane.must('GET', flagPath('names'))).text).toContain(`"value":${value}`);
+    expect(({} as { admin?: boolean }).admin).toBeUndefined();
+  });
+
   test('an existing key is 409 conflict, and an Idempotency-Key replays instead', async () => {
     const headers = { 'idempotency-key': 'create-once' };
     const body = { key: 'once', type: 'boolean' };

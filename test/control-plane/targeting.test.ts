@@ -193,6 +193,20 @@ describe('PATCH and PUT of a targeting', () => {
     expect(audit.text).toContain('flag third in prod: turned on');
   });
 
+  test('an edit that takes many words is kept in few: the audit entry is bounded', async () => {
+    const long = `/${'é'.repeat(16_000)}`;
+    const weights = [{ variation: 'on', weight: 100_000 }];
+    const rules = Array.from({ length: 30 }, (_, index) => ({
+      id: `long-${index}`,
+      when: { all: [] },
+      serve: { rollout: { weights, bucketBy: index === 0 ? long : 'id' } },
+    }));
+    expect((await edit('PATCH', targetingPath('other', 'prod'), { prerequisites: [], rules })).status).toBe(200);
+    const { body, text } = await plane.must('GET', `${acme.tenant}/audit?limit=1`);
+    expect(body.items[0].summary).toContain('and 10 more changes');
+    expect(text.length).toBeLessThan(8_192);
+  });
+
   test('of 10 parallel edits with one ETag exactly one wins (I5), and revisions have no gap (I2)', async () => {
     const path = targetingPath('gate', 'prod');
     const before = await plane.must('GET', path);
@@ -220,7 +234,11 @@ describe('PATCH and PUT of a targeting', () => {
       ),
     );
     expect(answers.map(({ status }) => status)).toEqual([200, 200, 200]);
-    expect(answers.map(({ body }) => body.revision).sort((a, b) => a - b)).toEqual([before + 1, before + 2, before + 3]);
+    expect(answers.map(({ body }) => body.revision).sort((a, b) => a - b)).toEqual([
+      before + 1,
+      before + 2,
+      before + 3,
+    ]);
   });
 });
 
