@@ -17,7 +17,8 @@ import { w3Flags } from '../workloads.js';
  */
 const isQuick = process.argv.includes('--quick');
 const FLAG_COUNT = isQuick ? 100 : 1_000;
-const KEY_COUNT = isQuick ? 20_000 : 1_000_000;
+/** Leaves room below the limit of 1 000 000 for the keys that are added while measuring. */
+const KEY_COUNT = isQuick ? 20_000 : 999_000;
 const PHASE_MS = isQuick ? 1_500 : 15_000;
 const POLL_MS = 100;
 const KEYS_PER_PART = 40_000;
