@@ -166,6 +166,6 @@ describe('kinds of credentials', () => {
     expect((await revoke(first.body.id)).body.code).toBe('conflict');
     const second = await plane.must('POST', '/api/v1/admin-credentials', { body: { name: 'b' } });
     const both = await Promise.all([revoke(first.body.id), revoke(second.body.id)]);
-    expect(both.map(({ status }) => status).sort()).toEqual([200, 409]);
+    expect(both.map(({ status }) => status).sort((a, b) => a - b)).toEqual([200, 409]);
   });
 });
