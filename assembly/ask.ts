@@ -1,5 +1,5 @@
 import { writeError, writeResult } from "./answer";
-import { equalBytes, murmur3 } from "./bytes";
+import { equalBytes, nameHash } from "./bytes";
 import { evaluateFlag, flagBlock, flagEntry } from "./flag";
 import {
   CALL_OPTION_CLIENT_SIDE_ONLY,
@@ -24,7 +24,7 @@ import { textAddress, textBytes } from "./msgpack-scan";
 /** Index of a flag that the asker may see, or NONE. */
 function findFlag(thread: usize, key: usize, keyBytes: usize): u32 {
   const root = <usize>load<u32>(thread, THREAD_ROOT);
-  const hash = murmur3(key, keyBytes);
+  const hash = nameHash(key, keyBytes);
   const mask = load<u32>(root, ROOT_FLAG_HASH_COUNT) - 1;
   const table = root + load<u32>(root, ROOT_FLAG_HASH);
   // The verifier saw an empty place, so the walk ends.

@@ -1,4 +1,5 @@
 import { HASH_PREFIX_LENGTH, HASH_PREFIX_STATE, HASH_PREFIX_TAIL, HASH_PREFIX_TAIL_BYTES } from "./layout";
+import { lowBytes } from "./utf8";
 
 /** Copies in steps of 16 bytes, so it may write up to 15 bytes past the end: every destination has COPY_SLACK_BYTES to spare. */
 // @ts-expect-error: decorator
@@ -48,6 +49,23 @@ function finishHash(state: u32, byteCount: u32): u32 {
   h = (h ^ (h >> 16)) * 0x85ebca6b;
   h = (h ^ (h >> 13)) * 0xc2b2ae35;
   return h ^ (h >> 16);
+}
+
+/**
+ * Hash of a name (an attribute, a kind, a flag key), the same as in engine/compile/name-hash.ts: a few words of it, for names are
+ * short and each context has many. What is found by it is compared byte by byte.
+ */
+export function nameHash(at: usize, byteCount: usize): u32 {
+  let h: u64;
+  if (byteCount < 8) {
+    h = ((load<u64>(at) & lowBytes(byteCount)) ^ (<u64>byteCount << 56)) * 0x9e3779b97f4a7c15;
+  } else {
+    const middle = load<u64>(at + (byteCount >> 1) - 4) * 0xc2b2ae3d27d4eb4f;
+    h = (load<u64>(at) ^ <u64>byteCount) * 0x9e3779b97f4a7c15;
+    h ^= rotl<u64>(load<u64>(at + byteCount - 8) * 0x165667b19e3779f9, 32) + middle;
+  }
+  h = (h ^ (h >> 29)) * 0xbf58476d1ce4e5b9;
+  return <u32>(h >> 32);
 }
 
 /** The last 0-3 bytes, little-endian. */

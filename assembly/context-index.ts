@@ -1,4 +1,4 @@
-import { equalBytes, murmur3 } from "./bytes";
+import { equalBytes, nameHash } from "./bytes";
 import {
   CONTEXT_ATTRIBUTES_MAX,
   CONTEXT_BYTES_MAX,
@@ -10,6 +10,7 @@ import {
   NONE,
   ROOT_SLOT_HASH,
   ROOT_SLOT_HASH_COUNT,
+  ROOT_NAME_MARKS,
   ROOT_SLOTS,
   ROOT_USER_KIND,
   SLOT_BYTES,
@@ -39,10 +40,8 @@ import {
 import {
   enterMap,
   hasKey,
-  keyMark,
   leaveMap,
   malformed,
-  pushKey,
   readText,
   scanValue,
   textAddress,
@@ -83,8 +82,12 @@ function addKind(thread: usize, address: usize, length: usize): void {
 }
 
 /** Slot of a name below `parent` (NONE: a kind), or NONE. */
-export function findSlot(root: usize, parent: u32, address: usize, length: usize): u32 {
-  const hash = murmur3(address, length);
+function findSlot(root: usize, parent: u32, address: usize, length: usize): u32 {
+  return findHashedSlot(root, parent, address, length, nameHash(address, length));
+}
+
+function findHashedSlot(root: usize, parent: u32, address: usize, length: usize, hash: u32): u32 {
+  if (((load<u64>(root, ROOT_NAME_MARKS) >> <u64>(hash & 63)) & 1) === 0) return NONE;
   const mask = load<u32>(root, ROOT_SLOT_HASH_COUNT) - 1;
   const table = root + load<u32>(root, ROOT_SLOT_HASH);
   const slots = root + load<u32>(root, ROOT_SLOTS);
@@ -226,6 +229,31 @@ function indexObject(thread: usize, at: usize, end: usize, depth: u32, kindSlot:
   return indexMembers(thread, start, end, count, depth, kindSlot);
 }
 
+/** readText, short names first. */
+// @ts-expect-error: decorator
+@inline
+function readName(at: usize, end: usize): u64 {
+  if (at < end) {
+    const length = <usize>load<u8>(at) - 0xa0;
+    if (length < 0x20 && length < end - at) return (<u64>(at + 1) << 32) | <u64>length;
+  }
+  return readText(at, end);
+}
+
+/** scanValue, the commonest values first. What holds other keys needs to know where its own may be pushed. */
+// @ts-expect-error: decorator
+@inline
+function scanMember(thread: usize, at: usize, end: usize, depth: u32, keysTop: usize): usize {
+  if (at < end) {
+    const first = <u32>load<u8>(at);
+    if (first < 0x80) return at + 1;
+    const length = <usize>(first - 0xa0);
+    if (length < 0x20 && length < end - at && isUtf8(at + 1, length)) return at + 1 + length;
+  }
+  store<u32>(thread, <u32>keysTop, THREAD_KEY_TOP);
+  return scanValue(thread, at, end, depth + 1);
+}
+
 function indexMembers(thread: usize, at: usize, end: usize, count: usize, depth: u32, kindSlot: u32): usize {
   const root = <usize>load<u32>(thread, THREAD_ROOT);
   const slots = <usize>load<u32>(thread, THREAD_SLOT_STATES);
@@ -233,26 +261,28 @@ function indexMembers(thread: usize, at: usize, end: usize, count: usize, depth:
   const keysBase = <usize>load<u32>(thread, THREAD_KEY_TOP);
   let seen: u64 = 0;
   let kindAt: usize = 0;
+  let keysTop = keysBase;
   for (; count > 0; --count) {
-    const text = readText(at, end);
-    if (text === 0) return malformed(thread, at);
-    const address = textAddress(text);
-    const length = textBytes(text);
+    const name = readName(at, end);
+    if (name === 0) return malformed(thread, at);
+    const address = textAddress(name);
+    const length = textBytes(name);
+    const valueAt = address + length;
     if (isKindName(address, length)) {
       if (kindAt !== 0) return malformed(thread, at);
-      kindAt = address + length;
-      at = scanValue(thread, kindAt, end, depth + 1);
+      kindAt = valueAt;
+      at = scanMember(thread, valueAt, end, depth, keysTop);
       if (at === 0) return 0;
       continue;
     }
-    const slot = findSlot(root, kindSlot, address, length);
+    const hash = nameHash(address, length);
+    const slot = findHashedSlot(root, kindSlot, address, length, hash);
     if (slot !== NONE) {
       // A name of the slot table is compared by its slot, the others with each other.
       const state = slots + <usize>slot * SLOT_STATE_BYTES;
       if (load<u32>(state, SLOT_STATE_STAMP) === stamp) return malformed(thread, at);
       store<u32>(state, stamp, SLOT_STATE_STAMP);
-      const valueAt = address + length;
-      at = scanValue(thread, valueAt, end, depth + 1);
+      at = scanMember(thread, valueAt, end, depth, keysTop);
       if (at === 0) return 0;
       decodeValue(state, valueAt);
       if (length === TARGETING_KEY_BYTES && isEmptyTargetingKey(state, address)) {
@@ -260,16 +290,16 @@ function indexMembers(thread: usize, at: usize, end: usize, count: usize, depth:
       }
     } else {
       if (!isUtf8(address, length)) return malformed(thread, at);
-      const mark = keyMark(address, length);
-      if (seen & mark && hasKey(keysBase, <usize>load<u32>(thread, THREAD_KEY_TOP), address, length)) {
-        return malformed(thread, at);
-      }
+      const mark = (<u64>1) << <u64>(hash & 63);
+      if (seen & mark && hasKey(keysBase, keysTop, address, length)) return malformed(thread, at);
       seen |= mark;
-      pushKey(thread, text);
-      at = scanValue(thread, address + length, end, depth + 1);
+      store<u64>(keysTop, name);
+      keysTop += 8;
+      at = scanMember(thread, valueAt, end, depth, keysTop);
       if (at === 0) return 0;
     }
   }
+  store<u32>(thread, <u32>keysTop, THREAD_KEY_TOP);
   store<u32>(thread, <u32>kindAt, THREAD_KIND_AT);
   return leaveMap(thread, keysBase) ? at : malformed(thread, at);
 }

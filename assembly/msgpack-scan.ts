@@ -68,6 +68,10 @@ export function scanValue(thread: usize, at: usize, end: usize, depth: u32): usi
   if (first < 0x90) return scanMap(thread, at + 1, end, first & 0x0f, depth);
   if (first < 0xa0) return scanArray(thread, at + 1, end, first & 0x0f, depth);
   const rest = end - at;
+  if (first < 0xc0) {
+    const length = <usize>(first & 0x1f);
+    return length < rest && isUtf8(at + 1, length) ? at + 1 + length : malformed(thread, at);
+  }
   switch (first) {
     case 0xc0:
     case 0xc2:

@@ -1,8 +1,32 @@
+const HIGH_BITS: u64 = 0x8080808080808080;
+
 /** Is this run of bytes well-formed UTF-8: no overlong forms, no surrogates, nothing above U+10FFFF? */
+// @ts-expect-error: decorator
+@inline
 export function isUtf8(at: usize, byteCount: usize): bool {
+  return isAscii(at, byteCount) || isWide(at, byteCount);
+}
+
+/** Eight bytes at a time, the last ones once more or, in a short text, without what follows it. */
+function isAscii(at: usize, byteCount: usize): bool {
+  if (byteCount < 8) return (load<u64>(at) & HIGH_BITS & lowBytes(byteCount)) === 0;
+  const last = at + byteCount - 8;
+  let seen = load<u64>(last);
+  for (; at < last; at += 8) seen |= load<u64>(at);
+  return (seen & HIGH_BITS) === 0;
+}
+
+/** Mask of the first `count` < 8 bytes of a word. */
+// @ts-expect-error: decorator
+@inline
+export function lowBytes(count: usize): u64 {
+  return ((<u64>1) << (<u64>count << 3)) - 1;
+}
+
+function isWide(at: usize, byteCount: usize): bool {
   const end = at + byteCount;
   while (at < end) {
-    while (at + 8 <= end && (load<u64>(at) & 0x8080808080808080) === 0) at += 8;
+    while (at + 8 <= end && (load<u64>(at) & HIGH_BITS) === 0) at += 8;
     if (at === end) return true;
     const first = <u32>load<u8>(at);
     if (first < 0x80) {

@@ -12,7 +12,7 @@ import { compileRollout } from './compile-rollout.js';
 import { type CompiledUnit, finishUnit, referencesOf } from './compiled-unit.js';
 import { writeMsgpack, writeString } from './encode-msgpack.js';
 import { FLAG, FLAG_BIT, FLAG_MAGIC, FRAGMENT, RULE, TARGET } from './layout.js';
-import { murmur3 } from './murmur3.js';
+import { nameHash } from './name-hash.js';
 import type { UnitBuilder } from './unit-builder.js';
 
 export interface CompiledFlag extends CompiledUnit {
@@ -43,7 +43,7 @@ export function compileFlag(builder: UnitBuilder, definition: FlagDefinition): C
   writer.u32(flag + FLAG.slotRefCount, builder.slots.length);
   writer.u32(flag + FLAG.segmentRefCount, builder.segments.length);
   const unit = finishUnit(writer, flag + FLAG.totalBytes, referencesOf(builder));
-  const keyHash = murmur3(unit.block, key, key + definition.key.length);
+  const keyHash = nameHash(unit.block.subarray(key, key + definition.key.length));
   return { ...unit, definition, keyHash, variationKeys, prerequisites: isServed ? definition.prerequisites : [] };
 }
 

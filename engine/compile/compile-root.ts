@@ -201,6 +201,7 @@ class RootWriter {
       writer.u32(entry + SLOT.arrayIndex, arrayIndexOf(slot.name));
       if (slot.type !== SLOT_TYPE.step) insertIntoTable(hashTable, slotHash(slot.nameHash, parent), index + 1);
     }
+    writer.u64(ROOT.nameMarks, nameMarks(named));
     writer.u32(ROOT.strings, strings);
     writer.u32(ROOT.stringBytes, writer.length - strings);
     this.#writeWords(hashTable, ROOT.slotHashCount, ROOT.slotHash);
@@ -268,6 +269,10 @@ export function rootDigest(root: Uint8Array): Uint8Array {
 /** Where a slot's look-up starts in the slot hash: its name and what it belongs to. The kernel computes the same. */
 export function slotHash(nameHash: number, parent: number): number {
   return (nameHash ^ Math.imul(parent, 0x9e3779b1)) >>> 0;
+}
+
+function nameMarks(slots: readonly Slot[]): bigint {
+  return slots.reduce((marks, slot) => marks | (1n << BigInt(slot.nameHash & 63)), 0n);
 }
 
 /** A JSON pointer token that names an array element, else NONE. */

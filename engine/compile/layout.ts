@@ -40,7 +40,9 @@ export const NONE = 0xffffffff;
  * 144    8         instants           count, offset -> f64 epoch ms, ascending: when a clause on `@now` changes its answer
  * 152    8         strings            bytes, offset -> UTF-8 names of the slots
  * 160    4 u32     userKind           slot of the kind `user`
- * 164   28         reserved           0
+ * 164    4 u32     reserved0          0
+ * 168    8 u64     nameMarks          bit (nameHash & 63) of every kind and attribute: most other names are known by it at once
+ * 176   16         reserved1          0
  */
 export const ROOT = {
   bytes: 192,
@@ -74,13 +76,14 @@ export const ROOT = {
   stringBytes: 152,
   strings: 156,
   userKind: 160,
+  nameMarks: 168,
 } as const;
 export const ROOT_MAGIC = 0x50414e53;
 
 /** BLOCK_ENTRY, 40 bytes: id u8[32] = SHA-256 of the block, blockBytes u32, kind u32 (its magic). No id twice. */
 export const BLOCK_ENTRY = { bytes: 40, id: 0, blockBytes: 32, kind: 36 } as const;
 
-/** FLAG_ENTRY, 16 bytes: keyHash u32, block u32 (index), refs u32 (index of its first ref), cost u32 (worst case, see docs). */
+/** FLAG_ENTRY, 16 bytes: keyHash u32 (nameHash), block u32 (index), refs u32 (index of its first ref), cost u32 (worst case, see docs). */
 export const FLAG_ENTRY = { bytes: 16, keyHash: 0, block: 4, refs: 8, cost: 12 } as const;
 
 /**
@@ -89,7 +92,7 @@ export const FLAG_ENTRY = { bytes: 16, keyHash: 0, block: 4, refs: 8, cost: 12 }
  *   4 u32 parent      attribute: slot of its kind; step: slot of the value it looks into; kind: NONE
  *   8 u32 nameOffset  from the start of the root
  *  12 u32 nameBytes
- *  16 u32 nameHash    murmur3_32(name, seed = parent)
+ *  16 u32 nameHash    nameHash(name)
  *  20 u32 arrayIndex  step whose token is a canonical array index: that index, else NONE
  */
 export const SLOT = {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { compareUtf8 } from '../flag-model/text.js';
 import { SLOT_DEPTH_MAX, SLOT_TYPE } from './layout.js';
-import { murmur3 } from './murmur3.js';
+import { nameHash } from './name-hash.js';
 
 /**
  * One place a context can hold a value: a kind, an attribute of a kind, or a step further in. Interned, so that equal places are one
@@ -23,7 +23,7 @@ export class Slot {
     this.depth = parent === undefined ? 0 : parent.depth + 1;
     this.type = [SLOT_TYPE.kind, SLOT_TYPE.attribute][this.depth] ?? SLOT_TYPE.step;
     this.nameBytes = new TextEncoder().encode(name);
-    this.nameHash = murmur3(this.nameBytes);
+    this.nameHash = nameHash(this.nameBytes);
   }
 
   child(name: string): Slot {

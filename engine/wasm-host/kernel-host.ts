@@ -114,7 +114,7 @@ export class KernelHost {
       const status = this.#call(resident, body.length, bits, options.now);
       if (status === STATUS.ok) {
         const from = thread.answerAddress;
-        const bytes = this.#memory.bytes.subarray(from, from + thread.read(THREAD.answerBytes));
+        const bytes = new Uint8Array(this.#memory.buffer, from, thread.read(THREAD.answerBytes));
         return { status: 'ok', bytes, evaluations: thread.read(THREAD.evaluations) };
       }
       if (status === STATUS.stampsUsed) thread.resetStamps();

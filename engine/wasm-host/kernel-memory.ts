@@ -8,6 +8,8 @@ export const KERNEL_PAGE_COUNT_MAX = 32_768;
 /** The shared linear memory of one host and the views on it. Views are made again whenever it grows: never keep one. */
 export class KernelMemory {
   readonly memory: WebAssembly.Memory;
+  /** The getter of the memory itself is slow. */
+  buffer: SharedArrayBuffer;
   bytes: Uint8Array<SharedArrayBuffer>;
   /** The same bytes; only a Buffer decodes UTF-8 from shared memory. */
   text: Buffer<SharedArrayBuffer>;
@@ -17,6 +19,7 @@ export class KernelMemory {
   /** The first `reservedBytes` belong to the kernel's constant data. */
   constructor(memory: WebAssembly.Memory, reservedBytes: number) {
     this.memory = memory;
+    this.buffer = memory.buffer;
     this.bytes = new Uint8Array(memory.buffer);
     this.text = Buffer.from(memory.buffer);
     this.view = new DataView(memory.buffer);
@@ -51,6 +54,7 @@ export class KernelMemory {
       if (error instanceof RangeError) return false;
       throw error;
     }
+    this.buffer = this.memory.buffer;
     this.bytes = new Uint8Array(this.memory.buffer);
     this.text = Buffer.from(this.memory.buffer);
     this.view = new DataView(this.memory.buffer);
