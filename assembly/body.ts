@@ -86,7 +86,7 @@ function isMinRevision(at: usize, length: usize): bool {
  * single context is indexed on the way. False: malformed.
  */
 export function readBody(thread: usize, at: usize, end: usize, isBatch: bool): bool {
-  memory.fill(thread + THREAD_BODY_FLAGS, 0, THREAD_BODY_TWICE + 4 - THREAD_BODY_FLAGS);
+  for (let field = THREAD_BODY_FLAGS; field <= THREAD_BODY_TWICE; field += 4) store<u32>(thread + field, 0);
   if (!isMapAt(at, end)) {
     const next = scanValue(thread, at, end, 1);
     if (next === 0) return false;
@@ -122,7 +122,7 @@ function readMembers(thread: usize, at: usize, end: usize, count: usize, isBatch
     if (member === 0) {
       if (load<u32>(thread, THREAD_BODY_UNKNOWN) === 0) store<u32>(thread, <u32>at, THREAD_BODY_UNKNOWN);
     } else {
-      if (load<u32>(thread + member) !== 0) store<u32>(thread, 1, THREAD_BODY_TWICE);
+      if (load<u32>(thread + member) !== 0) store<u32>(thread, <u32>member, THREAD_BODY_TWICE);
       store<u32>(thread + member, <u32>valueAt);
     }
     at = member === THREAD_BODY_CONTEXT ? indexContext(thread, valueAt, end, 2) : scanValue(thread, valueAt, end, 2);

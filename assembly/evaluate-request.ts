@@ -45,7 +45,7 @@ export function answerEvaluate(thread: usize, body: usize, end: usize): usize {
   const flagKey = <usize>load<u32>(thread, THREAD_BODY_FLAG_KEY);
   let flags = <usize>load<u32>(thread, THREAD_BODY_FLAGS);
   if (flagKey !== 0) {
-    if (flags !== 0 || load<u32>(thread, THREAD_BODY_TWICE) !== 0) return invalid(thread, PLACE_FLAG_KEY);
+    if (flags !== 0 || load<u32>(thread, THREAD_BODY_TWICE) === <u32>THREAD_BODY_FLAG_KEY) return invalid(thread, PLACE_FLAG_KEY);
     flags = flagKey;
   }
   const text = flags === 0 ? 0 : readText(flags, end);
@@ -80,7 +80,7 @@ function checkContext(thread: usize): usize {
   decodeValue(element, userId);
   const type = load<u32>(element, SLOT_STATE_TYPE);
   const isUserId = type === VALUE_STRING || type === VALUE_NUMBER;
-  if (!isUserId || load<u32>(thread, THREAD_BODY_TWICE) !== 0) return invalid(thread, PLACE_USER_ID);
+  if (!isUserId || load<u32>(thread, THREAD_BODY_TWICE) === <u32>THREAD_BODY_USER_ID) return invalid(thread, PLACE_USER_ID);
   if (load<u32>(thread, THREAD_CONTEXT_STATE) === CONTEXT_STATE_VALID) setTargetingKey(thread, userId);
   return STATUS_OK;
 }

@@ -77,7 +77,7 @@ export const THREAD = {
   bodyRequests: 312,
   bodyContexts: 316,
   bodyUnknown: 320,
-  /** 1 = two spellings of one member. */
+  /** The field of a member that is there in two spellings. */
   bodyTwice: 324,
 } as const;
 
