@@ -26,14 +26,19 @@ import {
   OP_SEMVER_GTE,
   REGEX_INPUT_BYTES_MAX,
   SLOT_STATE_ADDRESS,
+  SLOT_STATE_BYTES,
   SLOT_STATE_DERIVED,
   SLOT_STATE_LENGTH,
   SLOT_STATE_NUMBER,
+  SLOT_STATE_STAMP,
   SLOT_STATE_TYPE,
   THREAD_ELEMENT,
+  THREAD_FUEL,
   THREAD_KIND_COUNT,
   THREAD_KINDS,
   THREAD_NOW,
+  THREAD_SLOT_STATES,
+  THREAD_STAMP,
   VALUE_ARRAY,
   VALUE_MISSING,
   VALUE_NUMBER,
@@ -44,7 +49,7 @@ import { matchesInstant, matchesOrder } from "./operators-number";
 import { matchesIn, matchesText } from "./operators-text";
 import { holdsAnySegment } from "./segment";
 import { matchesSemver } from "./semver";
-import { slotState } from "./slot";
+import { resolveSlot } from "./slot";
 import { decodeValue, setSpan, skipValue } from "./value";
 
 // @ts-expect-error: decorator
@@ -56,14 +61,42 @@ declare function findPattern(block: usize, pattern: u32, input: usize, inputByte
  * the depth at which a segment named here would be: 0 in a flag's rule, one more in each segment's.
  */
 export function holdsCondition(thread: usize, block: usize, refs: usize, segmentRefs: usize, nodes: usize, entry: u32, segmentDepth: u32): i32 {
+  const states = <usize>load<u32>(thread, THREAD_SLOT_STATES);
+  const stamp = load<u32>(thread, THREAD_STAMP);
   let label = entry;
   while (label < NEVER) {
     const node = nodes + <usize>label * NODE_BYTES;
-    const result =
-      load<u8>(node, NODE_OP) === OP_SEGMENT
-        ? holdsSegmentClause(thread, block, segmentRefs, node, segmentDepth)
-        : holdsClause(thread, block, refs, node);
-    if (result < 0) return result;
+    const op = <u32>load<u8>(node, NODE_OP);
+    const bits = <u32>load<u8>(node, NODE_BITS);
+    const negate = <i32>(bits & NODE_BIT_NEGATE);
+    let result: i32;
+    if (op === OP_SEGMENT) {
+      result = holdsSegmentClause(thread, block, segmentRefs, node, segmentDepth);
+      if (result < 0) return result;
+    } else {
+      const fuel = load<u64>(thread, THREAD_FUEL);
+      if (fuel === 0) return STOP_GENERAL;
+      const slot = load<u32>(refs + (<usize>load<u32>(node, NODE_SLOT) << 2));
+      const state = states + <usize>slot * SLOT_STATE_BYTES;
+      if (bits > NODE_BIT_NEGATE) {
+        store<u64>(thread, fuel - 1, THREAD_FUEL);
+        result = holdsOutside(thread, block, node, op, bits, negate);
+      } else {
+        if (load<u32>(state, SLOT_STATE_STAMP) !== stamp) resolveSlot(thread, slot, state);
+        const type = load<u32>(state, SLOT_STATE_TYPE);
+        if (type === VALUE_MISSING || type === VALUE_ARRAY || op === OP_EXISTS) {
+          store<u64>(thread, fuel - 1, THREAD_FUEL);
+          result = holdsUnusual(thread, block, node, op, state, negate);
+        } else {
+          // The clause and its values are charged at once: either way a flag that cannot pay ends here.
+          const cost = 1 + costOf(node, op, state);
+          if (cost > fuel) return STOP_GENERAL;
+          store<u64>(thread, fuel - cost, THREAD_FUEL);
+          result = <i32>matchesValue(thread, block, node, op, state) ^ negate;
+        }
+      }
+      if (result < 0) return result;
+    }
     label = result !== 0 ? load<u16>(node, NODE_ON_TRUE) : load<u16>(node, NODE_ON_FALSE);
   }
   return <i32>(label === ALWAYS);
@@ -76,22 +109,16 @@ function holdsSegmentClause(thread: usize, block: usize, segmentRefs: usize, nod
   return result < 0 ? result : result ^ <i32>(load<u8>(node, NODE_BITS) & NODE_BIT_NEGATE);
 }
 
-function holdsClause(thread: usize, block: usize, refs: usize, node: usize): i32 {
-  if (!spend(thread, 1)) return STOP_GENERAL;
-  const bits = <u32>load<u8>(node, NODE_BITS);
-  const op = <u32>load<u8>(node, NODE_OP);
-  const negate = <i32>(bits & <u32>NODE_BIT_NEGATE);
-  if (bits & <u32>(NODE_BIT_KINDS | NODE_BIT_NOW)) return holdsOutside(thread, block, node, op, bits, negate);
-  const state = slotState(thread, load<u32>(refs + (<usize>load<u32>(node, NODE_SLOT) << 2)));
+/** A missing attribute, an array, or `exists`. The clause itself is paid. */
+function holdsUnusual(thread: usize, block: usize, node: usize, op: u32, state: usize, negate: i32): i32 {
   const type = load<u32>(state, SLOT_STATE_TYPE);
   if (op === OP_EXISTS) return <i32>(load<u32>(node, NODE_ARGUMENT) === <u32>(type !== VALUE_MISSING)) ^ negate;
-  if (type === VALUE_MISSING) return 0;
-  if (type === VALUE_ARRAY) return holdsArray(thread, block, node, op, state, negate);
-  if (!spend(thread, costOf(node, op, state))) return STOP_GENERAL;
-  return <i32>matchesValue(thread, block, node, op, state) ^ negate;
+  return type === VALUE_MISSING ? 0 : holdsArray(thread, block, node, op, state, negate);
 }
 
 /** What one element costs. */
+// @ts-expect-error: decorator
+@inline
 function costOf(node: usize, op: u32, state: usize): u64 {
   if (op === OP_IN) return 1;
   const count = <u64>load<u32>(node, NODE_COUNT);

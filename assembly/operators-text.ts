@@ -17,7 +17,6 @@ import {
   SLOT_STATE_NUMBER,
   SLOT_STATE_TYPE,
   STRING_ENTRY_BYTES,
-  STRING_ENTRY_HASH,
   STRING_ENTRY_LENGTH,
   STRING_ENTRY_OFFSET,
   STRING_SET_COUNT,
@@ -49,13 +48,20 @@ export function isInStringSet(block: usize, set: usize, state: usize): bool {
   const hash = stringHash(state);
   const address = <usize>load<u32>(state, SLOT_STATE_ADDRESS);
   const length = load<u32>(state, SLOT_STATE_LENGTH);
+  const count = load<u32>(set, STRING_SET_COUNT);
   const tableCount = load<u32>(set, STRING_SET_TABLE_COUNT);
   const table = set + STRING_SET_TABLE;
-  const entries = table + (<usize>tableCount << 2);
+  const hashes = table + (<usize>tableCount << 2);
+  const entries = hashes + ((<usize>(count + 3) & ~3) << 2);
   if (tableCount === 0) {
-    const end = entries + <usize>load<u32>(set, STRING_SET_COUNT) * STRING_ENTRY_BYTES;
-    for (let entry = entries; entry < end; entry += STRING_ENTRY_BYTES) {
-      if (load<u32>(entry, STRING_ENTRY_HASH) === hash && isEntry(block, entry, address, length)) return true;
+    const wanted = i32x4.splat(hash);
+    for (let index: u32 = 0; index < count; index += 4) {
+      let lanes = i32x4.bitmask(i32x4.eq(v128.load(hashes + (<usize>index << 2)), wanted));
+      while (lanes !== 0) {
+        const found = index + <u32>ctz(lanes);
+        if (found < count && isEntry(block, entries + <usize>found * STRING_ENTRY_BYTES, address, length)) return true;
+        lanes &= lanes - 1;
+      }
     }
     return false;
   }
@@ -63,10 +69,12 @@ export function isInStringSet(block: usize, set: usize, state: usize): bool {
   // The verifier saw an empty place, so the walk ends.
   let place = hash & mask;
   while (true) {
-    const index = load<u32>(table + (<usize>place << 2));
-    if (index === 0) return false;
-    const entry = entries + <usize>(index - 1) * STRING_ENTRY_BYTES;
-    if (load<u32>(entry, STRING_ENTRY_HASH) === hash && isEntry(block, entry, address, length)) return true;
+    const found = load<u32>(table + (<usize>place << 2));
+    if (found === 0) return false;
+    const index = found - 1;
+    if (load<u32>(hashes + (<usize>index << 2)) === hash) {
+      if (isEntry(block, entries + <usize>index * STRING_ENTRY_BYTES, address, length)) return true;
+    }
     place = (place + 1) & mask;
   }
 }

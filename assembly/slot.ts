@@ -34,7 +34,7 @@ export function slotState(thread: usize, slot: u32): usize {
 }
 
 /** The first time a context is asked for it: an attribute that was not met is missing, a step is looked up in its parent. */
-function resolveSlot(thread: usize, slot: u32, state: usize): usize {
+export function resolveSlot(thread: usize, slot: u32, state: usize): usize {
   const root = <usize>load<u32>(thread, THREAD_ROOT);
   const record = root + load<u32>(root, ROOT_SLOTS) + <usize>slot * SLOT_BYTES;
   store<u32>(state, load<u32>(thread, THREAD_STAMP), SLOT_STATE_STAMP);

@@ -5,7 +5,17 @@ import { parseDateTime } from '../evaluate/date-time.js';
 import { parseSemver } from '../evaluate/semver.js';
 import type { Operator } from '../flag-model/definitions.js';
 import type { ByteWriter } from './byte-writer.js';
-import { CIDR, IN, SEMVER, STRING_ENTRY, STRING_SET, STRING_SET_SCAN_MAX, TEXT, TEXT_NAIVE_BYTES } from './layout.js';
+import {
+  CIDR,
+  hashWords,
+  IN,
+  SEMVER,
+  STRING_ENTRY,
+  STRING_SET,
+  STRING_SET_SCAN_MAX,
+  TEXT,
+  TEXT_NAIVE_BYTES,
+} from './layout.js';
 import { murmur3 } from './murmur3.js';
 
 const encoder = new TextEncoder();
@@ -68,16 +78,18 @@ export function instantOf(value: Json): number | undefined {
 export function writeStringSet(writer: ByteWriter, strings: readonly string[]): number {
   const distinct = [...new Set(strings)];
   const tableCount = distinct.length <= STRING_SET_SCAN_MAX ? 0 : powerOfTwoAbove(distinct.length * 1.5);
-  const set = writer.reserve(STRING_SET.bytes + tableCount * 4 + distinct.length * STRING_ENTRY.bytes);
+  const hashBytes = hashWords(distinct.length) * 4;
+  const set = writer.reserve(STRING_SET.bytes + tableCount * 4 + hashBytes + distinct.length * STRING_ENTRY.bytes);
   writer.u32(set + STRING_SET.count, distinct.length);
   writer.u32(set + STRING_SET.tableCount, tableCount);
-  const entries = set + STRING_SET.table + tableCount * 4;
+  const hashes = set + STRING_SET.table + tableCount * 4;
+  const entries = hashes + hashBytes;
   const table = new Uint32Array(tableCount);
   for (const [index, text] of distinct.entries()) {
     const bytes = encoder.encode(text);
     const hash = murmur3(bytes);
     const entry = entries + index * STRING_ENTRY.bytes;
-    writer.u32(entry + STRING_ENTRY.hash, hash);
+    writer.u32(hashes + index * 4, hash);
     writer.u32(entry + STRING_ENTRY.offset, writer.append(bytes));
     writer.u32(entry + STRING_ENTRY.length, bytes.length);
     if (tableCount > 0) insertIntoTable(table, hash, index + 1);

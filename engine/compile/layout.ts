@@ -239,13 +239,20 @@ export const OP = {
 export const IN = { bytes: 16, strings: 0, numbers: 4, numberCount: 8, booleans: 12 } as const;
 
 /**
- * STRING_SET: count u32, tableCount u32 (0 = look through the entries, else power of two > count), u32[tableCount] entry + 1 or 0 at
- * the start given by the low bits of the hash with linear probing, then count x {hash u32, offset u32, length u32}.
+ * STRING_SET: count u32, tableCount u32 (0 = compare all hashes, else power of two > count), then
+ *   u32[tableCount]                     entry + 1 or 0, from the low bits of the hash with linear probing
+ *   u32[count rounded up to four]       hashes (murmur3), compared four at a time; what fills up is never looked at
+ *   count x STRING_ENTRY
  */
 export const STRING_SET = { bytes: 8, count: 0, tableCount: 4, table: 8 } as const;
-export const STRING_ENTRY = { bytes: 12, hash: 0, offset: 4, length: 8 } as const;
-/** Up to so many entries a scan over the hashes is faster than a table. */
-export const STRING_SET_SCAN_MAX = 12;
+export const STRING_ENTRY = { bytes: 8, offset: 0, length: 4 } as const;
+/** Up to so many hashes comparing all of them is faster than a table. */
+export const STRING_SET_SCAN_MAX = 16;
+
+/** Words of the hashes of a STRING_SET. */
+export function hashWords(count: number): number {
+  return (count + 3) & ~3;
+}
 
 /** TEXT, 12 bytes: offset, length, failure -> u32[length], the KMP failure function (0 = needle of at most TEXT_NAIVE_BYTES bytes). */
 export const TEXT = { bytes: 12, offset: 0, length: 4, failure: 8 } as const;

@@ -3,6 +3,7 @@ import { type ByteReader, check, checkHashTable } from './byte-reader.js';
 import {
   CIDR,
   HASH_PREFIX,
+  hashWords,
   IN,
   NEVER,
   NODE,
@@ -77,7 +78,9 @@ export function verifyStringSet(reader: ByteReader, set: number): void {
   const count = reader.u32(set + STRING_SET.count);
   const tableCount = reader.u32(set + STRING_SET.tableCount);
   if (tableCount !== 0) checkHashTable(reader, set + STRING_SET.table, tableCount, count);
-  const entries = set + STRING_SET.table + tableCount * 4;
+  const hashes = set + STRING_SET.table + tableCount * 4;
+  reader.claim(hashes, hashWords(count), 4, 'a set of strings');
+  const entries = hashes + hashWords(count) * 4;
   reader.claim(entries, count, STRING_ENTRY.bytes, 'a set of strings');
   for (let entry = entries; entry < entries + count * STRING_ENTRY.bytes; entry += STRING_ENTRY.bytes) {
     reader.claim(reader.u32(entry + STRING_ENTRY.offset), reader.u32(entry + STRING_ENTRY.length), 1, 'a string');
