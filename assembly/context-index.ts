@@ -13,12 +13,27 @@ import {
   ROOT_NAME_MARKS,
   ROOT_SLOTS,
   ROOT_USER_KIND,
+  SHAPE_BYTES,
+  SHAPE_COUNT,
+  SHAPE_KIND,
+  SHAPE_NAMES,
+  SHAPE_NAME_BYTES,
+  SHAPE_NAME_COUNT,
+  SHAPE_NAME_FIRST,
+  SHAPE_NAME_HASH,
+  SHAPE_NAME_LAST,
+  SHAPE_NAME_LENGTH,
+  SHAPE_NAME_LENGTH_MAX,
+  SHAPE_NAME_MIDDLE,
+  SHAPE_NAME_SLOT,
+  SHAPE_ROOT,
   SLOT_BYTES,
   SLOT_NAME_BYTES,
   SLOT_NAME_HASH,
   SLOT_NAME_OFFSET,
   SLOT_PARENT,
   SLOT_STATE_BYTES,
+  SLOT_STATE_DERIVED,
   SLOT_STATE_LENGTH,
   SLOT_STATE_STAMP,
   SLOT_STATE_TYPE,
@@ -32,6 +47,7 @@ import {
   THREAD_MEMBERS,
   THREAD_MULTI,
   THREAD_ROOT,
+  THREAD_SHAPES,
   THREAD_SLOT_STATES,
   THREAD_STAMP,
   VALUE_MISSING,
@@ -47,8 +63,8 @@ import {
   textAddress,
   textBytes,
 } from "./msgpack-scan";
-import { isUtf8 } from "./utf8";
-import { decodeValue } from "./value";
+import { isUtf8, lowBytes } from "./utf8";
+import { decodeValue, setSpan } from "./value";
 
 const USER: usize = memory.data<u8>([0x75, 0x73, 0x65, 0x72]);
 const TARGETING_KEY: usize = memory.data<u8>([0x74, 0x61, 0x72, 0x67, 0x65, 0x74, 0x69, 0x6e, 0x67, 0x4b, 0x65, 0x79]);
@@ -229,6 +245,42 @@ function indexObject(thread: usize, at: usize, end: usize, depth: u32, kindSlot:
   return indexMembers(thread, start, end, count, depth, kindSlot);
 }
 
+/** The SHAPE of a kind; another kind may take its place. */
+function shapeOf(thread: usize, root: usize, kindSlot: u32): usize {
+  const shape = <usize>load<u32>(thread, THREAD_SHAPES) + <usize>(kindSlot & (<u32>SHAPE_COUNT - 1)) * SHAPE_BYTES;
+  if (load<u32>(shape, SHAPE_ROOT) !== <u32>root || load<u32>(shape, SHAPE_KIND) !== kindSlot) {
+    memory.fill(shape, 0, SHAPE_BYTES);
+    store<u32>(shape, <u32>root, SHAPE_ROOT);
+    store<u32>(shape, kindSlot, SHAPE_KIND);
+  }
+  return shape;
+}
+
+/** Is it the name that stood here before? That one was well-formed and its slot is known. */
+// @ts-expect-error: decorator
+@inline
+function isShapeName(shapeName: usize, address: usize, length: usize): bool {
+  if (load<u32>(shapeName, SHAPE_NAME_LENGTH) !== <u32>length || length === 0) return false;
+  if (length < 8) return (load<u64>(address) & lowBytes(length)) === load<u64>(shapeName, SHAPE_NAME_FIRST);
+  if (load<u64>(address) !== load<u64>(shapeName, SHAPE_NAME_FIRST)) return false;
+  if (load<u64>(address + length - 8) !== load<u64>(shapeName, SHAPE_NAME_LAST)) return false;
+  return length <= 16 || load<u64>(address, 8) === load<u64>(shapeName, SHAPE_NAME_MIDDLE);
+}
+
+function setShapeName(shapeName: usize, address: usize, length: usize, slot: u32, hash: u32): void {
+  if (length > SHAPE_NAME_LENGTH_MAX) {
+    store<u32>(shapeName, 0, SHAPE_NAME_LENGTH);
+    return;
+  }
+  store<u32>(shapeName, <u32>length, SHAPE_NAME_LENGTH);
+  store<u32>(shapeName, slot, SHAPE_NAME_SLOT);
+  store<u32>(shapeName, hash, SHAPE_NAME_HASH);
+  const first = load<u64>(address);
+  store<u64>(shapeName, length < 8 ? first & lowBytes(length) : first, SHAPE_NAME_FIRST);
+  store<u64>(shapeName, load<u64>(address + length - 8), SHAPE_NAME_LAST);
+  store<u64>(shapeName, load<u64>(address, 8), SHAPE_NAME_MIDDLE);
+}
+
 /** readText, short names first. */
 // @ts-expect-error: decorator
 @inline
@@ -238,6 +290,18 @@ function readName(at: usize, end: usize): u64 {
     if (length < 0x20 && length < end - at) return (<u64>(at + 1) << 32) | <u64>length;
   }
   return readText(at, end);
+}
+
+/** Scans and decodes the commonest value; 0 = it is another one, or malformed. */
+// @ts-expect-error: decorator
+@inline
+function readShortText(state: usize, at: usize, end: usize): usize {
+  if (at >= end) return 0;
+  const length = <usize>load<u8>(at) - 0xa0;
+  if (length >= 0x20 || length >= end - at || !isUtf8(at + 1, length)) return 0;
+  store<u32>(state, 0, SLOT_STATE_DERIVED);
+  setSpan(state, VALUE_STRING, at + 1, length);
+  return at + 1 + length;
 }
 
 /** scanValue, the commonest values first. What holds other keys needs to know where its own may be pushed. */
@@ -262,6 +326,8 @@ function indexMembers(thread: usize, at: usize, end: usize, count: usize, depth:
   let seen: u64 = 0;
   let kindAt: usize = 0;
   let keysTop = keysBase;
+  let shapeName = shapeOf(thread, root, kindSlot) + SHAPE_NAMES;
+  let position: u32 = 0;
   for (; count > 0; --count) {
     const name = readName(at, end);
     if (name === 0) return malformed(thread, at);
@@ -275,21 +341,34 @@ function indexMembers(thread: usize, at: usize, end: usize, count: usize, depth:
       if (at === 0) return 0;
       continue;
     }
-    const hash = nameHash(address, length);
-    const slot = findHashedSlot(root, kindSlot, address, length, hash);
+    let slot: u32;
+    let hash: u32;
+    if (position < <u32>SHAPE_NAME_COUNT && isShapeName(shapeName, address, length)) {
+      slot = load<u32>(shapeName, SHAPE_NAME_SLOT);
+      hash = load<u32>(shapeName, SHAPE_NAME_HASH);
+    } else {
+      hash = nameHash(address, length);
+      slot = findHashedSlot(root, kindSlot, address, length, hash);
+      if (slot === NONE && !isUtf8(address, length)) return malformed(thread, at);
+      if (position < <u32>SHAPE_NAME_COUNT) setShapeName(shapeName, address, length, slot, hash);
+    }
+    position += 1;
+    shapeName += SHAPE_NAME_BYTES;
     if (slot !== NONE) {
       // A name of the slot table is compared by its slot, the others with each other.
       const state = slots + <usize>slot * SLOT_STATE_BYTES;
       if (load<u32>(state, SLOT_STATE_STAMP) === stamp) return malformed(thread, at);
       store<u32>(state, stamp, SLOT_STATE_STAMP);
-      at = scanMember(thread, valueAt, end, depth, keysTop);
-      if (at === 0) return 0;
-      decodeValue(state, valueAt);
+      at = readShortText(state, valueAt, end);
+      if (at === 0) {
+        at = scanMember(thread, valueAt, end, depth, keysTop);
+        if (at === 0) return 0;
+        decodeValue(state, valueAt);
+      }
       if (length === TARGETING_KEY_BYTES && isEmptyTargetingKey(state, address)) {
         store<u32>(state, <u32>VALUE_MISSING, SLOT_STATE_TYPE);
       }
     } else {
-      if (!isUtf8(address, length)) return malformed(thread, at);
       const mark = (<u64>1) << <u64>(hash & 63);
       if (seen & mark && hasKey(keysBase, keysTop, address, length)) return malformed(thread, at);
       seen |= mark;

@@ -8,6 +8,7 @@
  * request       host                  one call
  * key stack     kernel                one call: keys of the maps being read, 8 bytes each
  * key table     kernel                while one map's keys are compared
+ * shapes        kernel, host          until the snapshots in memory change
  * slot states   kernel                one context (by stamp)
  * memos         kernel                one context (by stamp)
  * fold buffer   kernel                one context (by stamp)
@@ -79,7 +80,19 @@ export const THREAD = {
   bodyUnknown: 320,
   /** The field of a member that is there in two spellings. */
   bodyTwice: 324,
+  /** SHAPE table, set by the host. */
+  shapes: 328,
 } as const;
+
+/**
+ * SHAPE, 656 bytes: the names that the contexts of one kind had, member by member. Contexts that come from the same code have the same
+ * names in the same places, so a name is compared with the one before instead of being hashed and looked up. Nothing depends on it
+ * but time. The host zeroes the table whenever the snapshots in memory change, for an address may then mean another root.
+ *   0 u32 root   4 u32 kind (slot)   8 reserved   16 SHAPE_NAME x SHAPE.nameCount by position
+ */
+export const SHAPE = { bytes: 656, root: 0, kind: 4, names: 16, nameCount: 16, count: 8 } as const;
+/** SHAPE_NAME, 40 bytes: length (1-24; 0 = none), slot or NONE, hash, 0, then the first, the last and the middle 8 bytes of the name. */
+export const SHAPE_NAME = { bytes: 40, length: 0, slot: 4, hash: 8, first: 16, last: 24, middle: 32, lengthMax: 24 } as const;
 
 /** What a call is asked to do, in `options`. */
 export const CALL_OPTION = { batch: 1, clientSideOnly: 2 } as const;
@@ -165,6 +178,8 @@ export const MSGPACK = {
 
 export const THREAD_TABLES: Readonly<Record<string, Readonly<Record<string, number>>>> = {
   THREAD,
+  SHAPE,
+  SHAPE_NAME,
   CALL_OPTION,
   SLOT_STATE,
   DERIVED,

@@ -77,6 +77,7 @@ export class KernelHost {
   async #loadNow(snapshot: CompiledSnapshot): Promise<ResidentSnapshot> {
     const resident = await loadSnapshot(this.#memory, this.#blocks, snapshot);
     this.#residents.add(resident);
+    this.#thread.forgetShapes();
     try {
       this.#thread.reserveSnapshot(resident.slotCount, resident.flagCount);
     } catch (error) {
@@ -91,6 +92,7 @@ export class KernelHost {
     assert(this.#residents.delete(resident), 'a snapshot is released once, by the host that loaded it');
     for (const block of resident.blocks) this.#blocks.release(block);
     this.#memory.free(resident.address);
+    this.#thread.forgetShapes();
   }
 
   /** Bytes in use and free bytes already taken from the system. */

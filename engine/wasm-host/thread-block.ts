@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { COPY_SLACK_BYTES } from '../compile/layout.js';
-import { MEMO, MSGPACK, SLOT_STATE, THREAD } from '../compile/thread-layout.js';
+import { MEMO, MSGPACK, SHAPE, SLOT_STATE, THREAD } from '../compile/thread-layout.js';
 import type { KernelMemory } from './kernel-memory.js';
 
 const ANSWER_BYTES_INITIAL = 64 * 1024;
@@ -27,6 +27,7 @@ export class ThreadBlock {
     this.#move(THREAD.keyTable, MSGPACK.keyTableCount * MSGPACK.keyEntryBytes);
     this.#move(THREAD.foldBuffer, MSGPACK.foldBufferBytes);
     this.#move(THREAD.kinds, MSGPACK.kindsMax * 8);
+    this.#move(THREAD.shapes, SHAPE.count * SHAPE.bytes);
     this.reserveRequest(REQUEST_BYTES_INITIAL);
     this.reserveAnswer(ANSWER_BYTES_INITIAL);
     this.reserveSnapshot(SLOTS_INITIAL, FLAGS_INITIAL);
@@ -77,6 +78,12 @@ export class ThreadBlock {
       this.#move(THREAD.memos, flagCount * MEMO.bytes);
       this.#flagCapacity = flagCount;
     }
+  }
+
+  /** To be called whenever a root is freed or made: an address may now mean another one. */
+  forgetShapes(): void {
+    const shapes = this.read(THREAD.shapes);
+    this.#memory.bytes.fill(0, shapes, shapes + SHAPE.count * SHAPE.bytes);
   }
 
   /** Starts counting contexts from 0 again: nothing may be left that carries an old stamp. */
