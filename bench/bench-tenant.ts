@@ -15,8 +15,9 @@ export class BenchTenant {
     const credential = await controlPlane.createSystemCredential();
     const post = async (path: string, body: object) => (await send(baseUrl, credential, 'POST', path, body)).body;
     const tenant = await post('/tenants', { key: 'bench', name: 'Bench' });
-    await post(`/tenants/${tenant.id}/projects`, { key: 'bench', name: 'Bench' });
-    const projectPath = `/tenants/${tenant.id}/projects/bench`;
+    const projects = `/tenants/${String(tenant.id)}/projects`;
+    await post(projects, { key: 'bench', name: 'Bench' });
+    const projectPath = `${projects}/bench`;
     await post(`${projectPath}/environments`, { key: 'bench', name: 'Bench' });
     const { token } = await post(`${projectPath}/environments/bench/credentials`, { kind: 'srv', name: 'bench' });
     return new BenchTenant(baseUrl, credential, projectPath, String(token));

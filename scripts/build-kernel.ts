@@ -14,10 +14,10 @@ const output = join(assembly, 'dist', 'kernel.wasm');
 const stampFile = join(assembly, 'dist', 'kernel.stamp');
 
 /** 32768 pages = 2 GiB: no address plus length leaves 32 bits. A host may give less. */
-const OPTIONS = [
-  ...['--importMemory', '--noExportMemory', '--sharedMemory', '--maximumMemory', '32768'],
-  ...['--enable', 'threads', '--enable', 'simd', '--runtime', 'stub', '-O3', '--noAssert'],
-];
+const OPTIONS =
+  '--importMemory --noExportMemory --sharedMemory --maximumMemory 32768 --enable threads --enable simd --runtime stub -O3 --noAssert'.split(
+    ' ',
+  );
 
 function sourceHash(compilerVersion: string): string {
   const hash = createHash('sha256').update(JSON.stringify([OPTIONS, compilerVersion]));

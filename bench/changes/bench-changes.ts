@@ -49,7 +49,7 @@ async function fill(): Promise<void> {
     contextKind: 'user',
     mode: 'add',
   });
-  const uploadPath = `${segments}/million/uploads/${upload.body.id}`;
+  const uploadPath = `${segments}/million/uploads/${String(upload.body.id)}`;
   for (let from = 0, part = 1; from < KEY_COUNT; from += KEYS_PER_PART, part += 1) {
     const keys = Array.from(
       { length: Math.min(KEYS_PER_PART, KEY_COUNT - from) },
@@ -136,7 +136,7 @@ async function keyWireBytes(): Promise<number> {
   const { body } = await tenant.send('GET', tenant.environmentPath);
   await addKey('one-more');
   const response = await fetch(
-    `${controlPlane.url}/internal/v1/environments/${body.id}/config?since=${body.revision}`,
+    `${controlPlane.url}/internal/v1/environments/${String(body.id)}/config?since=${String(body.revision)}`,
     {
       headers: { authorization: `Bearer ${nodeCredential}` },
     },

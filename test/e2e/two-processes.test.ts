@@ -77,7 +77,7 @@ beforeAll(async () => {
     (await sendJson(`${adminUrl}/api/v1/setup`, { body: { token: setup.hash.slice(1), name: 'me' } })).body.token,
   );
   const tenant = await post(`${adminUrl}/api/v1/tenants`, { key: 'acme', name: 'Acme' });
-  const projectUrl = `${adminUrl}/api/v1/tenants/${tenant.id}/projects`;
+  const projectUrl = `${adminUrl}/api/v1/tenants/${String(tenant.id)}/projects`;
   await post(projectUrl, { key: 'shop', name: 'Shop' });
   await post(`${projectUrl}/shop/environments`, { key: 'production', name: 'Production' });
   environmentUrl = `${projectUrl}/shop/environments/production`;

@@ -164,7 +164,7 @@ describe('documents', () => {
       for (const value of [undefined, null, '', -1, 1.5, {}, 'a b', true]) {
         const text = JSON.stringify({ ...manifest(), [name]: value });
         if (name === 'previousDigest' && value === '') continue;
-        expect(() => parseManifest(Buffer.from(text)), `${name} = ${String(value)}`).toThrow(/must/);
+        expect(() => parseManifest(Buffer.from(text)), `${name} = ${JSON.stringify(value)}`).toThrow(/must/);
       }
     },
   );
