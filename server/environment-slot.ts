@@ -3,6 +3,7 @@ import type { ResidentSnapshot } from '@guidon/engine';
 import { type EnvironmentRef, isSameEnvironment, REQUEST_LIMITS } from '@guidon/protocol';
 import type { AccessList } from '@guidon/protocol/signed-config';
 import { MEDIA_TYPES } from './media-type.js';
+import { AnswerHead } from './reply.js';
 
 /** Callers that wait for a revision, per environment (I25). */
 const WAITERS_COUNT_MAX = 256;
@@ -16,10 +17,10 @@ export interface ActiveSnapshot {
   readonly resident: ResidentSnapshot;
 }
 
-/** The headers that every evaluated answer of one revision shares, per format, ready to be written in one native call. */
-export interface AnswerHead {
-  readonly msgpack: Uint8Array;
-  readonly json: Uint8Array;
+/** The headers that every evaluated answer of one revision shares, per format. */
+export interface AnswerHeads {
+  readonly msgpack: AnswerHead;
+  readonly json: AnswerHead;
 }
 
 /**
@@ -31,7 +32,7 @@ export class EnvironmentSlot {
   /** Undefined until the first snapshot has passed every check: then 503 `not-ready`, never an empty 200 (I13). */
   active: ActiveSnapshot | undefined;
   accessList: AccessList | undefined;
-  answerHead: AnswerHead = headOf(0, undefined);
+  answerHeads: AnswerHeads = headsOf(0, undefined);
   evaluationCount = 0;
   trapCount = 0;
   /** `performance.now()` when the control plane last confirmed that this is the newest revision, or the slot was made. */
@@ -48,7 +49,7 @@ export class EnvironmentSlot {
   activate(snapshot: ActiveSnapshot): void {
     assert(isSameEnvironment(snapshot.environment, this.environment), 'a snapshot goes into its own slot (I16)');
     this.active = snapshot;
-    this.answerHead = headOf(snapshot.revision, this.#ageSeconds);
+    this.answerHeads = headsOf(snapshot.revision, this.#ageSeconds);
     for (const wake of this.#waiters) wake();
   }
 
@@ -58,7 +59,7 @@ export class EnvironmentSlot {
     const ageSeconds = ageMs > staleAfterMs ? Math.floor(ageMs / 1000) : undefined;
     if (ageSeconds === this.#ageSeconds) return;
     this.#ageSeconds = ageSeconds;
-    this.answerHead = headOf(this.active?.revision ?? 0, ageSeconds);
+    this.answerHeads = headsOf(this.active?.revision ?? 0, ageSeconds);
   }
 
   /** True once `revision` is active, false after the wait limit of the protocol or when too many wait already. */
@@ -81,10 +82,11 @@ export class EnvironmentSlot {
   }
 }
 
-/** Three headers in one buffer: a native call and a string conversion each would cost more than the evaluation. */
-function headOf(revision: number, ageSeconds: number | undefined): AnswerHead {
-  const rest = `\r\nCache-Control: private, no-store\r\nX-Guidon-Revision: ${revision}${
-    ageSeconds === undefined ? '' : `\r\nX-Config-Age: ${ageSeconds}`
-  }`;
-  return { msgpack: Buffer.from(MEDIA_TYPES.msgpack + rest), json: Buffer.from(MEDIA_TYPES.json + rest) };
+function headsOf(revision: number, ageSeconds: number | undefined): AnswerHeads {
+  const lines = [
+    'Cache-Control: private, no-store',
+    `X-Guidon-Revision: ${revision}`,
+    ...(ageSeconds === undefined ? [] : [`X-Config-Age: ${ageSeconds}`]),
+  ];
+  return { msgpack: new AnswerHead(MEDIA_TYPES.msgpack, lines), json: new AnswerHead(MEDIA_TYPES.json, lines) };
 }

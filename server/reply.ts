@@ -6,12 +6,43 @@ import { Packr } from 'msgpackr';
 import { type BodyFormat, PROBLEM_MEDIA_TYPES } from './media-type.js';
 import type { RouteCounters } from './route-counters.js';
 
-/** A header value, or several headers: `value` may hold `\r\nName: value` lines of our own making (see AnswerHead). */
+/** A header, or several: `value` may hold `\r\nName: value` lines of our own making. */
 export type HeaderPair = readonly [name: string, value: string | Uint8Array];
 
 const packr = new Packr({ useRecords: false, variableMapSize: true });
-const requestIdPrefix = randomBytes(6).toString('hex');
+const CONTENT_TYPE = Buffer.from('Content-Type');
+const NO_CACHE = 'no-store';
+/** `req_`, 12 hex digits of this process, 10 digits of a counter. */
+const requestIdPrefix = `req_${randomBytes(6).toString('hex')}`;
+const REQUEST_DIGITS = 10;
 let requestCount = 0;
+
+function requestIdOf(requestNumber: number): string {
+  return requestIdPrefix + String(requestNumber).padStart(REQUEST_DIGITS, '0');
+}
+
+/**
+ * The headers that many answers share, ready to be written in one native call: each call and each string would cost more than the look-up
+ * of the credential. Only the digits of the request id differ from answer to answer; they are written in place.
+ */
+export class AnswerHead {
+  readonly bytes: Uint8Array;
+
+  /** `lines` after the media type, each `Name: value`. They are ours: nothing of a request may be among them. */
+  constructor(mediaType: string, lines: readonly string[]) {
+    this.bytes = Buffer.from([mediaType, ...lines, `X-Request-Id: ${requestIdOf(0)}`].join('\r\n'));
+  }
+
+  setRequestNumber(requestNumber: number): void {
+    const { bytes } = this;
+    let rest = requestNumber;
+    for (let index = bytes.length - 1; index >= bytes.length - REQUEST_DIGITS; index -= 1) {
+      const next = Math.floor(rest / 10);
+      bytes[index] = 48 + rest - next * 10;
+      rest = next;
+    }
+  }
+}
 
 /**
  * One response, and the only code that touches a uWS response after the handler returned (I26).
@@ -33,7 +64,7 @@ export class Reply {
   closesConnection = false;
   readonly #res: HttpResponse;
   readonly #counters: RouteCounters;
-  #requestId: string | undefined;
+  #requestNumber = 0;
   #state: 'open' | 'ended' | 'aborted' = 'open';
   #onFinish: (() => void) | undefined;
 
@@ -51,11 +82,15 @@ export class Reply {
   }
 
   get requestId(): string {
-    if (this.#requestId === undefined) {
+    return requestIdOf(this.#number());
+  }
+
+  #number(): number {
+    if (this.#requestNumber === 0) {
       requestCount += 1;
-      this.#requestId = `req_${requestIdPrefix}${requestCount.toString(36)}`;
+      this.#requestNumber = requestCount;
     }
-    return this.#requestId;
+    return this.#requestNumber;
   }
 
   /** Called once, when the response has ended or the client is gone. */
@@ -72,8 +107,22 @@ export class Reply {
   }
 
   /** 200. `body` is copied by uWS before this returns, so it may be borrowed. */
-  ok(header: HeaderPair, body: Uint8Array | string): void {
-    this.end(200, [header], body);
+  ok(head: AnswerHead, body: Uint8Array | string): void {
+    if (this.#state !== 'open') return;
+    this.#state = 'ended';
+    this.#counters.answered(200);
+    if (this.isDetached) this.#res.cork(() => this.#writeOk(head, body));
+    else this.#writeOk(head, body);
+    this.#onFinish?.();
+  }
+
+  #writeOk(head: AnswerHead, body: Uint8Array | string): void {
+    head.setRequestNumber(this.#number());
+    const res = this.#res.writeHeader(CONTENT_TYPE, head.bytes);
+    if (this.extraHeaders !== undefined) {
+      for (const header of this.extraHeaders) res.writeHeader(header[0], header[1]);
+    }
+    res.end(body, this.closesConnection);
   }
 
   /** Answers, once; a second answer or one after the client left is dropped. */
@@ -93,7 +142,7 @@ export class Reply {
     if (problem.status === 413) this.closesConnection = true;
     const headers: HeaderPair[] = [
       ['Content-Type', PROBLEM_MEDIA_TYPES[this.format]],
-      ['Cache-Control', 'no-store'],
+      ['Cache-Control', NO_CACHE],
     ];
     if (problem.status === 401) headers.push(['WWW-Authenticate', 'Bearer realm="guidon"']);
     if (isRetryable(problem.code)) headers.push(['Retry-After', '1']);

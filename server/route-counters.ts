@@ -6,7 +6,8 @@ const TIMED_EVERY = 16;
 /** What the metrics page says of one route: plain numbers, bumped on the hot path. */
 export class RouteCounters {
   readonly path: string;
-  readonly statuses = new Map<number, number>();
+  readonly #failures = new Map<number, number>();
+  #okCount = 0;
   received = 0;
   aborted = 0;
   /** Closed because a request was pipelined behind one that answers later. */
@@ -27,7 +28,13 @@ export class RouteCounters {
   }
 
   answered(status: number): void {
-    this.statuses.set(status, (this.statuses.get(status) ?? 0) + 1);
+    if (status === 200) this.#okCount += 1;
+    else this.#failures.set(status, (this.#failures.get(status) ?? 0) + 1);
+  }
+
+  /** Answers by status. */
+  get statuses(): ReadonlyMap<number, number> {
+    return new Map([[200, this.#okCount], ...this.#failures]);
   }
 
   /** `startedAt` as `receive` returned it. */

@@ -131,7 +131,7 @@ export class Router {
     reply.closesConnection = this.#isDraining;
     reply.isHead = req.getMethod() === 'head';
     const refusal = this.#head.read(req) ?? refuseUrl(req.getUrl(), queryOf(req));
-    reply.format = problemFormat(this.#head);
+    reply.format = answerFormat(this.#head.accept, findBodyFormat(this.#head.contentType) ?? 'json');
     try {
       if (refusal !== undefined && refusal.code !== 'unknown-parameter') refuse(reply, refusal);
       else answer(reply);
@@ -148,16 +148,16 @@ export class Router {
     reply.closesConnection = this.#isDraining;
     const head = this.#head;
     const refusal = head.read(req) ?? this.#refuseTarget(req);
-    reply.format = problemFormat(head);
+    const bodyFormat = findBodyFormat(head.contentType);
+    const format = bodyFormat ?? 'json';
+    reply.format = answerFormat(head.accept, format);
     if (refusal !== undefined) {
       refuse(reply, refusal);
       return;
     }
-    let format: BodyFormat = 'json';
     let caller: Caller;
     try {
-      format = assertBody(head, route.bodyBytesMax);
-      reply.format = answerFormat(head.accept, format);
+      assertBody(head, bodyFormat, route.bodyBytesMax);
       caller = route.authorize(head, reply);
     } catch (error) {
       // Without a length the rest of the stream cannot be told from a next request.
@@ -263,24 +263,17 @@ export class Router {
   }
 }
 
-function assertBody(head: RequestHead, bytesMax: number): BodyFormat {
+function assertBody(head: RequestHead, format: BodyFormat | undefined, bytesMax: number): void {
   if (head.contentLength < 0) throw new PlatformError('length-required', 'Send Content-Length.');
   if (head.contentEncoding !== '' && head.contentEncoding !== 'identity') {
     throw new PlatformError('unsupported-media-type', 'A Content-Encoding is not accepted.');
   }
-  const format = findBodyFormat(head.contentType);
   if (format === undefined) {
     throw new PlatformError('unsupported-media-type', 'Send application/msgpack or application/json.');
   }
   if (head.contentLength > bytesMax) {
     throw new PlatformError('payload-too-large', `The body may have ${bytesMax} bytes.`);
   }
-  return format;
-}
-
-/** Problems are JSON unless the caller speaks msgpack. */
-function problemFormat(head: RequestHead): BodyFormat {
-  return answerFormat(head.accept, findBodyFormat(head.contentType) ?? 'json');
 }
 
 function refuse(reply: Reply, { code, detail, close }: Refusal): void {

@@ -1,7 +1,6 @@
-import uWS from 'uWebSockets.js';
 import { randomBytes } from 'node:crypto';
 import { CompilePool } from '@guidon/pool';
-import { type ChangeBus, PlatformError } from '@guidon/protocol';
+import type { ChangeBus } from '@guidon/protocol';
 import { findCredential } from '@guidon/protocol/signed-config';
 import type pino from 'pino';
 import { AccessDirectory } from './auth/access-directory.js';
@@ -14,6 +13,7 @@ import { HttpConfigSource } from './snapshot-feed/http-config-source.js';
 import { SnapshotFeed } from './snapshot-feed/snapshot-feed.js';
 import { SnapshotKernel } from './snapshot-kernel.js';
 import { SnapshotStore } from './snapshot-store/snapshot-store.js';
+import { createApp, listen } from './uws-app.js';
 
 export interface ServerOptions {
   /** The node's own directory; shared with nobody. */
@@ -79,7 +79,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     kernel.onTrap((slot) => {
       feed.entryOf(slot)?.reportTrap();
     });
-    const app = uWS.App();
+    const app = createApp();
     const router = new Router(app, {
       onError: (error, requestId, path) => logger.error({ err: error, requestId, path }, 'a request failed'),
     });
@@ -109,9 +109,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       details: () => readyDetails(feed, store),
     });
     onClose(() => health.close());
-    const socket = await listen(app, host, options.port);
-    onClose(() => void app.close());
-    const port = uWS.us_socket_local_port(socket);
+    const listening = await listen(app, host, options.port);
+    onClose(() => listening.close());
+    const { port } = listening;
     logger.info({ port, metricsPort: health.port }, 'data plane listening');
     return {
       url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
@@ -120,7 +120,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       revisionOf: (environmentId) => feed.find(environmentId)?.slot.active?.revision,
       close: once(async () => {
         health.startDraining();
-        uWS.us_listen_socket_close(socket);
+        listening.stopListening();
         await router.drain(DRAIN_DEADLINE_MS);
         await closeAll(closers);
       }),
@@ -130,31 +130,6 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     throw error;
   }
 }
-
-/** One port, one process: a taken port is an error, not a share of somebody else's requests. */
-function listen(app: uWS.TemplatedApp, host: string, port: number): Promise<uWS.us_listen_socket> {
-  return new Promise((resolve, reject) => {
-    const onListening = (socket: uWS.us_listen_socket | false): void => {
-      if (socket === false) reject(new PlatformError('conflict', `the port ${port} on ${host} cannot be listened on`));
-      else resolve(socket);
-    };
-    listenExclusively(app, host, port, onListening);
-  });
-}
-
-/** The native call takes (host, port, options, callback); the typings have either the host or the options. */
-function listenExclusively(
-  app: uWS.TemplatedApp,
-  host: string,
-  port: number,
-  onListening: (socket: uWS.us_listen_socket | false) => void,
-): void {
-  const listenArguments: unknown[] = [host, port, EXCLUSIVE_PORT, onListening];
-  Reflect.apply(app.listen, app, listenArguments);
-}
-
-/** LIBUS_LISTEN_EXCLUSIVE_PORT; the typings declare it in an enum that does not exist at run time. */
-const EXCLUSIVE_PORT = 1;
 
 function readyDetails(feed: SnapshotFeed, store: SnapshotStore): string[] {
   return [

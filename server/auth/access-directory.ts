@@ -10,11 +10,14 @@ export interface Caller {
 }
 
 interface VerifiedToken extends Caller {
+  /** The whole header value. */
+  readonly header: string;
   /** The list that vouched for it: another object means that the token has to be looked at again. */
   readonly accessList: AccessList;
 }
 
-const VERIFIED_COUNT_MAX = 10_000;
+/** A power of two. */
+const VERIFIED_COUNT_MAX = 8_192;
 const BEARER = 'Bearer ';
 /** Compared with when there is no such credential, so that an unknown id costs what a known one costs. */
 const NO_SECRET_HASH = '0'.repeat(64);
@@ -22,13 +25,16 @@ const NO_SECRET_HASH = '0'.repeat(64);
 /**
  * Credential -> environment, from the signed access lists alone.
  *
- * A token that was verified once is remembered as the whole header value, so that the hot path is one Map look-up instead of a parse, a
- * CRC and a SHA-256. An entry is believed only while its environment still has the very list that vouched for it; expiry is
- * looked at each time. Refused tokens are not remembered: each costs the same.
+ * A token that was verified once is remembered by the whole header value, so that the hot path is one comparison of strings instead of a
+ * parse, a CRC and a SHA-256. The memory is a table with one place per pair of check characters, which are as good as random: no
+ * hash of the header is needed, and a later token simply takes the place. An entry is believed only while its environment still
+ * has the very list that vouched for it; expiry is looked at each time. Refused tokens are not remembered: each costs the same.
  */
 export class AccessDirectory {
   readonly #slots = new Map<string, { slot: EnvironmentSlot; entry: AccessEntry }>();
-  readonly #verified = new Map<string, VerifiedToken>();
+  readonly #verified: (VerifiedToken | undefined)[] = new Array<VerifiedToken | undefined>(VERIFIED_COUNT_MAX).fill(
+    undefined,
+  );
 
   /** Takes a verified list into force for its environment. A credential id that another environment holds stays there. */
   replace(slot: EnvironmentSlot, accessList: AccessList): void {
@@ -46,39 +52,44 @@ export class AccessDirectory {
     slot.accessList = undefined;
   }
 
-  /** Throws `invalid-credentials`, with one text for every reason. `nowMs` is the wall clock: expiry is a date. */
-  authenticate(head: RequestHead, nowMs: number): Caller {
+  /** Throws `invalid-credentials`, with one text for every reason. `now` is the wall clock: expiry is a date. */
+  authenticate(head: RequestHead, now: () => number): Caller {
     const header = head.apiKey === '' ? head.authorization : BEARER + head.apiKey;
-    const known = this.#verified.get(header);
-    if (known !== undefined && known.slot.accessList === known.accessList && isInForce(known.entry, nowMs))
-      return known;
-    return this.#verify(header, nowMs);
+    const place = placeOf(header);
+    const known = this.#verified[place];
+    if (known !== undefined && known.header === header && known.slot.accessList === known.accessList) {
+      if (isInForce(known.entry, now)) return known;
+    }
+    const caller = this.#verify(header, now);
+    this.#verified[place] = caller;
+    return caller;
   }
 
-  #verify(header: string, nowMs: number): Caller {
-    this.#verified.delete(header);
-    const credential =
-      header.slice(0, BEARER.length).toLowerCase() === 'bearer ' ? findCredential(header.slice(7)) : undefined;
+  #verify(header: string, now: () => number): VerifiedToken {
+    const isBearer = header.slice(0, BEARER.length).toLowerCase() === 'bearer ';
+    const credential = isBearer ? findCredential(header.slice(BEARER.length)) : undefined;
     if (credential === undefined) throw refused();
     const row = this.#slots.get(credential.credentialId);
     const isGenuine = isSecretOf(credential.secret, row?.entry.secretHash ?? NO_SECRET_HASH);
     const accessList = row?.slot.accessList;
     if (row === undefined || accessList === undefined || !isGenuine) throw refused();
-    if (row.entry.kind !== credential.kind || !isInForce(row.entry, nowMs)) throw refused();
-    if (this.#verified.size >= VERIFIED_COUNT_MAX) this.#forgetOldest();
-    const caller = { slot: row.slot, entry: row.entry, accessList };
-    this.#verified.set(header, caller);
-    return caller;
-  }
-
-  #forgetOldest(): void {
-    const oldest = this.#verified.keys().next();
-    if (oldest.done !== true) this.#verified.delete(oldest.value);
+    if (row.entry.kind !== credential.kind || !isInForce(row.entry, now)) throw refused();
+    return { slot: row.slot, entry: row.entry, header, accessList };
   }
 }
 
-function isInForce(entry: AccessEntry, nowMs: number): boolean {
-  return !entry.revoked && (entry.notAfter === null || nowMs < entry.notAfter);
+/** Of the last three characters, 6 bits each; any number will do for what is not a token. */
+function placeOf(header: string): number {
+  const last = header.length - 1;
+  const bits =
+    (header.charCodeAt(last) & 0x3f) |
+    ((header.charCodeAt(last - 1) & 0x3f) << 6) |
+    ((header.charCodeAt(last - 2) & 0x3f) << 12);
+  return bits & (VERIFIED_COUNT_MAX - 1);
+}
+
+function isInForce(entry: AccessEntry, now: () => number): boolean {
+  return !entry.revoked && (entry.notAfter === null || now() < entry.notAfter);
 }
 
 function refused(): PlatformError {

@@ -78,8 +78,8 @@ export class EvaluateRoute implements Route<Caller> {
   #answer(slot: EnvironmentSlot, answer: Exclude<KernelAnswer, { status: 'revision-behind' }>, reply: Reply): void {
     if (answer.status === 'ok') {
       slot.evaluationCount += answer.evaluations;
-      if (reply.format === 'msgpack') reply.ok(['Content-Type', slot.answerHead.msgpack], answer.bytes);
-      else reply.ok(['Content-Type', slot.answerHead.json], answerToJson(answer.bytes));
+      if (reply.format === 'msgpack') reply.ok(slot.answerHeads.msgpack, answer.bytes);
+      else reply.ok(slot.answerHeads.json, answerToJson(answer.bytes));
       return;
     }
     const { status, detail, pointer } = answer;
@@ -97,9 +97,9 @@ export function authorizeCaller(
   head: RequestHead,
   reply: Reply,
 ): Caller {
-  if (head.origin === '') return parts.directory.authenticate(head, parts.now());
+  if (head.origin === '') return parts.directory.authenticate(head, parts.now);
   allowProblemToBeRead(head, reply);
-  const caller = parts.directory.authenticate(head, parts.now());
+  const caller = parts.directory.authenticate(head, parts.now);
   assertOrigin(caller.entry, head.origin, reply);
   return caller;
 }

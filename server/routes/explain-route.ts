@@ -65,8 +65,7 @@ export class ExplainRoute implements Route<Caller> {
     if (answer.status === 'needs-all') throw new Error('a worker asked for more than everything');
     const explanation: Json = JSON.parse(answer.explanation);
     const value = { revision, explanation };
-    const head = slot.answerHead[reply.format];
-    reply.ok(['Content-Type', head], reply.format === 'msgpack' ? packr.pack(value) : JSON.stringify(value));
+    reply.ok(slot.answerHeads[reply.format], reply.format === 'msgpack' ? packr.pack(value) : JSON.stringify(value));
   }
 }
 

@@ -1,7 +1,7 @@
-import uWS from 'uWebSockets.js';
 import { PlatformError } from '@guidon/protocol';
-import type { Reply } from '@guidon/server/reply.js';
+import { AnswerHead, type Reply } from '@guidon/server/reply.js';
 import { type RouteRequest, Router } from '@guidon/server/route.js';
+import { createApp, type ListeningApp, listen } from '@guidon/server/uws-app.js';
 import { decode } from '@msgpack/msgpack';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { postBytes, type RawAnswer, RawConnection } from '../support/raw-http.js';
@@ -14,8 +14,10 @@ const MSGPACK_TYPE = ['Content-Type', 'application/msgpack'] as const;
 
 let port = 0;
 let router: Router;
-let app: uWS.TemplatedApp;
+let listening: ListeningApp;
 const errors: unknown[] = [];
+const OCTETS = new AnswerHead('application/octet-stream', []);
+const TEXT = new AnswerHead('text/plain', ['Cache-Control: no-store']);
 let heard: string[] = [];
 
 type Handler = (request: RouteRequest<string>) => Promise<void> | undefined;
@@ -23,7 +25,7 @@ type Handler = (request: RouteRequest<string>) => Promise<void> | undefined;
 const handlers: Record<string, Handler> = {
   echo: ({ body, reply }) => {
     heard.push(Buffer.from(body).toString('latin1'));
-    reply.ok(['Content-Type', 'application/octet-stream'], body);
+    reply.ok(OCTETS, body);
     return undefined;
   },
   throws: () => {
@@ -37,7 +39,7 @@ const handlers: Record<string, Handler> = {
   silent: () => undefined,
   later: async ({ reply }) => {
     await new Promise((resolve) => setTimeout(resolve, 30));
-    reply.ok(['Content-Type', 'text/plain'], 'late');
+    reply.ok(TEXT, 'late');
   },
   'later-throws': async () => {
     await new Promise((resolve) => setTimeout(resolve, 5));
@@ -48,15 +50,15 @@ const handlers: Record<string, Handler> = {
   },
   never: () => new Promise<void>(() => undefined),
   twice: async ({ reply }: { reply: Reply }) => {
-    reply.ok(['Content-Type', 'text/plain'], 'one');
-    reply.ok(['Content-Type', 'text/plain'], 'two');
+    reply.ok(TEXT, 'one');
+    reply.ok(TEXT, 'two');
     await new Promise((resolve) => setTimeout(resolve, 5));
     throw new Error('after the answer');
   },
 };
 
 beforeAll(async () => {
-  app = uWS.App();
+  const app = createApp();
   router = new Router(app, { responseDeadlineMs: 300, onError: (error) => errors.push(error) });
   for (const [name, handle] of Object.entries(handlers)) {
     router.add<string>({
@@ -76,17 +78,13 @@ beforeAll(async () => {
     handle: () => undefined,
   });
   router.seal();
-  port = await new Promise<number>((resolve, reject) => {
-    app.listen('127.0.0.1', 0, (socket) => {
-      if (socket === false) reject(new Error('no port'));
-      else resolve(uWS.us_socket_local_port(socket));
-    });
-  });
+  listening = await listen(app, '127.0.0.1', 0);
+  port = listening.port;
 });
 
 afterAll(async () => {
   await router.drain(1_000);
-  app.close();
+  listening.close();
 });
 
 async function exchange(
@@ -403,6 +401,28 @@ describe('Router survives its clients', () => {
     expect(heard).toEqual([]);
     expect(router.counters.find(({ path }) => path === '/t/later')?.pipelined).toBe(before + 1);
     await expectAlive();
+  });
+});
+
+describe('AnswerHead', () => {
+  it('setRequestNumber() writes all digits, whatever was there before', () => {
+    const head = new AnswerHead('text/plain', ['A: b']);
+    const text = () => Buffer.from(head.bytes).toString();
+    head.setRequestNumber(9_876_543_210);
+    expect(text()).toMatch(/^text\/plain\r\nA: b\r\nX-Request-Id: req_[0-9a-f]{12}9876543210$/);
+    head.setRequestNumber(7);
+    expect(text()).toMatch(/0000000007$/);
+  });
+
+  it('gives each answer an id of its own', async () => {
+    const connection = await RawConnection.open(port);
+    connection.send(Buffer.concat([post('/t/echo', 'a'), post('/t/throws'), post('/t/echo', 'b')]));
+    const ids = [await connection.read(), await connection.read(), await connection.read()].map((answer) =>
+      answer?.headers.get('x-request-id'),
+    );
+    expect(new Set(ids).size).toBe(3);
+    for (const id of ids) expect(id).toMatch(/^req_[0-9a-f]{12}\d{10}$/);
+    connection.end();
   });
 });
 

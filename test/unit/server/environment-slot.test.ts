@@ -7,7 +7,7 @@ const environment = parseEnvironmentRef({ tenantId: 't', projectId: 'p', environ
 describe('EnvironmentSlot', () => {
   it('markAge() shows X-Config-Age only past the bound, and takes it away again', () => {
     const slot = new EnvironmentSlot(environment, 0);
-    const head = () => Buffer.from(slot.answerHead.json).toString();
+    const head = () => Buffer.from(slot.answerHeads.json.bytes).toString();
     slot.markAge(5_000, 5_000);
     expect(head()).not.toContain('X-Config-Age');
     slot.markAge(61_500, 5_000);

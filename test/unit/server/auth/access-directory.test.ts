@@ -44,7 +44,7 @@ describe('AccessDirectory', () => {
   let slot: EnvironmentSlot;
   let directory: AccessDirectory;
   const bearer = (token: string, nowMs = NOW) =>
-    directory.authenticate(headOf({ authorization: `Bearer ${token}` }), nowMs);
+    directory.authenticate(headOf({ authorization: `Bearer ${token}` }), () => nowMs);
 
   beforeEach(() => {
     slot = slotOf('a');
@@ -55,8 +55,10 @@ describe('AccessDirectory', () => {
   it('authenticate() finds the environment of a credential, by either header, the second time as well', () => {
     for (let round = 0; round < 2; round += 1) {
       expect(bearer(credential.token).slot).toBe(slot);
-      expect(directory.authenticate(headOf({ authorization: `bearer ${credential.token}` }), NOW).slot).toBe(slot);
-      expect(directory.authenticate(headOf({ apiKey: credential.token }), NOW).slot).toBe(slot);
+      expect(directory.authenticate(headOf({ authorization: `bearer ${credential.token}` }), () => NOW).slot).toBe(
+        slot,
+      );
+      expect(directory.authenticate(headOf({ apiKey: credential.token }), () => NOW).slot).toBe(slot);
     }
   });
 
@@ -78,7 +80,7 @@ describe('AccessDirectory', () => {
       { authorization: `Bearer ${generateCredential('node').token}` },
     ].map((headers) => {
       try {
-        directory.authenticate(headOf(headers), NOW);
+        directory.authenticate(headOf(headers), () => NOW);
         return 'accepted';
       } catch (error) {
         return error instanceof PlatformError ? `${error.code}: ${error.message}` : String(error);
