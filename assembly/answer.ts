@@ -85,6 +85,8 @@ function writeFragment(at: usize, block: usize, fragment: usize): usize {
 }
 
 /** Shortest form of an integer up to 2^53 - 1. */
+// @ts-expect-error: decorator
+@inline
 function writeInteger(at: usize, value: u64): usize {
   if (value < 0x80) return writeByte(at, <u32>value);
   if (value <= 0xff) {
@@ -176,6 +178,8 @@ function errorMember(error: u32): usize {
   return error === <u32>ERROR_GENERAL ? ERROR_IS_GENERAL : ERROR_IS_TARGETING_KEY_MISSING;
 }
 
+// @ts-expect-error: decorator
+@inline
 function reasonMember(reason: u32): usize {
   if (reason === REASON_SPLIT) return REASON_IS_SPLIT;
   if (reason === REASON_TARGETING_MATCH) return REASON_IS_TARGETING_MATCH;
@@ -207,6 +211,8 @@ export function writeResult(thread: usize, flag: u32, memo: usize, key: usize, k
 }
 
 /** Fragment that names the failed prerequisite, 0 when there is none or the asker may not see that flag. */
+// @ts-expect-error: decorator
+@inline
 function visiblePrerequisite(thread: usize, flag: u32, block: usize, memo: usize): usize {
   const index = load<u32>(memo, MEMO_PREREQUISITE);
   if (index === 0) return 0;

@@ -22,6 +22,8 @@ import {
 import { textAddress, textBytes } from "./msgpack-scan";
 
 /** Index of a flag that the asker may see, or NONE. */
+// @ts-expect-error: decorator
+@inline
 function findFlag(thread: usize, key: usize, keyBytes: usize): u32 {
   const root = <usize>load<u32>(thread, THREAD_ROOT);
   const hash = nameHash(key, keyBytes);

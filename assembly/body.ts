@@ -43,6 +43,8 @@ const LOW_48: u64 = 0x0000ffffffffffff;
 const USER_ID_CAMEL: u64 = 0x0000644972657375; // "userId"
 
 /** THREAD field of a member of an evaluate request, 0 = the protocol does not name it. */
+// @ts-expect-error: decorator
+@inline
 function evaluateMember(at: usize, length: usize): usize {
   const word = load<u64>(at);
   if (length === 7) {
@@ -58,6 +60,8 @@ function evaluateMember(at: usize, length: usize): usize {
 }
 
 /** The same of a batch request. */
+// @ts-expect-error: decorator
+@inline
 function batchMember(at: usize, length: usize): usize {
   if (length === 8) {
     const word = load<u64>(at);
@@ -85,6 +89,8 @@ function isMinRevision(at: usize, length: usize): bool {
  * Reads the whole body once: all of it must be well-formed, whatever is in it. Puts the members' addresses into the thread block; a
  * single context is indexed on the way. False: malformed.
  */
+// @ts-expect-error: decorator
+@inline
 export function readBody(thread: usize, at: usize, end: usize, isBatch: bool): bool {
   for (let field = THREAD_BODY_FLAGS; field <= THREAD_BODY_TWICE; field += 4) store<u32>(thread + field, 0);
   if (!isMapAt(at, end)) {
@@ -105,6 +111,8 @@ export function readBody(thread: usize, at: usize, end: usize, isBatch: bool): b
   return next === end || malformed(thread, next) !== 0;
 }
 
+// @ts-expect-error: decorator
+@inline
 function readMembers(thread: usize, at: usize, end: usize, count: usize, isBatch: bool): usize {
   const keysBase = <usize>load<u32>(thread, THREAD_KEY_TOP);
   let seen: u64 = 0;

@@ -75,6 +75,8 @@ const KIND_WORD: u32 = 0x646e696b;
 const MULTI_WORD: u32 = 0x746c756d;
 
 /** Forgets the context before: whatever carries an older stamp is absent. */
+// @ts-expect-error: decorator
+@inline
 export function startContext(thread: usize): void {
   store<u32>(thread, load<u32>(thread, THREAD_STAMP) + 1, THREAD_STAMP);
   store<u32>(thread, 0, THREAD_KIND_COUNT);
@@ -89,6 +91,8 @@ export function startEmptyContext(thread: usize): void {
   addKind(thread, USER, 4);
 }
 
+// @ts-expect-error: decorator
+@inline
 function addKind(thread: usize, address: usize, length: usize): void {
   const count = load<u32>(thread, THREAD_KIND_COUNT);
   // A context with more kinds than this is over its limit of attributes and will not be evaluated.
@@ -156,6 +160,8 @@ function isOverLimit(thread: usize, byteCount: usize, depth: u32): bool {
   );
 }
 
+// @ts-expect-error: decorator
+@inline
 export function isMapAt(at: usize, end: usize): bool {
   if (at >= end) return false;
   const first = <u32>load<u8>(at);
@@ -163,12 +169,16 @@ export function isMapAt(at: usize, end: usize): bool {
 }
 
 /** It was read as kind `user`; when it says otherwise it is read again as what it is. False: no valid kind. */
+// @ts-expect-error: decorator
+@inline
 function indexKind(thread: usize, at: usize, end: usize, depth: u32): bool {
   const kindAt = <usize>load<u32>(thread, THREAD_KIND_AT);
-  if (kindAt === 0 || load<u8>(kindAt) === 0xc0) {
-    addKind(thread, USER, 4);
-    return true;
-  }
+  if (kindAt !== 0 && load<u8>(kindAt) !== 0xc0) return indexNamedKind(thread, at, end, depth, kindAt);
+  addKind(thread, USER, 4);
+  return true;
+}
+
+function indexNamedKind(thread: usize, at: usize, end: usize, depth: u32, kindAt: usize): bool {
   const text = readText(kindAt, end);
   const address = textAddress(text);
   const length = textBytes(text);
@@ -227,6 +237,8 @@ export function mapHeaderBytes(first: u32): usize {
 }
 
 /** Where the first member of the map at `at` starts. */
+// @ts-expect-error: decorator
+@inline
 export function mapStart(at: usize): usize {
   const first = <u32>load<u8>(at);
   return at + mapHeaderBytes(first);

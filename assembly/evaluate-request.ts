@@ -65,6 +65,8 @@ export function answerEvaluate(thread: usize, body: usize, end: usize): usize {
 }
 
 /** There is one, or a user id to make one of; it is within its limits. */
+// @ts-expect-error: decorator
+@inline
 function checkContext(thread: usize): usize {
   const userId = <usize>load<u32>(thread, THREAD_BODY_USER_ID);
   const hasContext = load<u32>(thread, THREAD_BODY_CONTEXT) !== 0;

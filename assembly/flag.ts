@@ -117,6 +117,8 @@ function errorOfStop(stop: i32): u32 {
 }
 
 /** The order of evaluation of the flag model, from step 2 on. Fills the memo; returns an error or ERROR_NONE. */
+// @ts-expect-error: decorator
+@inline
 function decide(thread: usize, block: usize, refs: usize, memo: usize, depth: u32): u32 {
   const bits = <u32>load<u8>(block, FLAG_BITS);
   if (bits & <u32>FLAG_BIT_UNSERVED) return <u32>ERROR_PARSE_ERROR;
@@ -204,12 +206,16 @@ function serveRule(thread: usize, block: usize, refs: usize, memo: usize, rule: 
   return true;
 }
 
+// @ts-expect-error: decorator
+@inline
 function serveRollout(memo: usize, rollout: usize, variation: i32): u32 {
   const bits = load<u32>(rollout, ROLLOUT_BITS);
   store<u8>(memo, <u32>((bits & <u32>ROLLOUT_BIT_EXPERIMENT) !== 0), MEMO_EXPERIMENT);
   return serve(memo, variation, REASON_SPLIT);
 }
 
+// @ts-expect-error: decorator
+@inline
 function serveFallthrough(thread: usize, block: usize, refs: usize, memo: usize, flagBits: u32): u32 {
   const rollout = load<u32>(block, FLAG_FALLTHROUGH_ROLLOUT);
   if (rollout === 0) {

@@ -7,7 +7,6 @@ import {
   STATUS_OK,
   STATUS_STAMPS_USED,
   THREAD_ANSWER,
-  THREAD_ANSWER_BYTES,
   THREAD_BLOCKS,
   THREAD_CURSOR,
   THREAD_END,
@@ -39,9 +38,10 @@ export function heapBase(): usize {
 /** A call uses fewer stamps than this. */
 const STAMPS_RESERVED: u32 = 0x10000;
 
-/** Evaluates the request of `requestBytes` bytes in the thread's request region against the resident root. Returns a STATUS. */
-export function evaluate(thread: usize, root: usize, requestBytes: u32, options: u32, now: f64): u32 {
-  if (load<u32>(thread, THREAD_STAMP) > 0xffffffff - STAMPS_RESERVED) return <u32>STATUS_STAMPS_USED;
+/** Evaluates the request of `requestBytes` bytes in the thread's request region against the resident root. Returns the
+ *  bytes of the answer, or a STATUS below 0. */
+export function evaluate(thread: usize, root: usize, requestBytes: u32, options: u32, now: f64): i32 {
+  if (load<u32>(thread, THREAD_STAMP) > 0xffffffff - STAMPS_RESERVED) return -<i32>STATUS_STAMPS_USED;
   const request = <usize>load<u32>(thread, THREAD_REQUEST);
   const end = request + requestBytes;
   store<u32>(thread, <u32>root, THREAD_ROOT);
@@ -52,8 +52,6 @@ export function evaluate(thread: usize, root: usize, requestBytes: u32, options:
   store<f64>(thread, now, THREAD_NOW);
   const status =
     options & <u32>CALL_OPTION_BATCH ? answerBatch(thread, request, end) : answerEvaluate(thread, request, end);
-  if (status === STATUS_OK) {
-    store<u32>(thread, load<u32>(thread, THREAD_CURSOR) - load<u32>(thread, THREAD_ANSWER), THREAD_ANSWER_BYTES);
-  }
-  return <u32>status;
+  if (status !== STATUS_OK) return -<i32>status;
+  return <i32>(load<u32>(thread, THREAD_CURSOR) - load<u32>(thread, THREAD_ANSWER));
 }

@@ -159,6 +159,8 @@ function scanMap(thread: usize, at: usize, end: usize, count: usize, depth: u32)
 }
 
 /** Bounds of a map about to be read, and its share of what a context may have. */
+// @ts-expect-error: decorator
+@inline
 export function enterMap(thread: usize, at: usize, end: usize, count: usize, depth: u32): bool {
   if (depth > MSGPACK_DEPTH_MAX || count > MSGPACK_MEMBERS_MAX || count * 2 > end - at) return false;
   if (depth > load<u32>(thread, THREAD_DEPTH_MAX)) store<u32>(thread, depth, THREAD_DEPTH_MAX);
@@ -196,6 +198,8 @@ export function hasKey(keysBase: usize, keysTop: usize, address: usize, length: 
 }
 
 /** Pops the keys of a map; false when one was there twice. */
+// @ts-expect-error: decorator
+@inline
 export function leaveMap(thread: usize, keysBase: usize): bool {
   const keysTop = <usize>load<u32>(thread, THREAD_KEY_TOP);
   store<u32>(thread, <u32>keysBase, THREAD_KEY_TOP);

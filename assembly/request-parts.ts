@@ -35,6 +35,8 @@ export function invalid(thread: usize, place: usize): usize {
 }
 
 /** A member that the protocol does not name is refused: a misspelt `flags` must not ask for everything. */
+// @ts-expect-error: decorator
+@inline
 export function checkMembers(thread: usize): usize {
   const unknown = load<u32>(thread, THREAD_BODY_UNKNOWN);
   if (unknown === 0) return STATUS_OK;
@@ -43,9 +45,14 @@ export function checkMembers(thread: usize): usize {
 }
 
 /** `minRevision` is an integer from 0; above this snapshot's revision there is no answer yet. */
+// @ts-expect-error: decorator
+@inline
 export function checkMinRevision(thread: usize): usize {
   const at = <usize>load<u32>(thread, THREAD_BODY_MIN_REVISION);
-  if (at === 0) return STATUS_OK;
+  return at === 0 ? <usize>STATUS_OK : compareMinRevision(thread, at);
+}
+
+function compareMinRevision(thread: usize, at: usize): usize {
   const element = thread + THREAD_ELEMENT;
   decodeValue(element, at);
   if (load<u32>(element, SLOT_STATE_TYPE) !== VALUE_NUMBER) return invalid(thread, PLACE_MIN_REVISION);

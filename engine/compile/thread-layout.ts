@@ -35,7 +35,6 @@ export const THREAD = {
   /** f64 epoch ms of this call. */
   now: 48,
   /** Set by the kernel: what the host reads after a call. */
-  answerBytes: 56,
   evaluations: 60,
   errorOffset: 64,
   errorPlace: 68,
@@ -92,7 +91,16 @@ export const THREAD = {
  */
 export const SHAPE = { bytes: 656, root: 0, kind: 4, names: 16, nameCount: 16, count: 8 } as const;
 /** SHAPE_NAME, 40 bytes: length (1-24; 0 = none), slot or NONE, hash, 0, then the first, the last and the middle 8 bytes of the name. */
-export const SHAPE_NAME = { bytes: 40, length: 0, slot: 4, hash: 8, first: 16, last: 24, middle: 32, lengthMax: 24 } as const;
+export const SHAPE_NAME = {
+  bytes: 40,
+  length: 0,
+  slot: 4,
+  hash: 8,
+  first: 16,
+  last: 24,
+  middle: 32,
+  lengthMax: 24,
+} as const;
 
 /** What a call is asked to do, in `options`. */
 export const CALL_OPTION = { batch: 1, clientSideOnly: 2 } as const;

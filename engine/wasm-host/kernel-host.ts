@@ -36,6 +36,8 @@ export class KernelHost {
   readonly #blocks: ResidentBlocks;
   readonly #thread: ThreadBlock;
   readonly #residents = new Set<ResidentSnapshot>();
+  /** The snapshot evaluated last, which is most often the next one too; saves a look into the set. */
+  #last: ResidentSnapshot | undefined;
   #kernel: KernelExports;
   #loading: Promise<unknown> = Promise.resolve();
 
@@ -90,6 +92,7 @@ export class KernelHost {
   /** Gives up a snapshot; blocks that no other one names are freed. */
   release(resident: ResidentSnapshot): void {
     assert(this.#residents.delete(resident), 'a snapshot is released once, by the host that loaded it');
+    this.#last = undefined;
     for (const block of resident.blocks) this.#blocks.release(block);
     this.#memory.free(resident.address);
     this.#thread.forgetShapes();
@@ -103,7 +106,8 @@ export class KernelHost {
 
   /** Answers one msgpack request (wire.md, "Data plane"). Never throws for what is in the body. */
   evaluate(resident: ResidentSnapshot, body: Uint8Array, options: EvaluateOptions): KernelAnswer {
-    assert(this.#residents.has(resident), 'the snapshot is resident in this host');
+    assert(this.#last === resident || this.#residents.has(resident), 'the snapshot is resident in this host');
+    this.#last = resident;
     const isBatch = options.route === 'batch';
     const bytesMax = options.contentBytesMax ?? (isBatch ? REQUEST_LIMITS.batchBodyBytes : REQUEST_LIMITS.bodyBytes);
     if (body.length > bytesMax)
@@ -113,12 +117,12 @@ export class KernelHost {
     this.#memory.bytes.set(body, thread.requestAddress);
     const bits = (isBatch ? CALL_OPTION.batch : 0) | (options.clientSideOnly ? CALL_OPTION.clientSideOnly : 0);
     for (;;) {
-      const status = this.#call(resident, body.length, bits, options.now);
-      if (status === STATUS.ok) {
-        const from = thread.answerAddress;
-        const bytes = new Uint8Array(this.#memory.buffer, from, thread.read(THREAD.answerBytes));
+      const result = this.#call(resident, body.length, bits, options.now);
+      if (result >= 0) {
+        const bytes = new Uint8Array(this.#memory.buffer, thread.answerAddress, result);
         return { status: 'ok', bytes, evaluations: thread.read(THREAD.evaluations) };
       }
+      const status = -result;
       if (status === STATUS.stampsUsed) thread.resetStamps();
       else if (status !== STATUS.answerFull) return this.#refusal(status, body);
       else if (thread.answerCapacity >= REQUEST_LIMITS.answerBytes) return answerTooLarge();

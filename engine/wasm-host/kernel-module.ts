@@ -8,6 +8,7 @@ import './webassembly-types.js';
 export interface KernelExports {
   layoutHash(): number;
   heapBase(): number;
+  /** Bytes of the answer, or a STATUS below 0. */
   evaluate(thread: number, root: number, requestBytes: number, options: number, now: number): number;
 }
 

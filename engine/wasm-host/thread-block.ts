@@ -14,6 +14,8 @@ const KEY_STACK_BYTES_PER_BODY_BYTE = 4;
 export class ThreadBlock {
   readonly address: number;
   readonly #memory: KernelMemory;
+  #requestAddress = 0;
+  #answerAddress = 0;
   #requestCapacity = 0;
   #answerCapacity = 0;
   #slotCapacity = 0;
@@ -33,12 +35,13 @@ export class ThreadBlock {
     this.reserveSnapshot(SLOTS_INITIAL, FLAGS_INITIAL);
   }
 
+  /** Where the host puts a body, and where the kernel puts the answer. */
   get requestAddress(): number {
-    return this.read(THREAD.request);
+    return this.#requestAddress;
   }
 
   get answerAddress(): number {
-    return this.read(THREAD.answer);
+    return this.#answerAddress;
   }
 
   get requestCapacity(): number {
@@ -58,6 +61,7 @@ export class ThreadBlock {
     if (byteCount <= this.#requestCapacity) return;
     this.#move(THREAD.request, byteCount);
     this.#move(THREAD.keyStack, byteCount * KEY_STACK_BYTES_PER_BODY_BYTE + 8);
+    this.#requestAddress = this.read(THREAD.request);
     this.#requestCapacity = byteCount;
   }
 
@@ -65,6 +69,7 @@ export class ThreadBlock {
     if (byteCount <= this.#answerCapacity) return;
     this.#move(THREAD.answer, byteCount + COPY_SLACK_BYTES);
     this.#memory.view.setUint32(this.address + THREAD.answerCapacity, byteCount, true);
+    this.#answerAddress = this.read(THREAD.answer);
     this.#answerCapacity = byteCount;
   }
 
