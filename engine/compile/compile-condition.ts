@@ -3,6 +3,7 @@ import { parseAttributePath } from '../evaluate/attribute-path.js';
 import { compilePattern } from '../evaluate/regex.js';
 import type { AttributeClause, Clause, Condition, SegmentClause } from '../flag-model/definitions.js';
 import { instantOf, writeOperand } from './compile-operand.js';
+import { addConditionCost } from './condition-cost.js';
 import { ALWAYS, NEVER, NODE, NODE_BIT, OP } from './layout.js';
 import type { UnitBuilder } from './unit-builder.js';
 
@@ -24,6 +25,7 @@ interface Jump {
  * that where to go on is known already; a group costs nothing at run time and the order of clauses, and so the fuel, stays.
  */
 export function compileCondition(builder: UnitBuilder, condition: Condition): CompiledCondition {
+  addConditionCost(builder.cost, condition);
   const jumps: Jump[] = [];
   const entryFromEnd = plan(condition, ALWAYS, NEVER, jumps);
   const nodeCount = jumps.length;

@@ -84,6 +84,7 @@ function writeTargets(
   variationIndex: (key: string) => number,
 ): void {
   const { writer } = builder;
+  builder.cost.fixed += targets.length;
   const table = targets.length === 0 ? 0 : writer.reserve(targets.length * TARGET.bytes);
   for (const [index, target] of targets.entries()) {
     const record = table + index * TARGET.bytes;

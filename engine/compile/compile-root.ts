@@ -52,7 +52,7 @@ class RootWriter {
   readonly blocks = new Map<BlockId, Uint8Array>();
   readonly #input: RootInput;
   readonly #writer = new ByteWriter();
-  readonly #blockIndexes = new Map<BlockId, number>();
+  readonly #sharedBlocks = new Map<BlockId, number>();
   readonly #blockUnits: CompiledUnit[] = [];
   readonly #refs: number[] = [];
   readonly #flagIndexes = new Map<string, number>();
@@ -60,7 +60,9 @@ class RootWriter {
 
   constructor(input: RootInput) {
     this.#input = input;
-    for (const [index, flag] of input.flags.entries()) this.#flagIndexes.set(flag.definition.key, index);
+    if (input.flags.some((flag) => flag.prerequisites.length > 0)) {
+      for (const [index, flag] of input.flags.entries()) this.#flagIndexes.set(flag.definition.key, index);
+    }
     for (const [index, segment] of input.segments.entries()) this.#segmentIndexes.set(segment.definition.key, index);
   }
 
@@ -84,7 +86,7 @@ class RootWriter {
     const { interner, flags, segments, included, excluded } = this.#input;
     const collector = new SlotCollector();
     collector.add(interner.kind('user'));
-    for (const unit of [...flags, ...segments]) for (const slot of unit.slots) collector.add(slot);
+    for (const units of [flags, segments]) for (const unit of units) for (const slot of unit.slots) collector.add(slot);
     for (const { definition } of segments) {
       for (const list of [...included(definition.key), ...excluded(definition.key)]) {
         collector.add(interner.slotOf(list.contextKind, ['targetingKey']));
@@ -93,14 +95,18 @@ class RootWriter {
     return collector.finish();
   }
 
-  #blockIndex(unit: CompiledUnit): number {
-    const known = this.#blockIndexes.get(unit.id);
+  /** Only segments and chunks can have the same bytes twice; a flag's hold its key. */
+  #sharedBlockIndex(unit: CompiledUnit): number {
+    const known = this.#sharedBlocks.get(unit.id);
     if (known !== undefined) return known;
-    const index = this.#blockUnits.length;
-    this.#blockIndexes.set(unit.id, index);
-    this.#blockUnits.push(unit);
-    this.blocks.set(unit.id, unit.block);
+    const index = this.#addBlock(unit);
+    this.#sharedBlocks.set(unit.id, index);
     return index;
+  }
+
+  #addBlock(unit: CompiledUnit): number {
+    this.blocks.set(unit.id, unit.block);
+    return this.#blockUnits.push(unit) - 1;
   }
 
   #writeFlags(): void {
@@ -111,7 +117,7 @@ class RootWriter {
     for (const [index, flag] of flags.entries()) {
       const entry = table + index * FLAG_ENTRY.bytes;
       writer.u32(entry + FLAG_ENTRY.keyHash, flag.keyHash);
-      writer.u32(entry + FLAG_ENTRY.block, this.#blockIndex(flag));
+      writer.u32(entry + FLAG_ENTRY.block, this.#addBlock(flag));
       writer.u32(entry + FLAG_ENTRY.refs, this.#refs.length);
       writer.u32(entry + FLAG_ENTRY.cost, Math.min(flagCost(flag), NONE));
       insertIntoTable(hashTable, flag.keyHash, index + 1);
@@ -145,7 +151,7 @@ class RootWriter {
     for (const [index, segment] of segments.entries()) {
       const entry = table + index * SEGMENT_ENTRY.bytes;
       const key = segment.definition.key;
-      writer.u32(entry + SEGMENT_ENTRY.block, this.#blockIndex(segment));
+      writer.u32(entry + SEGMENT_ENTRY.block, this.#sharedBlockIndex(segment));
       writer.u32(entry + SEGMENT_ENTRY.refs, this.#refs.length);
       this.#pushReferences(segment);
       writer.u32(entry + SEGMENT_ENTRY.included, lists.length);
@@ -180,7 +186,7 @@ class RootWriter {
       const entry = chunkTable + index * CHUNK.bytes;
       writer.u32(entry + CHUNK.prefix, prefixStart(chunk.definition.prefix));
       writer.u32(entry + CHUNK.prefixBits, chunk.definition.prefix.length);
-      writer.u32(entry + CHUNK.block, this.#blockIndex(chunk));
+      writer.u32(entry + CHUNK.block, this.#sharedBlockIndex(chunk));
     }
   }
 
@@ -211,7 +217,10 @@ class RootWriter {
   #writeInstants(): void {
     const { flags, segments } = this.#input;
     const all = new Set<number>();
-    for (const unit of [...flags, ...segments]) for (const instant of unit.instants) all.add(instant);
+    for (const units of [flags, segments]) {
+      for (const unit of units)
+        for (let index = 0; index < unit.instants.length; index += 1) all.add(unit.instants[index] ?? 0);
+    }
     const ordered = [...all].sort((a, b) => a - b);
     const offset = this.#writer.reserve(ordered.length * 8, 8);
     for (const [index, instant] of ordered.entries()) this.#writer.f64(offset + index * 8, instant);
@@ -224,9 +233,9 @@ class RootWriter {
     const table = this.#table(this.#blockUnits.length, BLOCK_ENTRY.bytes, ROOT.blockCount, ROOT.blocks);
     for (const [index, unit] of this.#blockUnits.entries()) {
       const entry = table + index * BLOCK_ENTRY.bytes;
-      writer.set(entry + BLOCK_ENTRY.id, unit.idBytes);
+      for (let word = 0; word < 8; word += 1) writer.u32(entry + BLOCK_ENTRY.id + word * 4, unit.idWords[word] ?? 0);
       writer.u32(entry + BLOCK_ENTRY.blockBytes, unit.block.length);
-      writer.set(entry + BLOCK_ENTRY.kind, unit.block.subarray(0, 4));
+      writer.u32(entry + BLOCK_ENTRY.kind, unit.magic);
     }
   }
 
@@ -251,7 +260,7 @@ class RootWriter {
 
   #writeWords(words: ArrayLike<number>, countField: number, offsetField: number): void {
     const table = this.#table(words.length, 4, countField, offsetField);
-    this.#writer.set(table, new Uint8Array(Uint32Array.from(words).buffer));
+    for (let index = 0; index < words.length; index += 1) this.#writer.u32(table + index * 4, words[index] ?? 0);
   }
 }
 

@@ -61,7 +61,7 @@ export function compileSnapshot(
   if (issues.length > 0) return { issues };
   const units = compileUnits(flagSet, previous?.units, issues);
   if (issues.length > 0) return { issues };
-  const costs = new FlagCosts(flagSet);
+  const costs = new FlagCosts(units.flags, units.segments);
   const lists = collectLists(units.segmentKeys);
   const { root, blocks } = compileRoot({
     environment,
@@ -71,7 +71,7 @@ export function compileSnapshot(
     segments: units.segments,
     included: (key) => lists.get(`included/${key}`) ?? [],
     excluded: (key) => lists.get(`excluded/${key}`) ?? [],
-    flagCost: (flag) => costs.costOf(flag.definition),
+    flagCost: (flag) => costs.costOf(flag),
   });
   return { compiled: { flagSet, snapshot: { environment, revision, root, blocks }, units }, issues };
 }

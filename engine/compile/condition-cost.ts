@@ -4,24 +4,30 @@ import type { Clause, Condition } from '../flag-model/definitions.js';
 /** Fuel of a regex over the longest input it may see. */
 const REGEX_COST = 1 + Math.floor(LIMITS.regexInputBytes / 64);
 
-/**
- * Worst-case fuel of a condition for attributes that are no arrays (docs/evaluation.md has the table); an array multiplies a clause
- * by its elements. `segmentCost` gives what looking into a segment costs at most.
- */
-export function conditionCost(condition: Condition, segmentCost: (key: string) => number): number {
-  if ('all' in condition) return sum(condition.all, segmentCost);
-  if ('any' in condition) return sum(condition.any, segmentCost);
-  if ('not' in condition) return conditionCost(condition.not, segmentCost);
-  return clauseCost(condition, segmentCost);
+/** Worst-case fuel for attributes that are no arrays (docs/evaluation.md has the table); an array multiplies a clause by its elements. */
+export interface Cost {
+  /** Of everything but what happens inside segments. */
+  fixed: number;
+  /** The segments looked into, each as often as it is. */
+  readonly segments: string[];
 }
 
-function sum(conditions: readonly Condition[], segmentCost: (key: string) => number): number {
-  return conditions.reduce((total, child) => total + conditionCost(child, segmentCost), 0);
+/** Adds what a condition costs at most. */
+export function addConditionCost(cost: Cost, condition: Condition): void {
+  if ('all' in condition) for (const child of condition.all) addConditionCost(cost, child);
+  else if ('any' in condition) for (const child of condition.any) addConditionCost(cost, child);
+  else if ('not' in condition) addConditionCost(cost, condition.not);
+  else addClauseCost(cost, condition);
 }
 
-function clauseCost(clause: Clause, segmentCost: (key: string) => number): number {
-  if ('segment' in clause) return clause.segment.reduce((total, key) => total + 1 + segmentCost(key), 1);
-  if (clause.op === 'in') return 2;
-  if (clause.op === 'exists') return 1;
-  return 1 + clause.values.length * (clause.op === 'matches' ? REGEX_COST : 1);
+function addClauseCost(cost: Cost, clause: Clause): void {
+  cost.fixed += 1;
+  if ('segment' in clause) {
+    cost.fixed += clause.segment.length;
+    cost.segments.push(...clause.segment);
+  } else if (clause.op === 'in') {
+    cost.fixed += 1;
+  } else if (clause.op !== 'exists') {
+    cost.fixed += clause.values.length * (clause.op === 'matches' ? REGEX_COST : 1);
+  }
 }

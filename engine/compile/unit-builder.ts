@@ -1,5 +1,6 @@
 import type { CompiledPattern } from '../evaluate/regex.js';
 import type { ByteWriter } from './byte-writer.js';
+import type { Cost } from './condition-cost.js';
 import { FRAGMENT } from './layout.js';
 import type { Slot, SlotInterner } from './slot-table.js';
 
@@ -15,6 +16,7 @@ export class UnitBuilder {
   readonly patterns: string[] = [];
   /** Epoch ms at which a clause on `@now` changes its answer. */
   readonly instants: number[] = [];
+  readonly cost: Cost = { fixed: 0, segments: [] };
 
   constructor(writer: ByteWriter, interner: SlotInterner) {
     writer.reset();
