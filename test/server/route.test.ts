@@ -361,6 +361,18 @@ describe('Router survives its clients', () => {
     await expectAlive();
   });
 
+  it('a body that drips, and a connection that says nothing, are closed after about 11 s (M14)', {
+    timeout: 25_000,
+  }, async () => {
+    const silent = await RawConnection.open(port);
+    const dripping = await RawConnection.open(port);
+    dripping.send(postBytes('/t/echo', [HOST, JSON_TYPE, ['Content-Length', '1000']], '{'));
+    const drip = setInterval(() => dripping.send(' '), 1_000);
+    expect(await Promise.all([silent.closes(20_000), dripping.closes(20_000)])).toEqual([true, true]);
+    clearInterval(drip);
+    await expectAlive();
+  });
+
   it('a body byte by byte is put together', async () => {
     const connection = await RawConnection.open(port);
     const body = 'slowly, but whole';
