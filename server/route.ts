@@ -78,11 +78,10 @@ export class Router {
     const methods = ['POST'];
     this.#methods.set(route.path, methods);
     this.#app.post(route.path, (res, req) => this.#serve(route, counters, res, req));
-    const { preflight } = route;
-    if (preflight !== undefined) {
+    if (route.preflight !== undefined) {
       methods.push('OPTIONS');
       this.#app.options(route.path, (res, req) => {
-        this.#answerBare(counters, res, req, (reply) => preflight.call(route, this.#head, reply));
+        this.#answerBare(counters, res, req, (reply) => route.preflight?.(this.#head, reply));
       });
     }
   }

@@ -1,4 +1,5 @@
 import uWS, { type TemplatedApp } from 'uWebSockets.js';
+import assert from 'node:assert';
 import { PlatformError } from '@guidon/protocol';
 
 /** A listening app. Routes are added through Router alone. */
@@ -47,8 +48,9 @@ function listenExclusively(
   port: number,
   onListening: (socket: uWS.us_listen_socket | false) => void,
 ): void {
-  const listenArguments: unknown[] = [host, port, EXCLUSIVE_PORT, onListening];
-  Reflect.apply(app.listen, app, listenArguments);
+  const listenOn: unknown = Reflect.get(app, 'listen');
+  assert(typeof listenOn === 'function', 'a uWS app listens');
+  Reflect.apply(listenOn, app, [host, port, EXCLUSIVE_PORT, onListening]);
 }
 
 /** LIBUS_LISTEN_EXCLUSIVE_PORT; the typings declare it in an enum that does not exist at run time. */
