@@ -113,7 +113,7 @@ export class KernelHost {
     if (body.length > bytesMax)
       return { status: 'payload-too-large', detail: `the body has more than ${bytesMax} bytes` };
     const thread = this.#thread;
-    if (body.length > thread.requestCapacity) thread.reserveRequest(body.length);
+    if (body.length > thread.requestCapacity && !hasRoom(() => thread.reserveRequest(body.length))) return memoryFull();
     this.#memory.bytes.set(body, thread.requestAddress);
     const bits = (isBatch ? CALL_OPTION.batch : 0) | (options.clientSideOnly ? CALL_OPTION.clientSideOnly : 0);
     for (;;) {
@@ -126,7 +126,7 @@ export class KernelHost {
       if (status === STATUS.stampsUsed) thread.resetStamps();
       else if (status !== STATUS.answerFull) return this.#refusal(status, body);
       else if (thread.answerCapacity >= REQUEST_LIMITS.answerBytes) return answerTooLarge();
-      else thread.reserveAnswer(Math.min(thread.answerCapacity * 4, REQUEST_LIMITS.answerBytes));
+      else if (!hasRoom(() => thread.growAnswer(REQUEST_LIMITS.answerBytes))) return memoryFull();
     }
   }
 
@@ -167,4 +167,19 @@ export class KernelHost {
 
 function answerTooLarge(): KernelRefusal {
   return { status: 'limit-exceeded', detail: `the answer has more than ${REQUEST_LIMITS.answerBytes} bytes` };
+}
+
+/** Runs what may find the memory full; nothing has changed then. */
+function hasRoom(reserve: () => void): boolean {
+  try {
+    reserve();
+    return true;
+  } catch (error) {
+    if (error instanceof PlatformError && error.code === 'limit-exceeded') return false;
+    throw error;
+  }
+}
+
+function memoryFull(): KernelRefusal {
+  return { status: 'limit-exceeded', detail: 'the kernel memory is too full for a request or an answer of this size' };
 }

@@ -31,7 +31,7 @@ export class ThreadBlock {
     this.#move(THREAD.kinds, MSGPACK.kindsMax * 8);
     this.#move(THREAD.shapes, SHAPE.count * SHAPE.bytes);
     this.reserveRequest(REQUEST_BYTES_INITIAL);
-    this.reserveAnswer(ANSWER_BYTES_INITIAL);
+    this.#reserveAnswer(ANSWER_BYTES_INITIAL);
     this.reserveSnapshot(SLOTS_INITIAL, FLAGS_INITIAL);
   }
 
@@ -59,14 +59,19 @@ export class ThreadBlock {
 
   reserveRequest(byteCount: number): void {
     if (byteCount <= this.#requestCapacity) return;
-    this.#move(THREAD.request, byteCount);
+    // The larger one first: a key stack that is too large does no harm when there is no room for the request itself.
     this.#move(THREAD.keyStack, byteCount * KEY_STACK_BYTES_PER_BODY_BYTE + 8);
+    this.#move(THREAD.request, byteCount);
     this.#requestAddress = this.read(THREAD.request);
     this.#requestCapacity = byteCount;
   }
 
-  reserveAnswer(byteCount: number): void {
-    if (byteCount <= this.#answerCapacity) return;
+  /** Room for an answer four times as large, `byteCountMax` at most. */
+  growAnswer(byteCountMax: number): void {
+    this.#reserveAnswer(Math.min(this.#answerCapacity * 4, byteCountMax));
+  }
+
+  #reserveAnswer(byteCount: number): void {
     this.#move(THREAD.answer, byteCount + COPY_SLACK_BYTES);
     this.#memory.view.setUint32(this.address + THREAD.answerCapacity, byteCount, true);
     this.#answerAddress = this.read(THREAD.answer);
