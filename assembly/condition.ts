@@ -188,6 +188,8 @@ function holdsArray(thread: usize, block: usize, node: usize, op: u32, state: us
 }
 
 /** Does one value match any value of the clause? Types must agree; an array or object matches nothing. */
+// @ts-expect-error: decorator
+@inline
 function matchesValue(thread: usize, block: usize, node: usize, op: u32, state: usize): bool {
   const operand = block + load<u32>(node, NODE_OPERAND);
   if (op === OP_IN) return matchesIn(block, operand, state);

@@ -34,12 +34,16 @@ import {
 } from "./layout";
 
 /** murmur3 of a string value, computed once per context. */
+// @ts-expect-error: decorator
+@inline
 export function stringHash(state: usize): u32 {
-  const derived = load<u32>(state, SLOT_STATE_DERIVED);
-  if (derived & <u32>DERIVED_HASH) return load<u32>(state, SLOT_STATE_HASH);
+  return load<u32>(state, SLOT_STATE_DERIVED) & DERIVED_HASH ? load<u32>(state, SLOT_STATE_HASH) : computeHash(state);
+}
+
+function computeHash(state: usize): u32 {
   const hash = murmur3(<usize>load<u32>(state, SLOT_STATE_ADDRESS), <usize>load<u32>(state, SLOT_STATE_LENGTH));
   store<u32>(state, hash, SLOT_STATE_HASH);
-  store<u32>(state, derived | <u32>DERIVED_HASH, SLOT_STATE_DERIVED);
+  store<u32>(state, load<u32>(state, SLOT_STATE_DERIVED) | DERIVED_HASH, SLOT_STATE_DERIVED);
   return hash;
 }
 

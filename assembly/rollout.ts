@@ -33,6 +33,8 @@ export const ROLLOUT_OUTSIDE: i32 = -2;
 const INTEGER_MAX: f64 = 9007199254740991;
 
 /** Variation index, or why there is none. A missing value is decided before the layer. */
+// @ts-expect-error: decorator
+@inline
 export function decideRollout(thread: usize, refs: usize, rollout: usize): i32 {
   const value = bucketedValue(thread, refs, rollout);
   if (value === 0) return ROLLOUT_MISSING;
@@ -67,6 +69,8 @@ function bucketOf(prefix: usize, address: usize, length: usize): u32 {
 }
 
 /** What is hashed, as address and length (the length's top bit set, so that "" is not 0): a string as it is, an integer in decimals. */
+// @ts-expect-error: decorator
+@inline
 function bucketedValue(thread: usize, refs: usize, rollout: usize): u64 {
   const state = slotState(thread, load<u32>(refs + (<usize>load<u32>(rollout, ROLLOUT_SLOT) << 2)));
   const type = load<u32>(state, SLOT_STATE_TYPE);

@@ -59,6 +59,8 @@ function holds(op: u32, order: i32): bool {
 }
 
 /** Plain `N[.N[.N]]` below 2^21 each in one word, remembered with the attribute for this context; NOT_PACKED for anything else. */
+// @ts-expect-error: decorator
+@inline
 function packedVersion(state: usize): u64 {
   const derived = load<u32>(state, SLOT_STATE_DERIVED);
   if (derived & <u32>DERIVED_SEMVER_KNOWN) {
