@@ -20,7 +20,7 @@ import {
   leaveMap,
   malformed,
   pushKey,
-  readText,
+  readName,
   scanValue,
   textAddress,
   textBytes,
@@ -117,7 +117,7 @@ function readMembers(thread: usize, at: usize, end: usize, count: usize, isBatch
   const keysBase = <usize>load<u32>(thread, THREAD_KEY_TOP);
   let seen: u64 = 0;
   for (; count > 0; --count) {
-    const text = readText(at, end);
+    const text = readName(at, end);
     const address = textAddress(text);
     const length = textBytes(text);
     if (text === 0 || !isUtf8(address, length)) return malformed(thread, at);

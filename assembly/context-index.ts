@@ -58,6 +58,7 @@ import {
   hasKey,
   leaveMap,
   malformed,
+  readName,
   readText,
   scanValue,
   textAddress,
@@ -291,17 +292,6 @@ function setShapeName(shapeName: usize, address: usize, length: usize, slot: u32
   store<u64>(shapeName, length < 8 ? first & lowBytes(length) : first, SHAPE_NAME_FIRST);
   store<u64>(shapeName, load<u64>(address + length - 8), SHAPE_NAME_LAST);
   store<u64>(shapeName, load<u64>(address, 8), SHAPE_NAME_MIDDLE);
-}
-
-/** readText, short names first. */
-// @ts-expect-error: decorator
-@inline
-function readName(at: usize, end: usize): u64 {
-  if (at < end) {
-    const length = <usize>load<u8>(at) - 0xa0;
-    if (length < 0x20 && length < end - at) return (<u64>(at + 1) << 32) | <u64>length;
-  }
-  return readText(at, end);
 }
 
 /** Scans and decodes the commonest value; 0 = it is another one, or malformed. */

@@ -48,6 +48,17 @@ export function readText(at: usize, end: usize): u64 {
   return length > end - at ? 0 : (<u64>at << 32) | <u64>length;
 }
 
+/** readText, short names first. */
+// @ts-expect-error: decorator
+@inline
+export function readName(at: usize, end: usize): u64 {
+  if (at < end) {
+    const length = <usize>load<u8>(at) - 0xa0;
+    if (length < 0x20 && length < end - at) return (<u64>(at + 1) << 32) | <u64>length;
+  }
+  return readText(at, end);
+}
+
 // @ts-expect-error: decorator
 @inline
 export function textAddress(text: u64): usize {
