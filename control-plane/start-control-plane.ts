@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { CompilePool } from '@guidon/pool';
 import type { ChangeBus } from '@guidon/protocol';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
@@ -68,6 +69,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
       setTimeout(() => options.onStoreFailure?.(error), FAILURE_ANSWERS_MS);
     },
   });
+  const pool = new CompilePool();
   try {
     const digests = loadEnvironmentDigests(store);
     const publisher = new OutboxPublisher(store, bus, logger);
@@ -78,7 +80,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
         publisher.wake('access', environment);
       }
     };
-    const committer = new Committer({ store, signingKey: signingKeys.signingKey, now, onCommitted });
+    const committer = new Committer({ store, pool, signingKey: signingKeys.signingKey, now, onCommitted });
     const core: ControlPlaneCore = { store, committer, signingKeys, bus, logger, now };
     const authenticator = new Authenticator(store, now);
     const idempotencyKeys = new IdempotencyKeys(store, now);
@@ -113,10 +115,12 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
         clearInterval(maintenance);
         await app.close();
         await publisher.close();
+        await pool.close();
         await store.close();
       },
     };
   } catch (error) {
+    await pool.close();
     await store.close();
     throw error;
   }

@@ -55,7 +55,7 @@ async function compile(
   if (compiled === undefined) return { status: 'refused', issues };
   const refused = sizeIssue(compiled) ?? (await smokeKernel.findIssue(compiled.snapshot, state.flagSet));
   if (refused !== undefined) return { status: 'refused', issues: [refused] };
-  states.put(environment, { ...state, compiled });
+  states.put(environment, { ...state, compiled }, from);
   return answerOf(state.digest, entries, compiled, from?.compiled);
 }
 

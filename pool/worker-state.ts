@@ -12,12 +12,14 @@ export interface WorkerState {
   readonly compiled?: CompiledEnvironment;
 }
 
-/** The state in force and the one before it: a change that was compiled and then not activated is compiled against again. */
-const STATES_PER_ENVIRONMENT = 2;
 /** Parsed definitions and compiled blocks together weigh about this many times the definition bytes. */
 const BYTES_FACTOR = 4;
 
-/** Bounded by bytes; the environment used longest ago goes first. The caller then sends everything again (`needs-all`). */
+/**
+ * Two states of an environment at most, the newest and the one it was made from: a change that was compiled and then not made leaves its
+ * base in place for the next. Bounded by bytes; the environment used longest ago goes first. The caller then sends everything
+ * again (`needs-all`).
+ */
 export class WorkerStates {
   readonly #bytesMax: number;
   readonly #states = new Map<string, readonly WorkerState[]>();
@@ -35,11 +37,10 @@ export class WorkerStates {
     return states.find((state) => state.digest === digest);
   }
 
-  put(environment: EnvironmentRef, state: WorkerState): void {
+  put(environment: EnvironmentRef, state: WorkerState, base?: WorkerState): void {
     const key = keyOf(environment);
-    const others = (this.#states.get(key) ?? []).filter(({ digest }) => digest !== state.digest);
     this.#states.delete(key);
-    this.#states.set(key, [state, ...others].slice(0, STATES_PER_ENVIRONMENT));
+    this.#states.set(key, base === undefined || base.digest === state.digest ? [state] : [state, base]);
     for (const oldest of this.#states.keys()) {
       if (oldest === key || this.#bytes() <= this.#bytesMax) break;
       this.#states.delete(oldest);

@@ -1,5 +1,6 @@
 import { strict as assert } from 'node:assert';
-import { type EnvironmentRef, PlatformError } from '@guidon/protocol';
+import type { CompilePool } from '@guidon/pool';
+import { type EnvironmentRef, type Issue, PlatformError } from '@guidon/protocol';
 import type { SigningKey } from '@guidon/protocol/signed-config';
 import { digestOf } from '../audit/audit-entry.js';
 import { appendAuditEntry } from '../audit/audit-store.js';
@@ -15,9 +16,10 @@ import type {
   WriteRequest,
 } from './change.js';
 import { diffJson } from './diff.js';
+import { findCompileIssues } from './dry-run.js';
 import type { FlagSet } from './engine.js';
 import { EMPTY_FLAG_SET, Workspaces } from './environment-workspace.js';
-import { assertCompiles, type PreparedEnvironment, prepareEnvironment } from './prepare-environment.js';
+import { type PreparedEnvironment, prepareEnvironment } from './prepare-environment.js';
 import { ProjectLocks } from './project-locks.js';
 import { StaleBaseError } from './stale-base-error.js';
 import { writeEnvironment, writeRevision } from './write-environment.js';
@@ -28,6 +30,7 @@ const PLAN_ATTEMPTS_MAX = 8;
 /** The one way to write: every change of every noun goes through `commit`. */
 export class Committer {
   readonly #store: ControlStore;
+  readonly #pool: CompilePool;
   readonly #signingKey: SigningKey;
   readonly #now: () => number;
   /** Called after a change is durable, before the caller is answered. Must not throw. */
@@ -37,11 +40,13 @@ export class Committer {
 
   constructor(options: {
     store: ControlStore;
+    pool: CompilePool;
     signingKey: SigningKey;
     now: () => number;
     onCommitted: (outcome: ChangeOutcome) => void;
   }) {
     this.#store = options.store;
+    this.#pool = options.pool;
     this.#signingKey = options.signingKey;
     this.#now = options.now;
     this.#onCommitted = options.onCommitted;
@@ -76,8 +81,11 @@ export class Committer {
       for (const environment of change.environments ?? []) {
         prepared.push(prepareEnvironment(this.#store, this.#workspaces, environment));
       }
-      if (request.dryRun) return dryRunReply(change, prepared);
-      assertCompiles(prepared);
+      const issues = await Promise.all(
+        prepared.map((environment) => findCompileIssues(this.#pool, this.#store, environment)),
+      );
+      if (request.dryRun) return dryRunReply(change, prepared, issues);
+      assertCompiles(issues.flat());
       const { reply, outcome } = await this.#store.transaction((transaction) =>
         this.#write(transaction, request, change, prepared),
       );
@@ -149,16 +157,28 @@ function assertUnchanged(transaction: StoreTransaction, { key, read }: RecordRea
   if (stored?.version !== read?.version) throw new StaleBaseError();
 }
 
-function dryRunReply(change: Change, prepared: readonly PreparedEnvironment[]): Reply {
+/** All issues of all environments as one refusal. */
+function assertCompiles(issues: readonly Issue[]): void {
+  const first = issues[0];
+  if (first === undefined) return;
+  throw new PlatformError(first.code, first.detail, { issues });
+}
+
+/** `issues` of each prepared environment, in the same order. */
+function dryRunReply(
+  change: Change,
+  prepared: readonly PreparedEnvironment[],
+  issues: readonly (readonly Issue[])[],
+): Reply {
   const report: DryRunReport = {
     dryRun: true,
     summary: change.summary,
     diff: diffJson(change.before, change.after),
-    environments: prepared.map(({ change: { environment }, next, definitions, issues }) => ({
+    environments: prepared.map(({ change: { environment }, next, definitions }, index) => ({
       environmentId: environment.environmentId,
       revision: next.revision,
       changedDefinitions: definitions.length,
-      issues,
+      issues: issues[index] ?? [],
     })),
   };
   return { status: 200, body: report };

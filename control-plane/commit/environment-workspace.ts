@@ -3,7 +3,7 @@ import { DigestTree, hashDefinition } from '@guidon/protocol/signed-config';
 import type { StoreReader } from '../store/control-store.js';
 import { keys } from '../store/keys.js';
 import type { DefinitionEntryRow, EnvironmentStateRow, ResolvedDefinition } from './definition-store.js';
-import { type CompiledEnvironment, type Definition, definitionKey, type FlagSet } from './engine.js';
+import { type Definition, definitionKey, type FlagSet } from './engine.js';
 
 /** What is kept in memory of one environment, so that a change costs the change and not the environment. Equals the store at `revision`. */
 export interface Workspace {
@@ -12,8 +12,6 @@ export interface Workspace {
   readonly digest: string;
   readonly tree: DigestTree;
   readonly flagSet: FlagSet;
-  /** Of `flagSet`, when it was compiled: base of the next incremental compile. */
-  readonly compiled: CompiledEnvironment | undefined;
   /** Sum of the definition bytes: what the workspace weighs in the cache. */
   readonly bytes: number;
 }
@@ -74,7 +72,7 @@ function loadWorkspace(store: StoreReader, environment: EnvironmentRef, state: E
   if (tree.digest() !== state.digest) {
     throw new PlatformError('storage-unavailable', 'the stored definitions do not match their digest');
   }
-  return { ...state, tree, flagSet: withDefinitions(EMPTY_FLAG_SET, definitions, []), compiled: undefined, bytes };
+  return { ...state, tree, flagSet: withDefinitions(EMPTY_FLAG_SET, definitions, []), bytes };
 }
 
 /** Every definition in force with its exact bytes, each checked against its hash. */

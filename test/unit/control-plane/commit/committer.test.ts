@@ -17,9 +17,10 @@ import { configMessage } from '@guidon/control-plane/publish/config-message.js';
 import { ControlStore } from '@guidon/control-plane/store/control-store.js';
 import { keys } from '@guidon/control-plane/store/keys.js';
 import type { FlagDefinition } from '@guidon/engine';
+import { CompilePool } from '@guidon/pool';
 import { parseEnvironmentRef } from '@guidon/protocol';
 import { generateSigningKey } from '@guidon/protocol/signed-config';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 const environment = parseEnvironmentRef({ tenantId: 'ten_1', projectId: 'prj_1', environmentId: 'env_1' });
 const signingKey = generateSigningKey();
@@ -27,12 +28,14 @@ const write = { actor: SYSTEM_ACTOR, requestId: 'r', dryRun: false };
 let directory: string;
 let store: ControlStore;
 let committer: Committer;
+const pool = new CompilePool({ threadCount: 1 });
 
 beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'guidon-committer-'));
   store = await ControlStore.open({ directory, mapBytes: 1 << 30 });
-  committer = new Committer({ store, signingKey, now: () => 1_700_000_000_000, onCommitted: () => {} });
+  committer = new Committer({ store, pool, signingKey, now: () => 1_700_000_000_000, onCommitted: () => {} });
 });
+afterAll(() => pool.close());
 afterEach(async () => {
   await store.close();
   rmSync(directory, { recursive: true });
