@@ -58,6 +58,8 @@ export const POLICY = {
   'environment.change': ADMINS,
   'audit.list': ADMINS,
   'node.read-config': NODES,
+  'node.report-status': NODES,
+  'node.list': INSTALLATION_ONLY,
   /** Recorded for refusals; no route has it and nobody may do it. */
   'authz.denied': [],
   /** Recorded for the first start; its route is public and guarded by the one-time token. */

@@ -8,6 +8,7 @@ import { registerEnvironmentRoutes } from '../environments/environment-routes.js
 import { flagEnvironmentContent } from '../flags/flag-environment-content.js';
 import { registerFlagRoutes } from '../flags/flag-routes.js';
 import { registerTargetingRoutes } from '../flags/targeting-routes.js';
+import { registerNodeRoutes } from '../nodes/node-routes.js';
 import { registerProjectRoutes } from '../projects/project-routes.js';
 import { registerSegmentKeysRoutes } from '../segments/segment-keys-routes.js';
 import { registerSegmentRoutes } from '../segments/segment-routes.js';
@@ -26,4 +27,5 @@ export function registerRoutes(app: FastifyInstance, core: ControlPlaneCore): vo
   registerSegmentRoutes(app, core);
   registerSegmentKeysRoutes(app, core);
   registerChangeRoutes(app, core);
+  registerNodeRoutes(app, core);
 }

@@ -11,13 +11,18 @@ import type { AccessStateRow } from '../commit/write-environment.js';
 import type { StoreReader } from '../store/control-store.js';
 import { keys } from '../store/keys.js';
 
-/** The newest revision as a change from `since`; the whole when `since` is absent, unknown or no longer kept. */
+/**
+ * The newest revision as a change from `since`; the whole when `since` is absent, unknown or no longer kept. `renew` may exchange the
+ * manifest for one of the same revision with new dates.
+ */
 export function configMessage(
   store: StoreReader,
   environment: EnvironmentRef,
   since: number | undefined,
+  renew: (signed: Signed) => Signed = (signed) => signed,
 ): ConfigMessage {
-  const { revision, signed } = newestManifest(store, environment);
+  const { revision, signed: stored } = newestManifest(store, environment);
+  const signed = renew(stored);
   const touched = isBehind(since, revision) ? changesSince(store, environment, since) : undefined;
   if (touched !== undefined && since !== undefined) {
     const entries = touched.map(({ kind, key }) => ({ kind, key, entry: findEntry(store, environment, kind, key) }));

@@ -7,6 +7,7 @@ import type { ControlPlaneCore } from '../core.js';
 import type { StoreReader } from '../store/control-store.js';
 import { keys } from '../store/keys.js';
 import { configMessage, findAccessList } from './config-message.js';
+import { renewManifest } from './sign-documents.js';
 
 const MSGPACK = 'application/msgpack';
 const config = { action: 'node.read-config' } as const;
@@ -65,7 +66,10 @@ export function registerInternalRoutes(
     },
     handler: (request, reply) => {
       const { since } = request.query as { since?: number };
-      const message = configMessage(store, getEnvironmentRef(store, request.params), since);
+      const environment = getEnvironmentRef(store, request.params);
+      const message = configMessage(store, environment, since, (signed) =>
+        renewManifest(environment, signed, core.now(), signingKeys.signingKey),
+      );
       return reply.type(MSGPACK).send(Buffer.from(encodeConfigMessage(message)));
     },
   });

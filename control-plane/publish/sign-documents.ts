@@ -5,14 +5,15 @@ import {
   DOCUMENT_SCHEMA,
   encodeDocument,
   type Manifest,
+  parseManifest,
   type Signed,
   type SigningKey,
   signDocument,
 } from '@guidon/protocol/signed-config';
 import type { CredentialRecord } from '../credentials/credential-record.js';
 
-/** How long a manifest may be taken as new. A node renews nothing: an active manifest is kept past it. */
-const MANIFEST_TTL_MS = 90 * 24 * 3_600_000;
+/** How long a manifest may be taken as new; one already active is kept past it. What is served is renewed at half of it. */
+export const MANIFEST_TTL_MS = 90 * 24 * 3_600_000;
 /** A revoked or expired key stays listed as such for a day, so that a node can tell it from one it has not heard of yet. */
 const ENDED_LISTED_MS = 24 * 3_600_000;
 
@@ -35,6 +36,16 @@ export function signManifest(
     expiresAt: at.now + MANIFEST_TTL_MS,
   };
   return signDocument(encodeDocument(manifest), key);
+}
+
+/**
+ * The manifest as it is while more than half of its time is left, else signed again with new dates and everything else the same: a
+ * node that comes to an environment nobody has changed for months must still be able to take it.
+ */
+export function renewManifest(environment: EnvironmentRef, signed: Signed, now: number, key: SigningKey): Signed {
+  const manifest = parseManifest(signed.document);
+  if (manifest.expiresAt - now > MANIFEST_TTL_MS / 2) return signed;
+  return signManifest(environment, { ...manifest, now }, key);
 }
 
 export function signAccessList(

@@ -87,4 +87,6 @@ export const OPERATION_CASES: Readonly<Record<string, OperationCase>> = {
   readConfig: NOTHING,
   readAccessList: NOTHING,
   readKeySet: NOTHING,
+  reportNodeStatus: { body: { nodeId: 'node_1', store: 'ok', environments: [] } },
+  listNodes: NOTHING,
 };
