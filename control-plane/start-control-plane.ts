@@ -1,6 +1,7 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { CompilePool } from '@guidon/pool';
-import type { ChangeBus } from '@guidon/protocol';
+import { type ChangeBus, PlatformError } from '@guidon/protocol';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { SYSTEM_ACTOR } from './admin-api/actor.js';
@@ -61,6 +62,7 @@ export interface RunningControlPlane {
 /** Opens the store, resumes publishing and serves the admin API. */
 export async function startControlPlane(options: ControlPlaneOptions): Promise<RunningControlPlane> {
   const { dataDirectory, logger, bus, now = Date.now } = options;
+  assertKeysAreThere(dataDirectory);
   const signingKeys = openSigningKeys(join(dataDirectory, 'keys'), now());
   const store = await ControlStore.open({
     directory: join(dataDirectory, 'store'),
@@ -124,6 +126,17 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
     await store.close();
     throw error;
   }
+}
+
+/** New keys beside an old store would sign what no node trusts any more; the operator has to know. */
+function assertKeysAreThere(dataDirectory: string): void {
+  const store = join(dataDirectory, 'store', 'data.mdb');
+  const rootKey = join(dataDirectory, 'keys', 'root.pem');
+  if (!existsSync(store) || existsSync(rootKey)) return;
+  throw new PlatformError(
+    'storage-unavailable',
+    `${rootKey} is missing although there is a store: restore the keys folder, nodes trust no other key`,
+  );
 }
 
 function maintain({ store, logger }: ControlPlaneCore, idempotencyKeys: IdempotencyKeys): void {

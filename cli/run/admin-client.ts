@@ -1,4 +1,7 @@
-import { type Json, PlatformError } from '@guidon/protocol';
+import { type ErrorCode, type Json, PlatformError } from '@guidon/protocol';
+
+/** What a caller here acts on; every other refusal is unexpected. */
+const CODES: Readonly<Record<number, ErrorCode>> = { 404: 'not-found', 409: 'conflict' };
 
 /** How long one admin request may take, milliseconds. */
 const REQUEST_MS_MAX = 10_000;
@@ -46,7 +49,7 @@ export class AdminClient {
     });
     const text = await response.text();
     if (!response.ok) {
-      const code = response.status === 409 ? 'conflict' : 'internal';
+      const code = CODES[response.status] ?? 'internal';
       throw new PlatformError(code, `${method} ${path} answered ${response.status}: ${text}`);
     }
     return new AdminAnswer(text, response.headers.get('etag') ?? '');

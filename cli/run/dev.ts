@@ -5,7 +5,7 @@ import { type RunningServer, startServer } from '@guidon/server';
 import { findFreePort } from './free-port.js';
 import { createLogger } from './logger.js';
 import { findPrivateFile, writePrivateFile } from './private-file.js';
-import { type DemoKeys, seedDemo } from './seed-demo.js';
+import { type DemoKeys, hasTenant, seedDemo } from './seed-demo.js';
 import { closeOnSignal } from './shutdown.js';
 import { dieOnStoreFailure } from './store-failure.js';
 
@@ -25,51 +25,83 @@ const READY_MS_MAX = 30_000;
 export async function runDev(options: DevOptions): Promise<void> {
   const { host } = options;
   const dataDirectory = resolve(options.data);
+  const keysFile = join(dataDirectory, 'dev-keys.json');
+  const kept = readDevKeys(keysFile);
   const adminPort = await findFreePort(host, options.adminPort);
   const port = await findFreePort(host, options.port, new Set([adminPort]));
   const metricsPort = await findFreePort('127.0.0.1', options.metricsPort, new Set([adminPort, port]));
   const logger = createLogger(options.logLevel);
   const bus = new InProcessChangeBus();
-
-  const controlPlane = await startControlPlane({
-    dataDirectory: join(dataDirectory, 'control-plane'),
-    host,
-    port: adminPort,
-    bus,
-    logger,
-    onStoreFailure: dieOnStoreFailure,
-  });
-  const keys = await devKeys(controlPlane, dataDirectory);
-  const server = await startServer({
-    dataDirectory: join(dataDirectory, 'node'),
-    host,
-    port,
-    metricsPort,
-    controlPlaneUrl: controlPlane.url,
-    nodeCredential: keys.nodeCredential,
-    trustRoot: controlPlane.trustRoot,
-    bus,
-    logger,
-  });
-  closeOnSignal(async () => {
-    await server.close();
-    await controlPlane.close();
-    await bus.close();
-  });
-  await untilReady(server);
-  printWelcome(controlPlane, server, keys, options);
+  /** Newest first: what was started last is closed first, also when a later start fails. */
+  const closers: (() => Promise<void>)[] = [() => bus.close()];
+  const close = async (): Promise<void> => {
+    for (const closePart of closers) await closePart();
+  };
+  try {
+    const controlPlane = await startControlPlane({
+      dataDirectory: join(dataDirectory, 'control-plane'),
+      host,
+      port: adminPort,
+      bus,
+      logger,
+      onStoreFailure: dieOnStoreFailure,
+    });
+    closers.unshift(() => controlPlane.close());
+    const keys = await ensureDevKeys(controlPlane, kept, keysFile);
+    const server = await startServer({
+      dataDirectory: join(dataDirectory, 'node'),
+      host,
+      port,
+      metricsPort,
+      controlPlaneUrl: controlPlane.url,
+      nodeCredential: keys.nodeCredential,
+      trustRoot: controlPlane.trustRoot,
+      bus,
+      logger,
+    });
+    closers.unshift(() => server.close());
+    closeOnSignal(close);
+    await untilReady(server);
+    printWelcome(controlPlane, server, keys, options);
+  } catch (error) {
+    await close();
+    throw error;
+  }
 }
 
 type DevKeys = DemoKeys & { readonly nodeCredential: string };
+const DEV_KEY_NAMES = ['tenantId', 'serverKey', 'webKey', 'nodeCredential'] as const;
 
 /** The demo's keys stand in a private file beside the data, so that a restart prints the same ones. */
-async function devKeys(controlPlane: RunningControlPlane, dataDirectory: string): Promise<DevKeys> {
-  const path = join(dataDirectory, 'dev-keys.json');
-  const kept = findPrivateFile(path);
-  if (kept !== undefined) return JSON.parse(kept);
-  const nodeCredential = await controlPlane.issueNodeCredential('dev node');
-  const demo = await seedDemo(controlPlane.url, await controlPlane.createSystemCredential());
-  const keys = { ...demo, nodeCredential };
+function readDevKeys(path: string): DevKeys | undefined {
+  const text = findPrivateFile(path);
+  if (text === undefined) return undefined;
+  try {
+    const members = new Map<string, unknown>(Object.entries(JSON.parse(text)));
+    const [tenantId, serverKey, webKey, nodeCredential] = DEV_KEY_NAMES.map((name) => {
+      const value = members.get(name);
+      if (typeof value !== 'string') throw new Error(`${name} is missing`);
+      return value;
+    });
+    if (tenantId && serverKey && webKey && nodeCredential) return { tenantId, serverKey, webKey, nodeCredential };
+    throw new Error('a key is empty');
+  } catch (cause) {
+    throw new PlatformError('malformed-body', `${path} cannot be read as the demo's keys; delete it to get new ones`, {
+      cause,
+    });
+  }
+}
+
+/** Keys of a store that has been deleted since open nothing: then the demo is made anew. */
+async function ensureDevKeys(
+  controlPlane: RunningControlPlane,
+  kept: DevKeys | undefined,
+  path: string,
+): Promise<DevKeys> {
+  const credential = await controlPlane.createSystemCredential();
+  if (kept !== undefined && (await hasTenant(controlPlane.url, credential, kept.tenantId))) return kept;
+  const demo = await seedDemo(controlPlane.url, credential);
+  const keys = { ...demo, nodeCredential: await controlPlane.issueNodeCredential('dev node') };
   writePrivateFile(path, `${JSON.stringify(keys, null, 2)}\n`);
   return keys;
 }

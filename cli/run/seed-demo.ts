@@ -32,6 +32,17 @@ export async function seedDemo(adminUrl: string, adminCredential: string): Promi
   return { tenantId, serverKey: serverKey.text('token'), webKey: webKey.text('token') };
 }
 
+/** False when the store that the tenant was in is no longer there. */
+export async function hasTenant(adminUrl: string, adminCredential: string, tenantId: string): Promise<boolean> {
+  try {
+    await new AdminClient(adminUrl, adminCredential).get(`/api/v1/tenants/${tenantId}`);
+    return true;
+  } catch (error) {
+    if (error instanceof PlatformError && error.code === 'not-found') return false;
+    throw error;
+  }
+}
+
 /** The id of the tenant `demo`. It is there already when an earlier start was interrupted before it had all its keys. */
 async function ensureTenant(admin: AdminClient): Promise<string> {
   try {

@@ -1,4 +1,6 @@
 import { resolve } from 'node:path';
+import { PlatformError } from '@guidon/protocol';
+import { findCredential } from '@guidon/protocol/signed-config';
 import { startServer } from '@guidon/server';
 import { mustBeFree } from './free-port.js';
 import { createLogger } from './logger.js';
@@ -22,6 +24,18 @@ export async function runServer(options: ServerOptions): Promise<void> {
     options.nodeCredentialFile,
     'a node credential; `guidon control-plane --node-credential-file` writes one',
   );
+  if (findCredential(nodeCredential)?.kind !== 'node') {
+    throw new PlatformError(
+      'invalid-credentials',
+      `${options.nodeCredentialFile} does not hold a node credential (gdn_node_…)`,
+    );
+  }
+  if (options.trustRoot !== undefined && !/^[A-Za-z0-9_-]{43}$/.test(options.trustRoot)) {
+    throw new PlatformError(
+      'validation-failed',
+      '--trust-root must be the 43 characters that the control plane prints',
+    );
+  }
   await mustBeFree(options.host, options.port, '--port');
   await mustBeFree('127.0.0.1', options.metricsPort, '--metrics-port');
   const server = await startServer({

@@ -11,7 +11,7 @@ const originSchema = z
 function isOrigin(text: string): boolean {
   if (!URL.canParse(text)) return false;
   const { origin, protocol } = new URL(text);
-  return origin === text && (protocol === 'https:' || protocol === 'http:');
+  return origin === text && !text.includes('*') && (protocol === 'https:' || protocol === 'http:');
 }
 
 const permissionsSchema = z.array(z.enum(['explain'])).max(8);

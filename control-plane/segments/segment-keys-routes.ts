@@ -98,9 +98,20 @@ function registerUploads(app: FastifyInstance, uploads: UploadService): void {
     tag: 'segments',
     summary: 'Put all parts of an upload in force as one revision',
     action: 'segment.update-keys',
+    description: 'Refused while a part between the first and the last, or up to `partCount`, has not arrived.',
     params: uploadParams,
+    query: z.strictObject({
+      partCount: z.coerce
+        .number()
+        .int()
+        .min(1)
+        .max(PARTS_PER_UPLOAD_MAX)
+        .optional()
+        .describe('How many parts were sent'),
+    }),
     replies: { 200: keysWriteSchema },
-    handle: ({ params, write }) => uploads.complete(write, params, params.segmentKey, params.uploadId),
+    handle: ({ params, query, write }) =>
+      uploads.complete(write, params, params.segmentKey, params.uploadId, query.partCount),
   });
 
   // A scope of its own: only here a body may be something else than one JSON text.

@@ -141,11 +141,19 @@ export class UploadService {
   }
 
   /** All parts take effect as ONE revision, and the upload is gone. */
-  complete(write: WriteRequest, path: EnvironmentPath, segmentKey: string, uploadId: string): Promise<Reply> {
+  /** `partCount`: how many parts the caller has sent, when it says so. */
+  complete(
+    write: WriteRequest,
+    path: EnvironmentPath,
+    segmentKey: string,
+    uploadId: string,
+    partCount: number | undefined,
+  ): Promise<Reply> {
     const { store } = this.#core;
     return this.#segmentKeys.commit(write, path, segmentKey, ({ environment }, segment) => {
       const upload = this.#getUpload(path.tenantId, environment.environmentId, segmentKey, uploadId);
       if (upload.segmentId !== segment.id) throw notFound();
+      assertWhole(upload, partCount);
       const add = store
         .list<UploadPartRow>(keys.uploadParts(path.tenantId, uploadId))
         .flatMap(({ value }) => value.keys);
@@ -216,4 +224,19 @@ function changeOf(
 
 function viewUpload({ id, segmentKey, list, contextKind, mode, parts, createdAt, expiresAt }: UploadRecord) {
   return { id, segment: segmentKey, list, contextKind, mode, parts, createdAt, expiresAt };
+}
+
+/** Parts 1 to the highest have arrived, and as many as the caller says: what is missing would take its keys from the segment unseen (I13). */
+function assertWhole({ parts }: UploadRecord, partCount: number | undefined): void {
+  const arrived = new Set(parts.map(({ part }) => part));
+  const expectedCount = partCount ?? Math.max(0, ...arrived);
+  if (expectedCount === 0) throw new PlatformError('conflict', 'no part has arrived; put one or delete the upload');
+  const missing = Array.from({ length: expectedCount }, (_, index) => index + 1).filter((part) => !arrived.has(part));
+  if (missing.length > 0) {
+    const shown = missing.slice(0, 10).join(', ');
+    throw new PlatformError('conflict', `${missing.length} of ${expectedCount} parts have not arrived: ${shown}`);
+  }
+  if (arrived.size > expectedCount) {
+    throw new PlatformError('conflict', `${arrived.size} parts have arrived, ${expectedCount} were expected`);
+  }
 }

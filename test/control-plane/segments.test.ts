@@ -239,8 +239,13 @@ describe('uploads', () => {
     expect(headers.location).toBe(`${segmentPath('uploaded')}/uploads/${upload.id}`);
     const path = `${segmentPath('uploaded')}/uploads/${upload.id}`;
     const before = await revision();
+    expect((await plane.call('POST', `${path}/complete`)).body.detail).toMatch(/no part has arrived/);
     await put(`${path}/parts/2`, ndjson(numbered(6_000)));
+    expect(await plane.call('POST', `${path}/complete`)).toMatchObject({ status: 409, body: { code: 'conflict' } });
     await put(`${path}/parts/1`, ndjson(['wrong']));
+    for (const partCount of [1, 3]) {
+      expect((await plane.call('POST', `${path}/complete?partCount=${partCount}`)).status).toBe(409);
+    }
     const answer = await put(`${path}/parts/1`, ndjson(['é "quoted"', 'user-0']).trimEnd());
     expect(answer.body.parts.map(({ part, count }: { part: number; count: number }) => [part, count])).toEqual([
       [1, 2],

@@ -39,6 +39,11 @@ describe('PATCH and PUT of a targeting', () => {
     expect(await revisionOf('prod')).toBe(prod);
   });
 
+  test('a member called __proto__ is refused like any other that is not known (2.1)', async () => {
+    const answer = await edit('PATCH', targetingPath('gate', 'dev'), JSON.parse('{"__proto__": {"on": false}}'));
+    expect(answer).toMatchObject({ status: 422, body: { errors: [{ pointer: '/__proto__' }] } });
+  });
+
   test('an edit of a name alone raises nothing', async () => {
     const rule = { id: 'r', when: { all: [] }, serve: { variation: 'on' } };
     await edit('PATCH', targetingPath('gate', 'dev'), { rules: [rule] });

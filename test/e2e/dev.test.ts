@@ -1,8 +1,9 @@
 import { execFile } from 'node:child_process';
-import { statSync } from 'node:fs';
+import { rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { generateCredential } from '@guidon/protocol/signed-config';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type DevProcess, setUpAdmin, startDev } from '../support/dev-process.js';
 import { GuidonProcess, temporaryFolder } from '../support/guidon-process.js';
@@ -114,6 +115,63 @@ describe('guidon dev', () => {
     other.remove();
   });
 
+  it.each(['{garbage', 'null', '{}', '{"tenantId":1}'])(
+    'ends at once when dev-keys.json holds %j, and names the file',
+    async (text) => {
+      const other = temporaryFolder('dev-keys');
+      writeFileSync(join(other.path, 'dev-keys.json'), text);
+      const second = new GuidonProcess([
+        'dev',
+        '--data',
+        other.path,
+        '--admin-port',
+        '0',
+        '--port',
+        '0',
+        '--metrics-port',
+        '0',
+      ]);
+      expect(await second.exitStatus()).toBe(78);
+      expect(second.output).toContain(join(other.path, 'dev-keys.json'));
+      other.remove();
+    },
+  );
+
+  it('makes the demo anew when its keys outlived the store', async () => {
+    const other = temporaryFolder('dev-anew');
+    const first = await startDev(other.path);
+    await first.process.stop();
+    rmSync(join(other.path, 'control-plane'), { recursive: true });
+    rmSync(join(other.path, 'node'), { recursive: true });
+    const second = await startDev(other.path);
+    expect(second.serverKey).not.toBe(first.serverKey);
+    const { stdout } = await run('sh', ['-c', second.curlLine]);
+    expect(JSON.parse(stdout)).toMatchObject({ value: 'Willkommen' });
+    await second.process.stop();
+    other.remove();
+  });
+
+  it('ends when signing keys are missing beside a store, instead of making keys that no node trusts', async () => {
+    const other = temporaryFolder('dev-signing');
+    const first = await startDev(other.path);
+    await first.process.stop();
+    rmSync(join(other.path, 'control-plane', 'keys'), { recursive: true });
+    const second = new GuidonProcess([
+      'dev',
+      '--data',
+      other.path,
+      '--admin-port',
+      '0',
+      '--port',
+      '0',
+      '--metrics-port',
+      '0',
+    ]);
+    expect(await second.exitStatus()).toBe(78);
+    expect(second.output).toMatch(/root\.pem is missing/);
+    other.remove();
+  });
+
   it('refuses a second start on the same data with a sentence that says why', async () => {
     const second = new GuidonProcess([
       'dev',
@@ -142,6 +200,27 @@ describe('guidon', () => {
     const process = new GuidonProcess([command, ...args]);
     expect(await process.exitStatus()).toBe(64);
     expect(process.output).toMatch(message);
+  });
+
+  it.each([
+    ['hello', [], /does not hold a node credential/],
+    [generateCredential('srv').token, [], /does not hold a node credential/],
+    [generateCredential('node').token, ['--trust-root', 'zzz'], /--trust-root must be/],
+  ])('refuses the node credential %j with %j at start', async (credential, more, message) => {
+    const other = temporaryFolder('node-key');
+    writeFileSync(join(other.path, 'node.key'), credential);
+    const args = [
+      'server',
+      '--control-plane',
+      'http://127.0.0.1:1',
+      '--node-credential-file',
+      join(other.path, 'node.key'),
+      ...more,
+    ];
+    const process = new GuidonProcess(args);
+    expect(await process.exitStatus()).toBe(78);
+    expect(process.output).toMatch(message);
+    other.remove();
   });
 
   it('names the file that must hold the node credential', async () => {
