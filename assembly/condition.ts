@@ -76,12 +76,12 @@ export function holdsCondition(thread: usize, block: usize, refs: usize, segment
     } else {
       const fuel = load<u64>(thread, THREAD_FUEL);
       if (fuel === 0) return STOP_GENERAL;
-      const slot = load<u32>(refs + (<usize>load<u32>(node, NODE_SLOT) << 2));
-      const state = states + <usize>slot * SLOT_STATE_BYTES;
       if (bits > NODE_BIT_NEGATE) {
         store<u64>(thread, fuel - 1, THREAD_FUEL);
         result = holdsOutside(thread, block, node, op, bits, negate);
       } else {
+        const slot = load<u32>(refs + (<usize>load<u32>(node, NODE_SLOT) << 2));
+        const state = states + <usize>slot * SLOT_STATE_BYTES;
         if (load<u32>(state, SLOT_STATE_STAMP) !== stamp) resolveSlot(thread, slot, state);
         const type = load<u32>(state, SLOT_STATE_TYPE);
         if (type === VALUE_MISSING || type === VALUE_ARRAY || op === OP_EXISTS) {

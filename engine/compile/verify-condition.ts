@@ -53,7 +53,8 @@ function verifyClause(reader: ByteReader, node: number, counts: ReferenceCounts)
   check(op >= OP.in && op <= OP.segment, 'an operator is unknown');
   check(bits <= (NODE_BIT.negate | NODE_BIT.now | NODE_BIT.kinds), 'a clause has unknown bits');
   const isAttribute = op !== OP.segment && (bits & (NODE_BIT.now | NODE_BIT.kinds)) === 0;
-  if (isAttribute) check(reader.u32(node + NODE.slot) < counts.slots, 'a clause names no slot');
+  const slot = reader.u32(node + NODE.slot);
+  check(isAttribute ? slot < counts.slots : slot === 0, 'a clause names no slot');
   if (op === OP.exists) return;
   if (op === OP.in) verifyIn(reader, operand);
   else if (op <= OP.containsIgnoreCase) verifyTexts(reader, operand, count);
