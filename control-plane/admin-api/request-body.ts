@@ -11,6 +11,16 @@ export function parseJsonBody(request: FastifyRequest, body: Buffer): unknown {
   if (body.length === 0) return undefined;
   request.bodyDigest = createHash('sha256').update(body).digest('hex');
   assertShallow(body);
+  const value = parseText(body);
+  // No body has such a member, and schemas would leave it out unseen as if it had been taken.
+  if (typeof value === 'object' && value !== null && Object.hasOwn(value, '__proto__')) {
+    const issue = { pointer: '/__proto__', code: 'validation-failed', detail: 'is no member of this' } as const;
+    throw new PlatformError('validation-failed', issue.detail, { issues: [issue] });
+  }
+  return value;
+}
+
+function parseText(body: Buffer): unknown {
   try {
     const text = utf8.decode(body);
     const value: unknown = JSON.parse(text);
