@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { PlatformError } from '@guidon/protocol';
 import type { FastifyRequest } from 'fastify';
+import { MERGE_PATCH, mediaTypeOf } from './patch.js';
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 /** A surrogate written as an escape: the only way a lone one gets into decoded JSON. */
@@ -12,8 +13,9 @@ export function parseJsonBody(request: FastifyRequest, body: Buffer): unknown {
   request.bodyDigest = createHash('sha256').update(body).digest('hex');
   assertShallow(body);
   const value = parseText(body);
-  // No body has such a member, and schemas would leave it out unseen as if it had been taken.
-  if (typeof value === 'object' && value !== null && Object.hasOwn(value, '__proto__')) {
+  // The schema of a patch is open, and would leave out this one member unseen as if it had been taken.
+  const isPatch = mediaTypeOf(request.headers['content-type']) === MERGE_PATCH;
+  if (isPatch && typeof value === 'object' && value !== null && Object.hasOwn(value, '__proto__')) {
     const issue = { pointer: '/__proto__', code: 'validation-failed', detail: 'is no member of this' } as const;
     throw new PlatformError('validation-failed', issue.detail, { issues: [issue] });
   }

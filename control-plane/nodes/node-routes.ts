@@ -33,8 +33,11 @@ export function registerNodeRoutes(app: FastifyInstance, core: ControlPlaneCore)
       body: nodeStatusSchema,
       response: {
         204: z.null().describe('Taken'),
+        400: problem('The request is malformed'),
         401: problem('The credential is missing or not valid'),
         403: problem('Not a node credential'),
+        404: problem('The path names no node id'),
+        413: problem('The body is too large'),
         422: problem('Not valid; errors holds JSON pointers'),
       },
     },
