@@ -1,0 +1,146 @@
+import assert from 'node:assert/strict';
+import { type AttributeClause, compileSnapshot, decodeStrictMsgpack, encodeMsgpack, type Result } from '@guidon/engine';
+import type { Json } from '@guidon/protocol';
+import { describe, expect, it } from 'vitest';
+import { aFlag, flagSetOf } from '../../support/flag-sets.js';
+import { TEST_ENVIRONMENT, testHost } from '../../support/kernel-evaluator.js';
+
+/** Which of the clauses hold in the kernel for each value of the attribute `x`. */
+async function holdsOf(
+  clauses: readonly Omit<AttributeClause, 'attribute'>[],
+  values: readonly Json[],
+): Promise<boolean[][]> {
+  const flags = clauses.map((clause, index) =>
+    aFlag(`flag-${String(index).padStart(5, '0')}`, {
+      rules: [{ id: 'r', when: { attribute: 'x', ...clause }, serve: { variation: 'yes' } }],
+    }),
+  );
+  const host = await testHost();
+  const { compiled, issues } = compileSnapshot(flagSetOf(flags), { environment: TEST_ENVIRONMENT, revision: 1 });
+  assert(compiled !== undefined, JSON.stringify(issues));
+  const resident = await host.load(compiled.snapshot);
+  const rows = values.map((x) => {
+    const answer = host.evaluate(resident, encodeMsgpack({ context: { x } }), {
+      route: 'evaluate',
+      now: 0,
+      clientSideOnly: false,
+    });
+    assert(answer.status === 'ok', JSON.stringify(answer));
+    const decoded = decodeStrictMsgpack(answer.bytes);
+    assert(decoded.ok, 'answers are well-formed');
+    return (decoded.value as { results: Result[] }).results.map(
+      (result) => 'variation' in result && result.variation === 'yes',
+    );
+  });
+  host.release(resident);
+  return rows;
+}
+
+/** Every Unicode scalar value, in texts that fit a context. */
+function allTexts(): string[] {
+  const texts: string[] = [];
+  let text = '';
+  for (let codePoint = 0; codePoint < 0x110000; codePoint += 1) {
+    if (codePoint === 0xd800) codePoint = 0xe000;
+    text += String.fromCodePoint(codePoint);
+    if (codePoint % 6_000 === 5_999) {
+      texts.push(text);
+      text = '';
+    }
+  }
+  return [...texts, text];
+}
+
+describe('the kernel folds', () => {
+  it('every code point as the reference does', async () => {
+    // The operand is folded by the compiler with the reference's table, the attribute by the kernel: all bytes must agree.
+    for (const text of allTexts()) {
+      const [[isSame] = []] = await holdsOf([{ op: 'startsWithIgnoreCase', values: [text] }], [text]);
+      expect(isSame, `from U+${text.codePointAt(0)?.toString(16)}`).toBe(true);
+    }
+  });
+
+  it('letters that differ only in case to the same, and neighbours to others', async () => {
+    const pairs = ['Āā', 'Ăă', 'ŁŁ', 'ſs', 'Σς', 'ẞß', '\u212Ak', 'ΩΩ', 'Ꭰꭰ', '𐐀𐐨'];
+    for (const pair of pairs) {
+      const [upper = '', lower = ''] = [...pair];
+      const rows = await holdsOf(
+        [
+          { op: 'endsWithIgnoreCase', values: [upper] },
+          { op: 'containsIgnoreCase', values: [lower] },
+        ],
+        [upper, lower, 'ā\u0308'],
+      );
+      expect(rows.slice(0, 2), pair).toEqual([
+        [true, true],
+        [true, true],
+      ]);
+    }
+    expect(await holdsOf([{ op: 'startsWithIgnoreCase', values: ['Ă'] }], ['ā', 'Ā', 'ă'])).toEqual([
+      [false],
+      [false],
+      [true],
+    ]);
+  });
+});
+
+describe('the kernel searches', () => {
+  it('short and long needles as String.includes does', async () => {
+    let state = 12_345;
+    const choose = (count: number): number => {
+      state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+      return Math.floor((state / 2 ** 32) * count);
+    };
+    // Two letters and much repetition: the inputs on which a wrong failure function shows.
+    const word = (length: number): string => Array.from({ length }, () => 'ab'[choose(5) === 0 ? 1 : 0]).join('');
+    const haystacks = [...Array.from({ length: 60 }, () => word(choose(200))), 'a'.repeat(200), 'ab'.repeat(100), ''];
+    const cut = haystacks.filter((text) => text.length > 60).map((text) => text.slice(choose(20), 20 + choose(40)));
+    const needles = [
+      ...cut,
+      ...cut.map((text) => `${text.slice(0, -1)}c`),
+      'a'.repeat(17),
+      `${'a'.repeat(40)}b`,
+      'b',
+      '',
+      'ab'.repeat(20),
+      `${'ab'.repeat(20)}b`,
+    ];
+    const rows = await holdsOf(
+      needles.map((needle) => ({ op: 'contains', values: [needle] })),
+      haystacks,
+    );
+    expect(rows).toEqual(haystacks.map((haystack) => needles.map((needle) => haystack.includes(needle))));
+    expect(rows.flat().filter(Boolean).length).toBeGreaterThan(100);
+  });
+});
+
+describe('the kernel compares addresses', () => {
+  it('with every prefix of IPv4: the last bit counts, the next one does not', async () => {
+    const base = 0b1010_1100_0101_1010_1111_0000_0011_1101;
+    const text = (address: number): string => [24, 16, 8, 0].map((shift) => (address >>> shift) & 255).join('.');
+    for (let bits = 0; bits <= 32; bits += 1) {
+      const inside = bits === 32 ? base : base ^ (0x80000000 >>> bits);
+      const outside = bits === 0 ? base : base ^ (0x80000000 >>> (bits - 1));
+      const rows = await holdsOf(
+        [{ op: 'cidr', values: [`${text(base)}/${bits}`] }],
+        [text(base), text(inside), text(outside), '::'],
+      );
+      expect(rows, `/${bits}`).toEqual([[true], [true], [bits === 0], [false]]);
+    }
+  });
+
+  it('with every prefix of IPv6', async () => {
+    const base = 0x2001_0db8_85a3_1234_5678_8a2e_0370_7334n;
+    const text = (address: bigint): string =>
+      Array.from({ length: 8 }, (_, group) => ((address >> BigInt(112 - group * 16)) & 0xffffn).toString(16)).join(':');
+    for (let bits = 0n; bits <= 128n; bits += 1n) {
+      const inside = bits === 128n ? base : base ^ (1n << (127n - bits));
+      const outside = bits === 0n ? base : base ^ (1n << (128n - bits));
+      const rows = await holdsOf(
+        [{ op: 'cidr', values: [`${text(base)}/${bits}`] }],
+        [text(base), text(inside), text(outside), '172.90.240.61'],
+      );
+      expect(rows, `/${bits}`).toEqual([[true], [true], [bits === 0n], [false]]);
+    }
+  });
+});
