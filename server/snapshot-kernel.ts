@@ -23,8 +23,11 @@ export class SnapshotKernel {
     this.#logger = logger;
   }
 
-  static async create(logger: pino.Logger): Promise<SnapshotKernel> {
-    return new SnapshotKernel(await KernelHost.create(), logger);
+  static async create(
+    logger: pino.Logger,
+    options: { readonly memoryBytesMax?: number } = {},
+  ): Promise<SnapshotKernel> {
+    return new SnapshotKernel(await KernelHost.create(options), logger);
   }
 
   onTrap(listener: (slot: EnvironmentSlot) => void): void {

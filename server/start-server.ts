@@ -65,7 +65,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     onClose(() => store.close());
     const pool = new CompilePool();
     onClose(() => pool.close());
-    const directory = new AccessDirectory();
+    const directory = new AccessDirectory(() => feed.isReady);
     const source = new HttpConfigSource({ url: options.controlPlaneUrl, nodeCredential: options.nodeCredential });
     const feed = new SnapshotFeed({
       nodeId: findCredential(options.nodeCredential)?.credentialId ?? randomBytes(11).toString('hex'),

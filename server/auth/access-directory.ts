@@ -32,9 +32,15 @@ const NO_SECRET_HASH = '0'.repeat(64);
  */
 export class AccessDirectory {
   readonly #slots = new Map<string, { slot: EnvironmentSlot; entry: AccessEntry }>();
+  readonly #knowsEveryone: () => boolean;
   readonly #verified: (VerifiedToken | undefined)[] = new Array<VerifiedToken | undefined>(VERIFIED_COUNT_MAX).fill(
     undefined,
   );
+
+  /** `knowsEveryone`: every environment's list is there, so an id in none of them is nobody's. */
+  constructor(knowsEveryone: () => boolean = () => true) {
+    this.#knowsEveryone = knowsEveryone;
+  }
 
   /** Takes a verified list into force for its environment. A credential id that another environment holds stays there. */
   replace(slot: EnvironmentSlot, accessList: AccessList): void {
@@ -52,7 +58,10 @@ export class AccessDirectory {
     slot.accessList = undefined;
   }
 
-  /** Throws `invalid-credentials`, with one text for every reason. `now` is the wall clock: expiry is a date. */
+  /**
+   * Throws `invalid-credentials`, with one text for every reason; `not-ready` for an id that a list which has not arrived yet may hold.
+   * `now` is the wall clock: expiry is a date.
+   */
   authenticate(head: RequestHead, now: () => number): Caller {
     const header = head.apiKey === '' ? head.authorization : BEARER + head.apiKey;
     const place = placeOf(header);
@@ -72,6 +81,9 @@ export class AccessDirectory {
     const row = this.#slots.get(credential.credentialId);
     const isGenuine = isSecretOf(credential.secret, row?.entry.secretHash ?? NO_SECRET_HASH);
     const accessList = row?.slot.accessList;
+    if (row === undefined && !this.#knowsEveryone()) {
+      throw new PlatformError('not-ready', 'This node does not know every credential yet.');
+    }
     if (row === undefined || accessList === undefined || !isGenuine) throw refused();
     if (row.entry.kind !== credential.kind || !isInForce(row.entry, now)) throw refused();
     return { slot: row.slot, entry: row.entry, header, accessList };

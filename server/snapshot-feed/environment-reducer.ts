@@ -1,20 +1,16 @@
 import type { ResidentSnapshot } from '@guidon/engine';
-import type { CompiledAnswer, CompilePool } from '@guidon/pool';
+import type { CompilePool } from '@guidon/pool';
 import { type EnvironmentRef, PlatformError } from '@guidon/protocol';
-import {
-  type ConfigMessage,
-  DigestTree,
-  type Manifest,
-  type Signed,
-  type TrustedKeys,
-} from '@guidon/protocol/signed-config';
+import type { ConfigMessage, Manifest, Signed, TrustedKeys } from '@guidon/protocol/signed-config';
 import type pino from 'pino';
 import type { AccessDirectory } from '../auth/access-directory.js';
 import type { ActiveSnapshot, EnvironmentSlot } from '../environment-slot.js';
 import type { SnapshotKernel } from '../snapshot-kernel.js';
 import type { HighWaterMark, Quarantine, SnapshotStore } from '../snapshot-store/snapshot-store.js';
-import { StoredBlocks } from '../snapshot-store/stored-blocks.js';
+import type { StoredBlocks } from '../snapshot-store/stored-blocks.js';
 import { compareOrder, decideConfig } from './config-decision.js';
+import { QuarantineList } from './quarantine-list.js';
+import { type LedgerChange, RevisionLedger } from './revision-ledger.js';
 
 export interface ReducerParts {
   readonly store: SnapshotStore;
@@ -33,8 +29,6 @@ export interface ReducerParts {
  */
 export type Outcome = 'activated' | 'ignored' | 'fetch' | 'fetch-whole' | 'refused' | 'failed';
 
-/** A worker that dies of the same definitions this often is dying of them. */
-const STRIKES_MAX = 3;
 /** I20 and the threat model: so many traps of one revision, and the one before serves again. */
 const TRAPS_MAX = 3;
 
@@ -55,15 +49,10 @@ export class EnvironmentReducer {
   #mark: HighWaterMark | undefined;
   #accessMark: HighWaterMark | undefined;
   #active: HighWaterMark | undefined;
-  #quarantine: Quarantine[];
-  /** Hash of each definition in force by `kind NUL key`. */
-  #index = new Map<string, string>();
-  #blockIds: ReadonlySet<string> = new Set();
-  /** What served before, kept until the next activation: the way back from a revision that traps. */
+  readonly #quarantine: QuarantineList;
+  readonly #ledger: RevisionLedger;
+  /** What served before, kept until a later one has proved itself: the way back from a revision that traps. */
   #previous: ActiveSnapshot | undefined;
-  /** After that way back was taken, the store no longer matches what serves: only a whole configuration leads on. */
-  #needsWhole = false;
-  #strikes: { readonly digest: string; readonly count: number } | undefined;
 
   constructor(slot: EnvironmentSlot, parts: ReducerParts) {
     this.environment = slot.environment;
@@ -72,7 +61,8 @@ export class EnvironmentReducer {
     this.#logger = parts.logger.child({ environment: slot.environment });
     this.#mark = parts.store.findMark(slot.environment, 'config');
     this.#accessMark = parts.store.findMark(slot.environment, 'access');
-    this.#quarantine = parts.store.listQuarantine(slot.environment);
+    this.#quarantine = new QuarantineList(parts.store, slot.environment);
+    this.#ledger = new RevisionLedger(parts.store, slot.environment);
   }
 
   /** Where this node stands, for the digest poll. */
@@ -82,42 +72,43 @@ export class EnvironmentReducer {
   }
 
   get quarantine(): readonly Quarantine[] {
-    return this.#quarantine;
+    return this.#quarantine.entries;
   }
 
   /** True when it is known already that this revision will not serve: there is no use in fetching it again. */
   isQuarantined(state: { readonly epoch: number; readonly revision: number }): boolean {
-    return this.#quarantine.some((quarantine) => compareOrder(quarantine, state) === 0);
+    return this.#quarantine.has(state);
   }
 
-  /** Brings back what this node served before it ended, from its own disk alone. False: the control plane has to be asked. */
+  /**
+   * Brings back what this node served before it ended, from its own disk alone; where that is in quarantine, the last good revision before
+   * it (I10). False: there is nothing good here, the control plane has to be asked.
+   */
   async restore(): Promise<boolean> {
-    const { store } = this.#parts;
     this.#restoreAccess();
-    const state = store.findState(this.environment);
-    if (state === undefined) return false;
+    return this.#restoreConfig();
+  }
+
+  async #restoreConfig(): Promise<boolean> {
+    const { store } = this.#parts;
     try {
+      this.#ledger.read();
+      const state = store.findState(this.environment);
+      if (state === undefined) return false;
       const manifest = this.#parts.keys().verifyManifest(this.environment, state.signed);
-      if (this.#mark !== undefined && compareOrder(manifest, this.#mark) < 0) {
+      if (this.#quarantine.has(manifest)) return (await this.#ledger.rollBack()) && (await this.#restoreConfig());
+      const isOlder = this.#mark !== undefined && compareOrder(manifest, this.#mark) < 0;
+      // Only a quarantine takes this node below its own mark (I7).
+      if (isOlder && this.#mark !== undefined && !this.#quarantine.wasRefused(this.#mark)) {
         throw new PlatformError('revision-behind', 'the stored revision is older than the high-water mark');
       }
-      const tree = new DigestTree();
-      for (const [kind, key, hash] of store.listEntries(this.environment)) {
-        tree.set(kind, key, Buffer.from(hash, 'hex'));
-        this.#index.set(`${kind}\0${key}`, hash);
-      }
-      if (tree.digest() !== manifest.digest) throw new PlatformError('validation-failed', 'the stored digest is wrong');
-      this.#blockIds = new Set(store.listBlockIds(this.environment));
+      this.#ledger.assertDigest(manifest);
       const resident = await this.#loadStored(manifest, state.root);
-      if (resident !== undefined) {
-        this.#swap(manifest, resident);
-        return true;
-      }
-      return await this.#recompile(manifest, state.signed);
+      if (resident === undefined) return await this.#recompile(manifest, state.signed);
+      this.#swap(manifest, resident);
+      return true;
     } catch (error) {
       this.#logger.error({ err: error }, 'the stored revision cannot be used; asking the control plane');
-      this.#index.clear();
-      this.#blockIds = new Set();
       return false;
     }
   }
@@ -133,7 +124,7 @@ export class EnvironmentReducer {
     const decision = decideConfig(
       manifest,
       { previousRevision: message.previousRevision, hasDelta: message.delta !== undefined },
-      { mark: this.#mark, active: this.#active, quarantine: this.#quarantine, nowMs: this.#parts.now() },
+      { mark: this.#mark, active: this.#active, quarantine: this.quarantine, nowMs: this.#parts.now() },
     );
     switch (decision.action) {
       case 'ignore':
@@ -164,25 +155,31 @@ export class EnvironmentReducer {
     }
   }
 
-  /** A request made the kernel trap on the active snapshot. The third time the snapshot before it serves again. */
+  /**
+   * A request made the kernel trap on the active snapshot. The third time it is quarantined and the last good one serves again; where there
+   * is none, nothing does, until a newer revision comes.
+   */
   async reportTrap(): Promise<void> {
     this.slot.trapCount += 1;
     const active = this.#active;
-    if (active === undefined || this.slot.trapCount < TRAPS_MAX || this.#previous === undefined) return;
-    const snapshot = this.#previous;
+    if (active === undefined || this.slot.trapCount < TRAPS_MAX) return;
     const poisonous = this.slot.active;
+    const previous = this.#previous;
     this.#previous = undefined;
-    this.#needsWhole = true;
     this.slot.trapCount = 0;
-    this.#active = { epoch: snapshot.epoch, revision: snapshot.revision, digest: snapshot.digest };
-    this.slot.activate(snapshot);
+    this.#active = previous;
+    if (previous === undefined) this.slot.active = undefined;
+    else this.slot.activate(previous);
     if (poisonous !== undefined) this.#parts.kernel.release(poisonous.resident);
     await this.#putQuarantine(active, `${TRAPS_MAX} traps`);
+    // The disk goes back too: it holds what serves, for the next delta, for explaining and for a restart.
+    const isRolledBack = await this.#ledger.rollBack();
+    if (previous === undefined && isRolledBack) await this.#restoreConfig();
   }
 
-  /** Everything that explains need of the definitions in force. */
+  /** Everything that explaining needs of the definitions in force. */
   definitionsInForce(): Uint8Array[] | undefined {
-    return this.#parts.store.findDefinitions(this.environment, this.#index.values());
+    return this.#active === undefined ? undefined : this.#ledger.definitions();
   }
 
   /** Stops serving: the environment is gone. */
@@ -215,7 +212,7 @@ export class EnvironmentReducer {
   async #loadStored(manifest: Manifest, root: Uint8Array | undefined): Promise<ResidentSnapshot | undefined> {
     if (root === undefined) return undefined;
     try {
-      return await this.#load(manifest, root, new StoredBlocks(this.#parts.store, this.environment, this.#blockIds));
+      return await this.#load(manifest, root, this.#ledger.blocks());
     } catch (error) {
       this.#logger.warn({ err: error }, 'the stored snapshot cannot be loaded; compiling it again');
       return undefined;
@@ -224,7 +221,7 @@ export class EnvironmentReducer {
 
   /** After a change of the kernel, or when blocks are damaged: the definitions are the record, blocks are made again. */
   async #recompile(manifest: Manifest, signed: Signed): Promise<boolean> {
-    const definitions = this.definitionsInForce();
+    const definitions = this.#ledger.definitions();
     if (definitions === undefined) return false;
     const answer = await this.#parts.pool.compile({
       environment: this.environment,
@@ -234,14 +231,21 @@ export class EnvironmentReducer {
       expectedDigest: manifest.digest,
     });
     if (answer.status !== 'compiled') return false;
-    await this.#bringIntoForce(manifest, signed, answer, { changed: [], removed: [], isWhole: true });
+    await this.#bringIntoForce({
+      manifest,
+      signed,
+      answer,
+      changed: [],
+      removed: [],
+      isWhole: true,
+      fallback: this.#ledger.hasFallback ? 'kept' : 'none',
+    });
     return true;
   }
 
   async #apply(manifest: Manifest, message: ConfigMessage, base: 'active' | 'nothing'): Promise<Outcome> {
     const { changed, removed } = message.delta ?? { changed: [], removed: [] };
     const isWhole = base === 'nothing';
-    if (this.#needsWhole && !isWhole) return 'fetch-whole';
     try {
       const answer = await this.#compile(manifest, changed, removed, isWhole);
       switch (answer?.status) {
@@ -258,7 +262,15 @@ export class EnvironmentReducer {
           await this.#putQuarantine(manifest, answer.issues[0]?.detail ?? 'it does not compile');
           return 'refused';
         case 'compiled':
-          await this.#bringIntoForce(manifest, message.signed, answer, { changed, removed, isWhole });
+          await this.#bringIntoForce({
+            manifest,
+            signed: message.signed,
+            answer,
+            changed,
+            removed,
+            isWhole,
+            fallback: this.#nextFallback(),
+          });
           return 'activated';
       }
     } catch (error) {
@@ -283,7 +295,7 @@ export class EnvironmentReducer {
       const answer = await pool.compile({ ...request, base: this.#active.digest, changed, removed });
       if (answer.status !== 'needs-all') return answer;
     }
-    const kept = isWhole ? [] : this.#keptDefinitions(removed);
+    const kept = isWhole ? [] : this.#ledger.definitions(removed);
     if (kept === undefined) return undefined;
     const answer = await pool.compile({ ...request, changed: [...kept, ...changed], removed: [] });
     if (answer.status === 'needs-all') throw new PlatformError('internal', 'a worker asked for more than everything');
@@ -291,80 +303,39 @@ export class EnvironmentReducer {
     return answer.status === 'compiled' ? { ...answer, entries: answer.entries.slice(kept.length) } : answer;
   }
 
-  #keptDefinitions(removed: readonly (readonly [string, string])[]): Uint8Array[] | undefined {
-    const index = new Map(this.#index);
-    for (const [kind, key] of removed) index.delete(`${kind}\0${key}`);
-    return this.#parts.store.findDefinitions(this.environment, index.values());
+  /** A revision that has trapped is no way back: the good one before it stays that. */
+  #nextFallback(): LedgerChange['fallback'] {
+    if (this.#active === undefined) return 'none';
+    return this.slot.trapCount > 0 && this.#ledger.hasFallback ? 'kept' : 'stored';
   }
 
-  async #bringIntoForce(
-    manifest: Manifest,
-    signed: Signed,
-    answer: CompiledAnswer,
-    change: {
-      readonly changed: readonly Uint8Array[];
-      readonly removed: readonly (readonly [string, string])[];
-      readonly isWhole: boolean;
-    },
-  ): Promise<void> {
-    const { store } = this.#parts;
-    const { blockIds, newBlocks, droppedBlockIds } = this.#blocksAfter(answer);
-    const index = new Map(change.isWhole ? [] : this.#index);
-    for (const [kind, key] of change.removed) index.delete(`${kind}\0${key}`);
-    for (const [kind, key, hash] of answer.entries) index.set(`${kind}\0${key}`, hash);
-    const inForce = new Set(index.values());
-    const blocks = new StoredBlocks(store, this.environment, blockIds, newBlocks);
-    const resident = await this.#load(manifest, answer.root, blocks);
-    const mark = { epoch: manifest.epoch, revision: manifest.revision, digest: manifest.digest };
-    await store.putRevision(this.environment, {
-      mark,
-      signed,
-      root: answer.root,
-      newBlocks,
-      droppedBlockIds,
-      definitions: change.changed.flatMap((bytes, position) => {
-        const entry = answer.entries[position];
-        return entry === undefined ? [] : [{ entry, bytes }];
-      }),
-      removed: [...this.#index.keys()].filter((name) => !index.has(name)).map(nameOf),
-      droppedHashes: [...this.#index.values()].filter((hash) => !inForce.has(hash)),
-    });
-    this.#index = index;
-    this.#blockIds = blockIds;
-    this.#needsWhole = false;
-    this.#swap(manifest, resident);
+  async #bringIntoForce(change: Omit<LedgerChange, 'mark'>): Promise<void> {
+    const { manifest, answer } = change;
+    const resident = await this.#load(manifest, answer.root, this.#ledger.blocks(answer));
+    await this.#ledger.put({ ...change, mark: this.#markAfter(manifest) });
+    this.#swap(manifest, resident, change.fallback === 'kept');
   }
 
-  /** A full answer holds every block; the store wants to know what changes against what it has. */
-  #blocksAfter(answer: CompiledAnswer): {
-    blockIds: ReadonlySet<string>;
-    newBlocks: ReadonlyMap<string, Uint8Array>;
-    droppedBlockIds: readonly string[];
-  } {
-    const isFull = answer.isFull;
-    const blockIds = new Set(isFull ? answer.newBlocks.keys() : this.#blockIds);
-    if (isFull) {
-      const droppedBlockIds = [...this.#blockIds].filter((id) => !blockIds.has(id));
-      return { blockIds, newBlocks: answer.newBlocks, droppedBlockIds };
-    }
-    for (const id of answer.droppedBlockIds) blockIds.delete(id);
-    for (const id of answer.newBlocks.keys()) blockIds.add(id);
-    return { blockIds, newBlocks: answer.newBlocks, droppedBlockIds: answer.droppedBlockIds };
+  /** Never falls: a revision that is restored after a quarantine is older than the mark (I7). */
+  #markAfter({ epoch, revision, digest }: Manifest): HighWaterMark {
+    const next = { epoch, revision, digest };
+    return this.#mark !== undefined && compareOrder(next, this.#mark) < 0 ? this.#mark : next;
   }
 
   #load({ revision }: Manifest, root: Uint8Array, blocks: StoredBlocks): Promise<ResidentSnapshot> {
     return this.#parts.kernel.load({ environment: this.environment, revision, root, blocks });
   }
 
-  /** Synchronous: no request sees a half of it. */
-  #swap(manifest: Manifest, resident: ResidentSnapshot): void {
+  /** Synchronous: no request sees a half of it. `keepsPrevious`: what serves now has trapped, the way back stays the one before it. */
+  #swap(manifest: Manifest, resident: ResidentSnapshot, keepsPrevious = false): void {
     const { epoch, revision, digest } = manifest;
     const before = this.slot.active;
-    if (this.#previous !== undefined) this.#parts.kernel.release(this.#previous.resident);
-    this.#previous = before;
-    this.#mark = { epoch, revision, digest };
-    this.#active = this.#mark;
-    this.#strikes = undefined;
+    const released = keepsPrevious ? before : this.#previous;
+    if (released !== undefined) this.#parts.kernel.release(released.resident);
+    if (!keepsPrevious) this.#previous = before;
+    this.#mark = this.#markAfter(manifest);
+    this.#active = { epoch, revision, digest };
+    this.#quarantine.clearStrikes();
     this.slot.trapCount = 0;
     this.counters.activated += 1;
     this.slot.activate({ environment: this.environment, epoch, revision, digest, resident });
@@ -378,32 +349,18 @@ export class EnvironmentReducer {
     return 'refused';
   }
 
-  /** An operating failure: tried again, unless the same definitions keep killing the worker (I10). */
+  /** A failure on the way: tried again with backoff, unless the definitions are to blame for it time and again (I10). */
   async #strike(manifest: Manifest, error: unknown): Promise<Outcome> {
     this.counters.failed += 1;
     this.#logger.error({ err: error, revision: manifest.revision }, 'a revision could not be activated');
-    const isOverload = error instanceof PlatformError && error.code === 'overloaded';
-    if (isOverload) return 'failed';
-    const count = this.#strikes?.digest === manifest.digest ? this.#strikes.count + 1 : 1;
-    this.#strikes = { digest: manifest.digest, count };
-    if (count < STRIKES_MAX) return 'failed';
+    if (!this.#quarantine.strike(manifest, error)) return 'failed';
     await this.#putQuarantine(manifest, error instanceof Error ? error.message : String(error));
     return 'refused';
   }
 
-  async #putQuarantine({ epoch, revision, digest }: HighWaterMark, reason: string): Promise<void> {
-    const quarantine = { epoch, revision, digest, reason: reason.slice(0, 500) };
+  async #putQuarantine(revision: HighWaterMark, reason: string): Promise<void> {
     this.counters.quarantined += 1;
-    this.#quarantine = [...this.#quarantine.slice(1 - QUARANTINE_COUNT_MAX), quarantine];
+    const quarantine = await this.#quarantine.put(revision, reason);
     this.#logger.error({ quarantine }, 'revision quarantined; the last good one serves');
-    await this.#parts.store.putQuarantine(this.environment, quarantine);
   }
-}
-
-/** Remembered per environment; the oldest are forgotten, their revisions are long past. */
-const QUARANTINE_COUNT_MAX = 100;
-
-function nameOf(name: string): readonly [string, string] {
-  const separator = name.indexOf('\0');
-  return [name.slice(0, separator), name.slice(separator + 1)];
 }

@@ -14,7 +14,10 @@ import type { EnvironmentRef } from '@guidon/protocol';
  *   [t, e, 'definition', hash]            definition bytes as received
  *   [t, e, 'access']                      access list and signature as received
  *   [t, e, 'mark', topic]                 high-water mark of `config` or `access` (I7)
- *   [t, e, 'quarantine', digest]          a revision that failed a check (I10)
+ *   [t, e, 'fallback']                    how the rows above differ from the last good revision before
+ *   [t, e, 'fallback-state']              its 'state'
+ *   [t, e, 'fallback-root']               its 'root'
+ *   [t, e, 'quarantine', digest, build]   a revision that failed a check of one build of the evaluator (I10)
  */
 export type StoreKey = readonly string[];
 
@@ -44,6 +47,10 @@ export const keys = {
   definition: (environment: EnvironmentRef, hash: string): StoreKey => of('definition')(environment, hash),
   access: of('access'),
   mark: (environment: EnvironmentRef, topic: MarkTopic): StoreKey => of('mark')(environment, topic),
+  fallback: of('fallback'),
+  fallbackState: of('fallback-state'),
+  fallbackRoot: of('fallback-root'),
   quarantined: of('quarantine'),
-  quarantine: (environment: EnvironmentRef, digest: string): StoreKey => of('quarantine')(environment, digest),
+  quarantine: (environment: EnvironmentRef, digest: string, build: string): StoreKey =>
+    of('quarantine')(environment, digest, build),
 } as const;

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import type { DefinitionEntry, DefinitionName } from '@guidon/pool';
+import type { DefinitionEntry } from '@guidon/pool';
 import { type EnvironmentRef, parseEnvironmentRef } from '@guidon/protocol';
 import type { Signed } from '@guidon/protocol/signed-config';
 import type pino from 'pino';
@@ -23,16 +23,30 @@ export interface PersistedState {
   readonly root: Uint8Array | undefined;
 }
 
+/** A definition's hash, by name; without one it is absent. */
+export type IndexEntry = readonly [kind: string, key: string, hash: string | undefined];
+
+/** How the last good revision before differs from the stored one. Its other definitions and blocks are those of the stored one. */
+export interface Fallback {
+  readonly index: readonly IndexEntry[];
+  /** Blocks of the fallback alone, and of the stored revision alone. */
+  readonly onlyBlockIds: readonly string[];
+  readonly addedBlockIds: readonly string[];
+}
+
 export interface RevisionWrite {
   readonly mark: HighWaterMark;
   readonly signed: Signed;
   readonly root: Uint8Array;
   readonly newBlocks: ReadonlyMap<string, Uint8Array>;
+  /** Definitions that nothing stored had, by hash. */
+  readonly newDefinitions: ReadonlyMap<string, Uint8Array>;
+  readonly index: readonly IndexEntry[];
+  /** What neither this revision nor its fallback names any more. */
   readonly droppedBlockIds: readonly string[];
-  readonly definitions: readonly { readonly entry: DefinitionEntry; readonly bytes: Uint8Array }[];
-  readonly removed: readonly DefinitionName[];
-  /** Hashes of definitions that nothing names any more. */
   readonly droppedHashes: readonly string[];
+  /** `isReplaced`: the fallback is the revision stored until now; else it stays the one it was. */
+  readonly fallback: (Fallback & { readonly isReplaced: boolean }) | undefined;
 }
 
 export interface Quarantine {
@@ -40,6 +54,8 @@ export interface Quarantine {
   readonly revision: number;
   readonly digest: string;
   readonly reason: string;
+  /** Of the evaluator that the check failed in: another one tries again. */
+  readonly build: string;
 }
 
 /**
@@ -131,7 +147,8 @@ export class SnapshotStore {
       const value = this.#findJson(key);
       if (value === undefined || typeof value.epoch !== 'number' || typeof value.revision !== 'number') return [];
       const { epoch, revision } = value;
-      return [{ epoch, revision, digest: String(value.digest), reason: String(value.reason) }];
+      const { digest, reason, build } = value;
+      return [{ epoch, revision, digest: String(digest), reason: String(reason), build: String(build) }];
     });
   }
 
@@ -141,27 +158,70 @@ export class SnapshotStore {
     return keySet === undefined ? undefined : { rootPublicKey: String(value?.rootPublicKey), keySet };
   }
 
+  /** Undefined when there is none or it has changed. */
+  findFallback(environment: EnvironmentRef): Fallback | undefined {
+    const value = this.#findJson(keys.fallback(environment));
+    if (value === undefined || this.#rows.findBorrowed(keys.fallbackState(environment)) === undefined) return undefined;
+    const { index, onlyBlockIds, addedBlockIds } = value;
+    if (!Array.isArray(index) || !Array.isArray(onlyBlockIds) || !Array.isArray(addedBlockIds)) return undefined;
+    return {
+      index: index.map(([kind, key, hash]: unknown[]) => [
+        String(kind),
+        String(key),
+        typeof hash === 'string' ? hash : undefined,
+      ]),
+      onlyBlockIds: onlyBlockIds.map(String),
+      addedBlockIds: addedBlockIds.map(String),
+    };
+  }
+
   /** The revision with its high-water mark, all or none; before its activation (I7). False: in memory only, the disk refused. */
   putRevision(environment: EnvironmentRef, write: RevisionWrite): Promise<boolean> {
-    const { mark, signed, root } = write;
+    const { mark, signed, root, fallback } = write;
     const loose: RowChange[] = [
       ...[...write.newBlocks].map(([id, value]) => ({ key: keys.block(environment, id), value })),
-      ...write.definitions.map(({ entry, bytes }) => ({ key: keys.definition(environment, entry[2]), value: bytes })),
+      ...[...write.newDefinitions].map(([hash, value]) => ({ key: keys.definition(environment, hash), value })),
     ];
     const changes: RowChange[] = [
+      ...this.#fallbackRows(environment, fallback),
       { key: keys.environment(environment), value: sealJson(environment) },
       { key: keys.mark(environment, 'config'), value: sealJson(mark) },
       { key: keys.state(environment), value: sealJson({ ...rowOf(signed), rootHash: sha256(root) }) },
       { key: keys.root(environment), value: root },
-      ...write.definitions.map(({ entry: [kind, key, hash] }) => ({
-        key: keys.indexEntry(environment, sha256(`${kind}\0${key}`)),
-        value: sealJson({ kind, key, hash }),
-      })),
-      ...write.removed.map(([kind, key]) => ({ key: keys.indexEntry(environment, sha256(`${kind}\0${key}`)) })),
+      ...write.index.map((entry) => indexRow(environment, entry)),
       ...write.droppedHashes.map((hash) => ({ key: keys.definition(environment, hash) })),
       ...write.droppedBlockIds.map((id) => ({ key: keys.block(environment, id) })),
     ];
     return this.#rows.commit(changes, loose);
+  }
+
+  #fallbackRows(environment: EnvironmentRef, fallback: RevisionWrite['fallback']): RowChange[] {
+    const [row, state, root] = [keys.fallback, keys.fallbackState, keys.fallbackRoot].map((of) => of(environment));
+    if (row === undefined || state === undefined || root === undefined) return [];
+    if (fallback === undefined) return [{ key: row }, { key: state }, { key: root }];
+    const { isReplaced, ...value } = fallback;
+    return [
+      { key: row, value: sealJson(value) },
+      ...(isReplaced ? [this.#moved(keys.state(environment), state), this.#moved(keys.root(environment), root)] : []),
+    ];
+  }
+
+  /** The row at `from` as a row at `to`; without one, the removal of `to`. */
+  #moved(from: StoreKey, to: StoreKey): RowChange {
+    const value = this.#rows.find(from);
+    return value === undefined ? { key: to } : { key: to, value };
+  }
+
+  /** Makes the fallback the stored revision; the high-water mark stays (I7). */
+  rollBack(environment: EnvironmentRef, fallback: Fallback, droppedHashes: readonly string[]): Promise<boolean> {
+    return this.#rows.commit([
+      this.#moved(keys.fallbackState(environment), keys.state(environment)),
+      this.#moved(keys.fallbackRoot(environment), keys.root(environment)),
+      ...this.#fallbackRows(environment, undefined),
+      ...fallback.index.map((entry) => indexRow(environment, entry)),
+      ...droppedHashes.map((hash) => ({ key: keys.definition(environment, hash) })),
+      ...fallback.addedBlockIds.map((id) => ({ key: keys.block(environment, id) })),
+    ]);
   }
 
   putAccess(environment: EnvironmentRef, signed: Signed, mark: HighWaterMark): Promise<boolean> {
@@ -172,8 +232,17 @@ export class SnapshotStore {
     ]);
   }
 
-  putQuarantine(environment: EnvironmentRef, quarantine: Quarantine): Promise<boolean> {
-    return this.#rows.commit([{ key: keys.quarantine(environment, quarantine.digest), value: sealJson(quarantine) }]);
+  /** `forgotten` are removed with it. */
+  putQuarantine(
+    environment: EnvironmentRef,
+    quarantine: Quarantine,
+    forgotten: readonly Quarantine[],
+  ): Promise<boolean> {
+    const keyOf = ({ digest, build }: Quarantine): StoreKey => keys.quarantine(environment, digest, build);
+    return this.#rows.commit([
+      ...forgotten.map((one) => ({ key: keyOf(one) })),
+      { key: keyOf(quarantine), value: sealJson(quarantine) },
+    ]);
   }
 
   putTrust(rootPublicKey: string, keySet: Signed): Promise<boolean> {
@@ -191,6 +260,11 @@ export class SnapshotStore {
     const bytes = this.#rows.findBorrowed(key);
     return bytes === undefined ? undefined : openJson(bytes);
   }
+}
+
+function indexRow(environment: EnvironmentRef, [kind, key, hash]: IndexEntry): RowChange {
+  const row = keys.indexEntry(environment, sha256(`${kind}\0${key}`));
+  return hash === undefined ? { key: row } : { key: row, value: sealJson({ kind, key, hash }) };
 }
 
 function rowOf({ document, signature }: Signed): { document: string; signature: string } {

@@ -52,6 +52,15 @@ describe('AccessDirectory', () => {
     directory.replace(slot, listOf(slot, [entryOf(credential)]));
   });
 
+  it('authenticate() says not-ready, not wrong, to an id that a list which has not arrived may hold (I13)', () => {
+    let knowsEveryone = false;
+    directory = new AccessDirectory(() => knowsEveryone);
+    expect(() => bearer(credential.token)).toThrow(expect.objectContaining({ code: 'not-ready' }));
+    expect(() => bearer('gdn_srv_mistyped')).toThrow(expect.objectContaining({ code: 'invalid-credentials' }));
+    knowsEveryone = true;
+    expect(() => bearer(credential.token)).toThrow(expect.objectContaining({ code: 'invalid-credentials' }));
+  });
+
   it('authenticate() finds the environment of a credential, by either header, the second time as well', () => {
     for (let round = 0; round < 2; round += 1) {
       expect(bearer(credential.token).slot).toBe(slot);
