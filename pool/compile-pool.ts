@@ -90,6 +90,7 @@ export class CompilePool {
       { task: 'compile', request: rest, changed: packed },
       packed.buffer,
     );
+    if (answer.status === 'overloaded') throw new PlatformError('overloaded', answer.detail);
     if (answer.status === 'explained') throw new Error('a worker answered another task');
     if (answer.status !== 'compiled') return answer;
     const { blockIds, bytes, ...compiled } = answer;
@@ -150,11 +151,18 @@ export class CompilePool {
     } catch (cause) {
       if (deadline.signal.aborted) throw new PlatformError('timeout', 'the compile took too long', { cause });
       if (this.#isClosed) throw new PlatformError('overloaded', 'the compile pool is closed', { cause });
+      if (isShortage(cause)) throw new PlatformError('overloaded', 'a compile worker cannot be started', { cause });
       throw new PlatformError('internal', 'the compile worker failed', { cause });
     } finally {
       clearTimeout(timer);
     }
   }
+}
+
+/** The process or the machine has no room for a thread; a worker that died of its task looks otherwise. */
+function isShortage(error: unknown): boolean {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  return code === 'ERR_WORKER_INIT_FAILED' || code === 'EAGAIN' || code === 'ENOMEM' || code === 'EMFILE';
 }
 
 function laneIndexOf({ tenantId, environmentId }: EnvironmentRef, laneCount: number): number {

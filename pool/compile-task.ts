@@ -69,7 +69,9 @@ export type WorkerTask =
 export type WorkerAnswer =
   | Exclude<CompileAnswer, CompiledAnswer>
   | (Omit<CompiledAnswer, 'root' | 'newBlocks'> & { readonly blockIds: readonly string[]; readonly bytes: PackedBytes })
-  | ExplainAnswer;
+  | ExplainAnswer
+  /** The worker lacks memory: an error would lose its code on the way between threads. */
+  | { readonly status: 'overloaded'; readonly detail: string };
 
 export interface PackedBytes {
   readonly buffer: ArrayBuffer;

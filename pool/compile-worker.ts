@@ -8,7 +8,7 @@ import {
   definitionKey,
   ReferenceEvaluation,
 } from '@guidon/engine';
-import { type Issue, LIMITS } from '@guidon/protocol';
+import { type Issue, LIMITS, PlatformError } from '@guidon/protocol';
 import { DigestTree, hashDefinition } from '@guidon/protocol/signed-config';
 import { move, transferableSymbol, valueSymbol } from 'piscina';
 import type { CompileRequest, DefinitionEntry, ExplainRequest, WorkerAnswer, WorkerTask } from './compile-task.js';
@@ -21,7 +21,15 @@ const states = new WorkerStates(stateBytesMaxFrom(workerData));
 const smokeKernel = new SmokeKernel();
 
 export default async function run(task: WorkerTask): Promise<unknown> {
-  if (task.task === 'compile') return transferred(await compile(task.request, unpackBytes(task.changed)));
+  if (task.task === 'compile') {
+    try {
+      return transferred(await compile(task.request, unpackBytes(task.changed)));
+    } catch (error) {
+      if (!(error instanceof PlatformError) || error.code !== 'overloaded') throw error;
+      const answer: WorkerAnswer = { status: 'overloaded', detail: error.message };
+      return answer;
+    }
+  }
   return explain(task.request, task.definitions === undefined ? undefined : unpackBytes(task.definitions));
 }
 

@@ -1,5 +1,5 @@
 import { type CompiledSnapshot, encodeJsonRequest, type FlagSet, KernelHost } from '@guidon/engine';
-import type { Issue } from '@guidon/protocol';
+import { type Issue, PlatformError } from '@guidon/protocol';
 
 /** Contexts that reach every branch's first step: nobody, somebody, attributes of each type, several kinds. */
 const CONTEXTS = [
@@ -28,9 +28,9 @@ const NOW = 1_700_000_000_000;
 export class SmokeKernel {
   #host: Promise<KernelHost> | undefined;
 
+  /** Throws `overloaded` when this worker lacks the memory: that says nothing about the snapshot. */
   async findIssue(snapshot: CompiledSnapshot, flagSet: FlagSet): Promise<Issue | undefined> {
-    this.#host ??= KernelHost.create();
-    const host = await this.#host;
+    const host = await this.#currentHost();
     try {
       const resident = await host.load(snapshot);
       try {
@@ -40,9 +40,25 @@ export class SmokeKernel {
       }
     } catch (error) {
       this.#host = undefined;
+      // What is too large by itself was refused before it came here: the memory is full.
+      if (error instanceof PlatformError && error.code === 'limit-exceeded') throw overloaded(error);
       return { pointer: '', code: 'internal', detail: `the kernel refused the snapshot: ${describe(error)}` };
     }
   }
+
+  async #currentHost(): Promise<KernelHost> {
+    try {
+      this.#host ??= KernelHost.create();
+      return await this.#host;
+    } catch (error) {
+      this.#host = undefined;
+      throw overloaded(error);
+    }
+  }
+}
+
+function overloaded(cause: unknown): PlatformError {
+  return new PlatformError('overloaded', `a worker has no memory for a kernel: ${describe(cause)}`, { cause });
 }
 
 function evaluateAll(
