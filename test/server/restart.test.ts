@@ -186,7 +186,7 @@ describe('a first start with the control plane down', () => {
     const node = await start();
     expect(await readyStatus(node)).toBe(503);
     expect((await fetch(`${node.server.metricsUrl}/livez`)).status).toBe(200);
-    expect((await sendJson(`${node.server.url}/v1/evaluate`, { key, body: { context: {} } })).status).toBe(401);
+    expect((await sendJson(`${node.server.url}/v1/evaluate`, { key, body: { context: {} } })).status).toBe(503);
     await feed.start();
     await untilCurrent(node, environment);
     await until('ready', async () => (await readyStatus(node)) === 200);
