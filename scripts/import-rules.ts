@@ -15,7 +15,7 @@ export const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   cli: ['protocol'],
   'cli/run': ['protocol', 'server', 'control-plane'],
   bench: ['protocol', 'engine', 'server', 'control-plane'],
-  test: ['protocol', 'engine', 'pool', 'server', 'control-plane', 'cli', 'bench', 'scripts'],
+  test: ['protocol', 'engine', 'pool', 'server', 'control-plane', 'cli', 'scripts'],
   scripts: ['engine'],
 };
 

@@ -8,7 +8,12 @@ export interface EvaluatorOptions {
 }
 
 /** Answers one flag for one context, as decoded from JSON. */
-export type Evaluator = (flagSet: FlagSet, flag: string, context: unknown, options: EvaluatorOptions) => Result | Promise<Result>;
+export type Evaluator = (
+  flagSet: FlagSet,
+  flag: string,
+  context: unknown,
+  options: EvaluatorOptions,
+) => Result | Promise<Result>;
 
 /** Everything that evaluates. Each must give the same answer to every vector, bit for bit. */
 export const EVALUATORS: Readonly<Record<string, Evaluator>> = {
