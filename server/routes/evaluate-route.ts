@@ -1,6 +1,7 @@
 import assert from 'node:assert';
-import { answerToJson, encodeJsonRequest, type KernelAnswer } from '@guidon/engine';
+import { answerToJson, encodeJsonRequest } from '@guidon/engine';
 import { isSameEnvironment, PlatformError, REQUEST_LIMITS } from '@guidon/protocol';
+import { Packr } from 'msgpackr';
 import type { AccessDirectory, Caller } from '../auth/access-directory.js';
 import { allowProblemToBeRead, answerPreflight, assertOrigin } from '../cors.js';
 import type { ActiveSnapshot, EnvironmentSlot } from '../environment-slot.js';
@@ -9,6 +10,7 @@ import type { RequestHead } from '../request-head.js';
 import type { Route, RouteRequest } from '../route.js';
 import type { SnapshotKernel } from '../snapshot-kernel.js';
 import { parseJsonBody, withinStack } from './request-body.js';
+import { trappedAnswer } from './trapped-answer.js';
 
 export interface EvaluateParts {
   readonly directory: AccessDirectory;
@@ -19,6 +21,10 @@ export interface EvaluateParts {
 
 /** A number of three JSON characters has nine bytes in msgpack. Bodies were held to their limit as they came. */
 const MSGPACK_GROWTH = 4;
+
+type Evaluated = ReturnType<SnapshotKernel['evaluate']>;
+
+const packr = new Packr({ useRecords: false, variableMapSize: true });
 
 /** `POST /v1/evaluate` and `POST /v1/evaluate/batch`: msgpack goes into the kernel as it came, JSON through an adapter. */
 export class EvaluateRoute implements Route<Caller> {
@@ -46,7 +52,7 @@ export class EvaluateRoute implements Route<Caller> {
     const request = format === 'msgpack' ? body : withinStack(() => encodeJsonRequest(parseJsonBody(body)));
     const answer = this.#evaluate(caller, request);
     if (answer.status !== 'revision-behind') {
-      this.#answer(caller.slot, answer, reply);
+      this.#answer(caller.slot, answer, request, reply);
       return undefined;
     }
     // The body is gone when this returns; the wait needs its own.
@@ -62,10 +68,10 @@ export class EvaluateRoute implements Route<Caller> {
         extensions: { currentRevision: caller.slot.active?.revision ?? 0 },
       });
     }
-    this.#answer(caller.slot, answer, reply);
+    this.#answer(caller.slot, answer, request, reply);
   }
 
-  #evaluate(caller: Caller, request: Uint8Array): KernelAnswer {
+  #evaluate(caller: Caller, request: Uint8Array): Evaluated {
     const active = activeOf(caller.slot);
     return this.#parts.kernel.evaluate(caller.slot, active, request, {
       route: this.#route,
@@ -75,11 +81,23 @@ export class EvaluateRoute implements Route<Caller> {
     });
   }
 
-  #answer(slot: EnvironmentSlot, answer: Exclude<KernelAnswer, { status: 'revision-behind' }>, reply: Reply): void {
+  #answer(
+    slot: EnvironmentSlot,
+    answer: Exclude<Evaluated, { status: 'revision-behind' }>,
+    request: Uint8Array,
+    reply: Reply,
+  ): void {
     if (answer.status === 'ok') {
       slot.evaluationCount += answer.evaluations;
       if (reply.format === 'msgpack') reply.ok(slot.answerHeads.msgpack, answer.bytes);
       else reply.ok(slot.answerHeads.json, answerToJson(answer.bytes));
+      return;
+    }
+    if (answer.status === 'trapped') {
+      const value = trappedAnswer(request, this.#route, slot.active?.revision ?? 0);
+      if (value === undefined) throw new PlatformError('internal', 'The evaluation failed.');
+      const head = slot.answerHeads[reply.format];
+      reply.ok(head, reply.format === 'msgpack' ? packr.pack(value) : JSON.stringify(value));
       return;
     }
     const { status, detail, pointer } = answer;

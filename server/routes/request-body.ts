@@ -1,9 +1,8 @@
-import { assertPlainMsgpack, PlatformError } from '@guidon/protocol';
-import { Unpackr } from 'msgpackr';
+import { decodeStrictMsgpack } from '@guidon/engine';
+import { PlatformError } from '@guidon/protocol';
 import type { BodyFormat } from '../media-type.js';
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false });
-const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true });
 
 /** The value of a JSON body. Throws `malformed-body`. */
 export function parseJsonBody(body: Uint8Array): unknown {
@@ -17,9 +16,13 @@ export function parseJsonBody(body: Uint8Array): unknown {
 /** The value of a body for the routes that are not the hot path. Throws `malformed-body`. */
 export function decodeBody(body: Uint8Array, format: BodyFormat): unknown {
   if (format === 'json') return parseJsonBody(body);
-  assertPlainMsgpack(body);
-  // The scan keeps what a general decoder would misread away from it (M16); the copy is because uWS empties the buffer.
-  return unpackr.unpack(Buffer.from(body));
+  // As strict as the kernel, so that what can be evaluated can be explained (M16).
+  const decoded = decodeStrictMsgpack(body);
+  if (decoded.ok) return decoded.value;
+  throw new PlatformError(
+    'malformed-body',
+    `The body is not msgpack as it is read here: ${decoded.detail}, at byte ${decoded.offset}.`,
+  );
 }
 
 /** Converts with `convert`, whose recursion a deeply nested body can exhaust: that is the body's fault. */

@@ -370,6 +370,24 @@ describe('POST /v1/explain', () => {
       expect(await answer.json()).toMatchObject({ code: 'validation-failed', errors: [{ pointer }] });
   });
 
+  it('takes every context that evaluating takes: names of prototypes, wide integers, timestamps', async () => {
+    const hex =
+      '82a4666c6167a86772656574696e67a7636f6e7465787483a95f5f70726f746f5f5fa178a1 6ecf7fffffffffffffff a174d6ff5c5f0000';
+    const answer = await fetch(`${url}/v1/explain`, {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${keys.explain}`,
+        'content-type': 'application/msgpack',
+        accept: 'application/json',
+      },
+      body: Uint8Array.from(Buffer.from(hex.replaceAll(' ', ''), 'hex')),
+    });
+    expect([answer.status, await answer.json()]).toMatchObject([
+      200,
+      { explanation: { result: { flag: 'greeting' } } },
+    ]);
+  });
+
   it('refuses msgpack that a general decoder would misread (M16)', async () => {
     for (const bytes of [
       Uint8Array.of(0xc1),
