@@ -5,11 +5,15 @@ import {
   KernelHost,
   type ResidentSnapshot,
 } from '@guidon/engine';
+import { PlatformError } from '@guidon/protocol';
 import type pino from 'pino';
 import type { ActiveSnapshot, EnvironmentSlot } from './environment-slot.js';
 
+/** How the host begins to say that its memory is full, under the code that limits of requests have too. */
+const MEMORY_FULL = 'the kernel memory is too full';
+
 /**
- * The node's kernel, and what happens when it throws. The host replaces the instance (I20), what is resident stays so; the environment whose
+ * The node's kernel, and what happens when it traps. The host replaces the instance (I20), what is resident stays so; the environment whose
  * request did it is told, and after the third time its last revision serves no longer (I10).
  */
 export class SnapshotKernel {
@@ -46,20 +50,27 @@ export class SnapshotKernel {
     return this.#host.memoryUsage().totalBytes;
   }
 
-  /** `answer.bytes` is borrowed until the next call. Throws when the kernel did. */
+  /** `answer.bytes` is borrowed until the next call. Throws `overloaded` when its memory has no room for this request or its answer. */
   evaluate(
     slot: EnvironmentSlot,
     { resident }: ActiveSnapshot,
     body: Uint8Array,
     options: EvaluateOptions,
-  ): KernelAnswer {
+  ): KernelAnswer | { readonly status: 'trapped' } {
+    let answer: KernelAnswer;
     try {
-      return this.#host.evaluate(resident, body, options);
+      answer = this.#host.evaluate(resident, body, options);
     } catch (error) {
+      // The host says so of the call into the kernel alone; whatever else is thrown is no fault of the snapshot.
+      if (!(error instanceof PlatformError) || error.code !== 'internal') throw error;
       this.trapCount += 1;
-      this.#logger.error({ err: error, environment: slot.environment }, 'the kernel threw');
+      this.#logger.error({ err: error, environment: slot.environment }, 'the kernel trapped');
       this.#onTrap(slot);
-      throw error;
+      return { status: 'trapped' };
     }
+    if (answer.status === 'limit-exceeded' && answer.detail.startsWith(MEMORY_FULL)) {
+      throw new PlatformError('overloaded', 'The memory for evaluations is full; try again.');
+    }
+    return answer;
   }
 }
