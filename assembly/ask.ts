@@ -12,11 +12,13 @@ import {
   FLAG_KEY_BYTES,
   FLAG_KEY_OFFSET,
   NONE,
+  REQUEST_FUEL,
   ROOT_FLAG_COUNT,
   ROOT_FLAG_HASH,
   ROOT_FLAG_HASH_COUNT,
   THREAD_CONTEXT_STATE,
   THREAD_OPTIONS,
+  THREAD_REQUEST_FUEL,
   THREAD_ROOT,
 } from "./layout";
 import { textAddress, textBytes } from "./msgpack-scan";
@@ -52,7 +54,14 @@ function isVisible(thread: usize, block: usize): bool {
   return (load<u8>(block, FLAG_BITS) & <u32>FLAG_BIT_CLIENT_SIDE) !== 0;
 }
 
-/** Evaluates one flag for the context at hand and writes its result; false when the answer region is full. */
+/** False: the request costs too much, so it is refused as a whole and what is written is of no use. */
+// @ts-expect-error: decorator
+@inline
+export function hasFuel(thread: usize): bool {
+  return load<u64>(thread, THREAD_REQUEST_FUEL) <= <u64>REQUEST_FUEL;
+}
+
+/** Evaluates one flag for the context at hand and writes its result; false when the answer region is full or the fuel used up. */
 export function answerFlag(thread: usize, text: u64, isAlone: bool): bool {
   const key = textAddress(text);
   const keyBytes = textBytes(text);
@@ -61,7 +70,8 @@ export function answerFlag(thread: usize, text: u64, isAlone: bool): bool {
   }
   const flag = findFlag(thread, key, keyBytes);
   if (flag === NONE) return writeError(thread, key, keyBytes, <u32>ERROR_FLAG_NOT_FOUND, isAlone);
-  return writeResult(thread, flag, evaluateFlag(thread, flag, 0), key, keyBytes, isAlone);
+  const memo = evaluateFlag(thread, flag, 0);
+  return hasFuel(thread) && writeResult(thread, flag, memo, key, keyBytes, isAlone);
 }
 
 /** How many flags the asker may see. */
@@ -72,7 +82,7 @@ export function countVisible(thread: usize): u32 {
   return count;
 }
 
-/** Every flag that the asker may see, sorted by key bytes as the flag table is. */
+/** Every flag that the asker may see, sorted by key bytes as the flag table is; false like answerFlag. */
 export function answerAllVisible(thread: usize): bool {
   const flagCount = load<u32>(<usize>load<u32>(thread, THREAD_ROOT), ROOT_FLAG_COUNT);
   const isValid = load<u32>(thread, THREAD_CONTEXT_STATE) === CONTEXT_STATE_VALID;
@@ -81,8 +91,10 @@ export function answerAllVisible(thread: usize): bool {
     if (!isVisible(thread, block)) continue;
     const key = block + load<u32>(block, FLAG_KEY_OFFSET);
     const keyBytes = <usize>load<u32>(block, FLAG_KEY_BYTES);
+    const memo: usize = isValid ? evaluateFlag(thread, flag, 0) : 0;
+    if (!hasFuel(thread)) return false;
     const isWritten = isValid
-      ? writeResult(thread, flag, evaluateFlag(thread, flag, 0), key, keyBytes, false)
+      ? writeResult(thread, flag, memo, key, keyBytes, false)
       : writeError(thread, key, keyBytes, <u32>ERROR_INVALID_CONTEXT, false);
     if (!isWritten) return false;
   }

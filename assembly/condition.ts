@@ -24,6 +24,7 @@ import {
   OP_MATCHES,
   OP_SEGMENT,
   OP_SEMVER_GTE,
+  REGEX_FUEL,
   REGEX_INPUT_BYTES_MAX,
   SLOT_STATE_ADDRESS,
   SLOT_STATE_BYTES,
@@ -116,15 +117,17 @@ function holdsUnusual(thread: usize, block: usize, node: usize, op: u32, state: 
   return type === VALUE_MISSING ? 0 : holdsArray(thread, block, node, op, state, negate);
 }
 
-/** What one element costs. */
+/** What one element costs: a string more the longer it is (docs/evaluation.md). */
 // @ts-expect-error: decorator
 @inline
 function costOf(node: usize, op: u32, state: usize): u64 {
-  if (op === OP_IN) return 1;
-  const count = <u64>load<u32>(node, NODE_COUNT);
-  if (op !== OP_MATCHES) return count;
-  if (load<u32>(state, SLOT_STATE_TYPE) !== VALUE_STRING) return 0;
-  return count * <u64>(1 + (regexInputBytes(state) >> 6));
+  const isString = load<u32>(state, SLOT_STATE_TYPE) === VALUE_STRING;
+  if (op === OP_MATCHES) {
+    if (!isString) return 0;
+    return <u64>load<u32>(node, NODE_COUNT) * <u64>(1 + (regexInputBytes(state) >> 6)) * REGEX_FUEL;
+  }
+  const units = isString ? <u64>(1 + (load<u32>(state, SLOT_STATE_LENGTH) >> 6)) : <u64>1;
+  return op === OP_IN ? units : units * <u64>load<u32>(node, NODE_COUNT);
 }
 
 /** `@now` and the context's kinds, which are there whatever the clause's kind is. */
@@ -165,20 +168,15 @@ function holdsArray(thread: usize, block: usize, node: usize, op: u32, state: us
   const element = thread + THREAD_ELEMENT;
   const count = load<u32>(state, SLOT_STATE_LENGTH);
   const first = <usize>load<u32>(state, SLOT_STATE_ADDRESS);
-  let cost: u64;
-  if (op === OP_MATCHES) {
-    cost = 0;
-    let at = first;
-    for (let index: u32 = 0; index < count; ++index) {
-      decodeValue(element, at);
-      cost += costOf(node, op, element);
-      at = skipValue(at);
-    }
-  } else {
-    cost = costOf(node, op, state) * <u64>count;
+  let cost: u64 = 0;
+  let at = first;
+  for (let index: u32 = 0; index < count; ++index) {
+    decodeValue(element, at);
+    cost += costOf(node, op, element);
+    at = skipValue(at);
   }
   if (!spend(thread, cost)) return STOP_GENERAL;
-  let at = first;
+  at = first;
   for (let index: u32 = 0; index < count; ++index) {
     decodeValue(element, at);
     if (matchesValue(thread, block, node, op, element)) return 1 ^ negate;

@@ -39,6 +39,7 @@ import {
   REASON_STATIC,
   REASON_TARGETING_MATCH,
   REFERENCE_DEPTH_MAX,
+  REQUEST_FUEL,
   ROLLOUT_BIT_EXPERIMENT,
   ROLLOUT_BIT_TARGETING_KEY,
   ROLLOUT_BITS,
@@ -56,6 +57,7 @@ import {
   TARGET_VARIATION,
   THREAD_FUEL,
   THREAD_MEMOS,
+  THREAD_REQUEST_FUEL,
   THREAD_ROOT,
   THREAD_STAMP,
   VALUE_STRING,
@@ -87,7 +89,10 @@ export function evaluateFlag(thread: usize, flag: u32, depth: u32): usize {
   const stamp = load<u32>(thread, THREAD_STAMP);
   if (load<u32>(memo, MEMO_STAMP) === stamp) return memo;
   const fuel = load<u64>(thread, THREAD_FUEL);
-  store<u64>(thread, <u64>FLAG_FUEL, THREAD_FUEL);
+  const requestFuel = load<u64>(thread, THREAD_REQUEST_FUEL);
+  // A request that has used up its own is refused, whatever this flag says: it only has to end.
+  const tank: u64 = requestFuel > <u64>REQUEST_FUEL ? 0 : <u64>FLAG_FUEL;
+  store<u64>(thread, tank, THREAD_FUEL);
   const root = <usize>load<u32>(thread, THREAD_ROOT);
   const entry = flagEntry(root, flag);
   const block = blockAddress(thread, load<u32>(entry, FLAG_ENTRY_BLOCK));
@@ -98,6 +103,9 @@ export function evaluateFlag(thread: usize, flag: u32, depth: u32): usize {
   const error = decide(thread, block, refs, memo, depth);
   if (error !== <u32>ERROR_NONE) store<u8>(memo, error, MEMO_ERROR);
   store<u32>(memo, stamp, MEMO_STAMP);
+  // Prerequisites have added theirs meanwhile.
+  const used = tank - load<u64>(thread, THREAD_FUEL);
+  store<u64>(thread, load<u64>(thread, THREAD_REQUEST_FUEL) + used, THREAD_REQUEST_FUEL);
   store<u64>(thread, fuel, THREAD_FUEL);
   return memo;
 }

@@ -1,20 +1,25 @@
+import { hasFuel } from './ask';
 import { answerBatch } from './batch-request';
 import { answerEvaluate } from './evaluate-request';
 import {
   CALL_OPTION_BATCH,
   LAYOUT_HASH,
+  PLACE_EVALUATION,
   ROOT_TOTAL_BYTES,
+  STATUS_LIMIT,
   STATUS_OK,
   STATUS_STAMPS_USED,
   THREAD_ANSWER,
   THREAD_BLOCKS,
   THREAD_CURSOR,
   THREAD_END,
+  THREAD_ERROR_PLACE,
   THREAD_KEY_STACK,
   THREAD_KEY_TOP,
   THREAD_NOW,
   THREAD_OPTIONS,
   THREAD_REQUEST,
+  THREAD_REQUEST_FUEL,
   THREAD_ROOT,
   THREAD_STAMP,
 } from './layout';
@@ -50,8 +55,14 @@ export function evaluate(thread: usize, root: usize, requestBytes: u32, options:
   store<u32>(thread, options, THREAD_OPTIONS);
   store<u32>(thread, load<u32>(thread, THREAD_KEY_STACK), THREAD_KEY_TOP);
   store<f64>(thread, now, THREAD_NOW);
+  store<u64>(thread, 0, THREAD_REQUEST_FUEL);
   const status =
     options & <u32>CALL_OPTION_BATCH ? answerBatch(thread, request, end) : answerEvaluate(thread, request, end);
+  // Nothing is evaluated before the whole body was accepted, so this is the only thing wrong with it.
+  if (!hasFuel(thread)) {
+    store<u32>(thread, <u32>PLACE_EVALUATION, THREAD_ERROR_PLACE);
+    return -<i32>STATUS_LIMIT;
+  }
   if (status !== STATUS_OK) return -<i32>status;
   return <i32>(load<u32>(thread, THREAD_CURSOR) - load<u32>(thread, THREAD_ANSWER));
 }

@@ -55,12 +55,16 @@ export const LIMITS = {
 export const ROLLOUT_WEIGHT_TOTAL = 100_000;
 /** What one flag's evaluation may cost before it answers ERROR/GENERAL. What costs how much stands in docs/evaluation.md. */
 export const FLAG_FUEL = 100_000;
+/** A step of a regular expression costs so many times what one of another operator does. */
+export const REGEX_FUEL = 16;
 
 /** Limits of the evaluate requests. */
 export const REQUEST_LIMITS = {
   bodyBytes: 64 * 1024,
   batchBodyBytes: 4 * 1024 * 1024,
   evaluationsPerRequest: 10_000,
+  /** Fuel of all evaluations of one request together. */
+  fuelPerRequest: 2_000_000,
   answerBytes: 32 * 1024 * 1024,
   minRevisionWaitMs: 1_000,
 } as const;

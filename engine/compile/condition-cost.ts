@@ -1,10 +1,13 @@
-import { LIMITS } from '@guidon/protocol';
+import { LIMITS, REGEX_FUEL } from '@guidon/protocol';
 import type { Clause, Condition } from '../flag-model/definitions.js';
 
 /** Fuel of a regex over the longest input it may see. */
-const REGEX_COST = 1 + Math.floor(LIMITS.regexInputBytes / 64);
+const REGEX_COST = REGEX_FUEL * (1 + Math.floor(LIMITS.regexInputBytes / 64));
 
-/** Worst-case fuel for attributes that are no arrays (docs/evaluation.md has the table); an array multiplies a clause by its elements. */
+/**
+ * Worst-case fuel for attributes that are no arrays and have at most 63 bytes (docs/evaluation.md has the table): an array multiplies a
+ * clause by its elements, a longer string by 1 + its bytes / 64.
+ */
 export interface Cost {
   /** Of everything but what happens inside segments. */
   fixed: number;

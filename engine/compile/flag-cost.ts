@@ -8,8 +8,8 @@ const COST_MAX = 0xffffffff;
 const PREREQUISITE_FUEL = 4;
 
 /**
- * Worst-case cost of each flag with everything it makes the kernel evaluate, for attributes that are no arrays. One instance serves
- * one compile; flags and segments are visited once.
+ * Worst-case cost of each flag with everything it makes the kernel evaluate, for attributes that are no arrays and have at
+ * most 63 bytes. One instance serves one compile; flags and segments are visited once.
  */
 export class FlagCosts {
   readonly #flagUnits: ReadonlyMap<string, CompiledFlag>;

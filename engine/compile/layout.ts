@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { FLAG_FUEL, LIMITS, REQUEST_LIMITS } from '@guidon/protocol';
+import { FLAG_FUEL, LIMITS, REGEX_FUEL, REQUEST_LIMITS } from '@guidon/protocol';
 import { THREAD_CODE_TABLES, THREAD_TABLES } from './thread-layout.js';
 
 /**
@@ -386,6 +386,8 @@ export const LAYOUT_NUMBERS: Readonly<Record<string, number>> = {
   REGEX_INPUT_BYTES_MAX: LIMITS.regexInputBytes,
   EVALUATIONS_MAX: REQUEST_LIMITS.evaluationsPerRequest,
   FLAG_FUEL,
+  REGEX_FUEL,
+  REQUEST_FUEL: REQUEST_LIMITS.fuelPerRequest,
 };
 
 function hashLayout(): number {

@@ -81,6 +81,8 @@ export const THREAD = {
   bodyTwice: 324,
   /** SHAPE table, set by the host. */
   shapes: 328,
+  /** u64: what the evaluations of this call have used so far. */
+  requestFuel: 336,
 } as const;
 
 /**
@@ -167,6 +169,8 @@ export const PLACE = {
   userId: 7,
   requests: 8,
   contexts: 9,
+  /** What all evaluations of the request cost together. */
+  evaluation: 10,
 } as const;
 
 /** State of the context at hand: usable, not an object or of an impossible kind, over a limit. */

@@ -1,4 +1,6 @@
+import { REGEX_FUEL } from '@guidon/protocol';
 import type { AttributeClause, Condition, SegmentClause } from '../flag-model/definitions.js';
+import { utf8Bytes } from '../flag-model/text.js';
 import type { AttributeTrace, ConditionTrace, GroupTrace, NotTrace, SegmentClauseTrace } from './explanation.js';
 import { type FlagRun, findAttribute } from './flag-run.js';
 import { matchesValue } from './operators.js';
@@ -87,13 +89,17 @@ function matchesAny(clause: AttributeClause, seen: unknown, run: FlagRun, trace:
   return matched !== undefined;
 }
 
-function costOf(clause: AttributeClause, elements: readonly unknown[]): number {
-  if (clause.op === 'in') return elements.length;
-  const valueCount = clause.values.length;
-  if (clause.op !== 'matches') return valueCount * elements.length;
-  let cost = 0;
-  for (const element of elements) {
-    if (typeof element === 'string') cost += valueCount * (1 + Math.floor(cutRegexInput(element).byteCount / 64));
-  }
-  return cost;
+function costOf({ op, values }: AttributeClause, elements: readonly unknown[]): number {
+  const valueCount = op === 'in' ? 1 : values.length;
+  let units = 0;
+  for (const element of elements) units += op === 'matches' ? regexUnits(element) : unitsOf(element);
+  return valueCount * units;
+}
+
+function unitsOf(element: unknown): number {
+  return typeof element === 'string' ? 1 + Math.floor(utf8Bytes(element) / 64) : 1;
+}
+
+function regexUnits(element: unknown): number {
+  return typeof element === 'string' ? REGEX_FUEL * (1 + Math.floor(cutRegexInput(element).byteCount / 64)) : 0;
 }

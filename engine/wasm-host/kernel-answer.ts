@@ -63,6 +63,10 @@ export function limitOfPlace(place: number): KernelRefusal {
       pointer: '/context',
     };
   }
+  if (place === PLACE.evaluation) {
+    const detail = `the evaluation costs more than ${REQUEST_LIMITS.fuelPerRequest}: ask for fewer flags or contexts`;
+    return { status: 'limit-exceeded', detail };
+  }
   const pointer = place === PLACE.flags ? '/flags' : place === PLACE.requests ? '/requests' : '/contexts';
   const detail = `asks for more than ${REQUEST_LIMITS.evaluationsPerRequest} evaluations`;
   return { status: 'limit-exceeded', detail, pointer };

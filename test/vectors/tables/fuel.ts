@@ -8,8 +8,10 @@ import { fails, ruleWhen, serves, table, yes } from './vector-table.js';
 const numbers = Array.from({ length: 300 }, (_, index) => index);
 const many = (count: number, value: Json): Json[] => Array.from({ length: count }, () => value);
 
-/** Costs 1 + 300 * 333 = 99 901 and holds: 99 fuel is left. */
-const expensive: Condition = { attribute: 'numbers', op: 'lt', values: many(333, 1) };
+/** Costs 1 + 300 * 330 = 99 001 and holds. */
+const expensive: Condition = { attribute: 'numbers', op: 'lt', values: many(330, 1) };
+/** Fuel that is left then. */
+const LEFT = 999;
 /** Costs 1 + `cost` - 1 over one number and holds. */
 const costing = (cost: number): Condition => ({ attribute: 'one', op: 'gte', values: many(cost - 1, 0) });
 const context = {
@@ -34,11 +36,20 @@ const steps: readonly (readonly [name: string, condition: Condition, cost: numbe
   ['wrong-type', { not: { attribute: 'one', op: 'startsWith', values: many(40, 'x') } }, 41],
   ['wrong-type-elements', { not: { attribute: 'mixed', op: 'cidr', values: many(4, '10.0.0.1') } }, 21],
   ['first-value-matches', { attribute: 'one', op: 'gt', values: many(30, 0) }, 31],
-  ['matches-63', { attribute: 'text63', op: 'matches', values: ['a', 'b'] }, 3],
-  ['matches-64', { attribute: 'text64', op: 'matches', values: ['a', 'b'] }, 5],
-  ['matches-1024', { attribute: 'text1024', op: 'matches', values: ['a', 'b', 'c'] }, 52],
-  ['matches-cut', { attribute: 'text2000', op: 'matches', values: ['é', 'b', 'c'] }, 52],
-  ['matches-elements', { attribute: 'texts', op: 'matches', values: ['a', 'b'] }, 7],
+  ['text-63', { attribute: 'text63', op: 'contains', values: many(10, 'a') }, 11],
+  ['text-64', { attribute: 'text64', op: 'contains', values: many(10, 'a') }, 21],
+  ['text-2000', { attribute: 'text2000', op: 'startsWithIgnoreCase', values: many(10, 'é') }, 1 + 10 * 32],
+  ['text-elements', { attribute: 'texts', op: 'endsWith', values: many(3, 'a') }, 1 + 3 * 5],
+  ['text-of-wrong-type', { not: { attribute: 'text64', op: 'lt', values: many(10, 1) } }, 21],
+  ['version-64', { not: { attribute: 'text64', op: 'semverEq', values: many(10, '1.0.0') } }, 21],
+  ['in-64', { attribute: 'text64', op: 'in', values: ['a', 'a'.repeat(64)] }, 3],
+  ['in-text-elements', { attribute: 'texts', op: 'in', values: ['a', 5] }, 6],
+  ['exists-2000', { attribute: 'text2000', op: 'exists', values: [true] }, 1],
+  ['matches-63', { attribute: 'text63', op: 'matches', values: ['a', 'b'] }, 1 + 2 * 16],
+  ['matches-64', { attribute: 'text64', op: 'matches', values: ['a', 'b'] }, 1 + 2 * 16 * 2],
+  ['matches-1024', { attribute: 'text1024', op: 'matches', values: ['a', 'b', 'c'] }, 1 + 3 * 16 * 17],
+  ['matches-cut', { attribute: 'text2000', op: 'matches', values: ['é', 'b', 'c'] }, 1 + 3 * 16 * 17],
+  ['matches-elements', { attribute: 'texts', op: 'matches', values: ['a', 'b'] }, 1 + 2 * 16 * 3],
   ['matches-number', { not: { attribute: 'one', op: 'matches', values: ['a', 'b'] } }, 1],
   ['now', { attribute: '@now', op: 'after', values: many(20, -1) }, 21],
   ['kinds', { attribute: 'kind', op: 'startsWith', values: many(20, 'us') }, 21],
@@ -58,15 +69,15 @@ const steps: readonly (readonly [name: string, condition: Condition, cost: numbe
 
 /** `total` is what the flag spends: at most 100 000 serves, one more does not. */
 const exactly = (name: string, condition: Condition, cost: number) =>
-  aFlag(name, ruleWhen({ all: [expensive, ...padding(99 - cost), condition] }));
+  aFlag(name, ruleWhen({ all: [expensive, ...padding(LEFT - cost), condition] }));
 const oneOver = (name: string, condition: Condition, cost: number) =>
-  aFlag(`${name}-over`, ruleWhen({ all: [expensive, ...padding(100 - cost), condition] }));
+  aFlag(`${name}-over`, ruleWhen({ all: [expensive, ...padding(LEFT + 1 - cost), condition] }));
 
 function padding(cost: number): Condition[] {
   return cost === 0 ? [] : [cost === 1 ? { attribute: 'one', op: 'exists', values: [true] } : costing(cost)];
 }
 
-const broke = aFlag('broke', ruleWhen({ all: [expensive, costing(100)] }));
+const broke = aFlag('broke', ruleWhen({ all: [expensive, costing(LEFT + 1)] }));
 const stepCases: VectorCase[] = steps.flatMap(([name]) => [
   { name: `${name}: just enough`, flag: name, context, expected: yes(name) },
   { name: `${name}: one too little`, flag: `${name}-over`, context, expected: fails(`${name}-over`, 'GENERAL') },
@@ -81,8 +92,8 @@ export const FUEL_TABLES = [
       ...steps.map(([name, condition, cost]) => exactly(name, condition, cost)),
       ...steps.map(([name, condition, cost]) => oneOver(name, condition, cost)),
       broke,
-      aFlag('targets', { targets: targets(10), ...ruleWhen({ all: [expensive, costing(89)] }) }),
-      aFlag('targets-over', { targets: targets(10), ...ruleWhen({ all: [expensive, costing(90)] }) }),
+      aFlag('targets', { targets: targets(10), ...ruleWhen({ all: [expensive, costing(LEFT - 10)] }) }),
+      aFlag('targets-over', { targets: targets(10), ...ruleWhen({ all: [expensive, costing(LEFT - 9)] }) }),
       aFlag('targets-up-to-the-first', {
         targets: [...targets(3), { contextKind: 'user', variation: 'yes', keys: ['u'] }],
       }),
@@ -91,30 +102,30 @@ export const FUEL_TABLES = [
           { flag: 'static', variations: ['no'] },
           { flag: 'static', variations: ['no'] },
         ],
-        ...ruleWhen({ all: [expensive, costing(91)] }),
+        ...ruleWhen({ all: [expensive, costing(LEFT - 8)] }),
       }),
       aFlag('prerequisites-over', {
         prerequisites: [
           { flag: 'static', variations: ['no'] },
           { flag: 'static', variations: ['no'] },
         ],
-        ...ruleWhen({ all: [expensive, costing(92)] }),
+        ...ruleWhen({ all: [expensive, costing(LEFT - 7)] }),
       }),
       aFlag('own-tank', {
         prerequisites: [{ flag: 'segment-nested', variations: ['yes'] }],
-        ...ruleWhen({ all: [expensive, costing(95)] }),
+        ...ruleWhen({ all: [expensive, costing(LEFT - 4)] }),
       }),
       aFlag('broke-prerequisite', { prerequisites: [{ flag: 'broke', variations: ['yes', 'no', 'off'] }] }),
       aFlag('rules-add-up', {
         rules: [
           { id: 'first', when: { not: expensive }, serve: { variation: 'off' } },
-          { id: 'r', when: costing(99), serve: { variation: 'yes' } },
+          { id: 'r', when: costing(LEFT), serve: { variation: 'yes' } },
         ],
       }),
       aFlag('rules-add-up-over', {
         rules: [
           { id: 'first', when: { not: expensive }, serve: { variation: 'off' } },
-          { id: 'second', when: { not: costing(99) }, serve: { variation: 'off' } },
+          { id: 'second', when: { not: costing(LEFT) }, serve: { variation: 'off' } },
           { id: 'r', when: costing(1 + 1), serve: { variation: 'yes' } },
         ],
       }),

@@ -276,11 +276,13 @@ describe('explain()', () => {
       when: { any: repeated(50, { attribute: 'long', op: 'lt', values: [1] } as const) },
       serve: { variation: 'no' },
     }));
-    const context = { long: '🌍'.repeat(5_000), other: 1 };
-    const explanation = explain([aFlag('f', { rules })], context);
+    const explanation = explain([aFlag('f', { rules })], { long: '🌍'.repeat(100), other: 1 });
     expect(explanation.isCut).toBe(true);
     expect(JSON.stringify(explanation).length).toBeLessThan(5_000 * 1_500);
     expect(explanation.result).toMatchObject({ reason: 'DEFAULT' });
+    const long = explain([aFlag('f', { rules: rules.slice(0, 2) })], { long: '🌍'.repeat(5_000) });
+    expect(long.result).toMatchObject({ reason: 'DEFAULT' });
+    expect(JSON.stringify(long).length).toBeLessThan(100 * 1_500);
     const list = explain([aFlag('f', { rules: rules.slice(0, 1) })], { long: [...repeated(100, Number.NaN)] });
     expect(list.isCut).toBeUndefined();
     expect(JSON.stringify(list)).toContain(`"seen":[${repeated(20, '"NaN"').join(',')},"…"]`);
