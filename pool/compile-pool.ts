@@ -112,7 +112,8 @@ export class CompilePool {
       ...(packed === undefined ? {} : { definitions: packed }),
     };
     const answer = await this.#run(rest.environment, task, packed?.buffer);
-    if (answer.status === 'explained' || answer.status === 'needs-all') return answer;
+    if (answer.status === 'overloaded') throw new PlatformError('overloaded', answer.detail);
+    if (answer.status !== 'compiled' && answer.status !== 'refused') return answer;
     throw new Error('a worker answered another task');
   }
 

@@ -53,8 +53,10 @@ export interface ExplainRequest {
   readonly definitions?: readonly Uint8Array[];
 }
 
+/** `digest-mismatch`: the definitions sent are not those of the base. */
 export type ExplainAnswer =
   | { readonly status: 'needs-all' }
+  | { readonly status: 'digest-mismatch'; readonly digest: string }
   | { readonly status: 'explained'; readonly explanation: string };
 
 /** What crosses the thread border. Byte arrays travel packed into one transferred buffer (see packed-bytes.ts). */

@@ -1,20 +1,12 @@
 import { workerData } from 'node:worker_threads';
-import {
-  type CompiledEnvironment,
-  checkFlagSet,
-  compileSnapshot,
-  type Definition,
-  decodeDefinition,
-  definitionKey,
-  ReferenceEvaluation,
-} from '@guidon/engine';
+import { type CompiledEnvironment, checkFlagSet, compileSnapshot, ReferenceEvaluation } from '@guidon/engine';
 import { type Issue, LIMITS, PlatformError } from '@guidon/protocol';
-import { DigestTree, hashDefinition } from '@guidon/protocol/signed-config';
 import { move, transferableSymbol, valueSymbol } from 'piscina';
+import { applyChange } from './apply-change.js';
 import type { CompileRequest, DefinitionEntry, ExplainRequest, WorkerAnswer, WorkerTask } from './compile-task.js';
 import { packBytes, unpackBytes } from './packed-bytes.js';
 import { SmokeKernel } from './smoke-evaluation.js';
-import { FlagSetDraft, type WorkerState, WorkerStates } from './worker-state.js';
+import { WorkerStates } from './worker-state.js';
 
 /** The worker's side of CompilePool: one per thread, state in module scope lives and dies with the thread. */
 const states = new WorkerStates(stateBytesMaxFrom(workerData));
@@ -47,7 +39,7 @@ async function compile(
   const from = base === undefined ? undefined : states.find(environment, base);
   // A state made to explain has nothing compiled to start from: the blocks that the caller holds would not be known here.
   if (base !== undefined && from?.compiled === undefined) return { status: 'needs-all' };
-  const applied = apply(from, changed, removed);
+  const applied = applyChange(from, changed, removed);
   if ('issues' in applied) return { status: 'refused', issues: applied.issues };
   const { state, entries } = applied;
   if (expectedDigest !== undefined && state.digest !== expectedDigest) {
@@ -82,45 +74,6 @@ function answerOf(
   return { status: 'compiled', digest, isFull: previous === undefined, entries, blockIds, droppedBlockIds, bytes };
 }
 
-type Applied =
-  | { readonly state: WorkerState; readonly entries: DefinitionEntry[]; readonly definitions: ReadonlySet<Definition> }
-  | { readonly issues: readonly Issue[] };
-
-/** Parses and applies a change to a copy of `from`; all issues of all definitions at once. */
-function apply(
-  from: WorkerState | undefined,
-  changed: readonly Uint8Array[],
-  removed: readonly (readonly [string, string])[],
-): Applied {
-  const draft = new FlagSetDraft(from?.flagSet);
-  const tree = from?.tree.clone() ?? new DigestTree();
-  const entries: DefinitionEntry[] = [];
-  const definitions = new Set<Definition>();
-  const issues: Issue[] = [];
-  let definitionBytes = from?.definitionBytes ?? 0;
-  for (const [kind, key] of removed) {
-    draft.delete(kind, key);
-    tree.delete(kind, key);
-  }
-  for (const [index, bytes] of changed.entries()) {
-    const parsed = decodeDefinition(bytes);
-    if (!parsed.ok) {
-      issues.push(...parsed.issues.map((issue) => ({ ...issue, pointer: `/changed/${index}${issue.pointer}` })));
-      continue;
-    }
-    const definition: Definition = parsed.value;
-    const key = definitionKey(definition);
-    const hash = hashDefinition(bytes);
-    definitions.add(definition);
-    draft.set(key, definition);
-    tree.set(definition.kind, key, hash);
-    entries.push([definition.kind, key, Buffer.from(hash).toString('hex')]);
-    definitionBytes += bytes.length;
-  }
-  if (issues.length > 0) return { issues };
-  return { state: { digest: tree.digest(), flagSet: draft, tree, definitionBytes }, entries, definitions };
-}
-
 /** I11: the same bound as where it is written, also against an honest compiler gone wrong. */
 function sizeIssue({ snapshot }: CompiledEnvironment): Issue | undefined {
   let bytes = snapshot.root.length;
@@ -137,8 +90,10 @@ function explain(
   let state = states.find(environment, base);
   if (state === undefined) {
     if (definitions === undefined) return { status: 'needs-all' };
-    const applied = apply(undefined, definitions, []);
+    const applied = applyChange(undefined, definitions, []);
     if ('issues' in applied) throw new Error('definitions in force do not parse');
+    // The caller's revision may have changed between its request and its definitions: the answer would name the wrong one.
+    if (applied.state.digest !== base) return { status: 'digest-mismatch', digest: applied.state.digest };
     state = applied.state;
     states.put(environment, state);
   }

@@ -7,6 +7,8 @@ export interface WorkerState {
   readonly digest: string;
   readonly flagSet: FlagSet;
   readonly tree: DigestTree;
+  /** Bytes of each definition by `kind NUL key`, and of all of them together. */
+  readonly sizes: ReadonlyMap<string, number>;
   readonly definitionBytes: number;
   /** Absent when the state was only made to explain. */
   readonly compiled?: CompiledEnvironment;

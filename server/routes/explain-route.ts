@@ -62,6 +62,9 @@ export class ExplainRoute implements Route<Caller> {
       if (definitions === undefined) throw new PlatformError('overloaded', 'The definitions are changing; try again.');
       answer = await this.#parts.pool.explain({ ...request, definitions });
     }
+    if (answer.status === 'digest-mismatch') {
+      throw new PlatformError('overloaded', 'The definitions are changing; try again.');
+    }
     if (answer.status === 'needs-all') throw new Error('a worker asked for more than everything');
     const explanation: Json = JSON.parse(answer.explanation);
     const value = { revision, explanation };

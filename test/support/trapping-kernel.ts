@@ -8,10 +8,11 @@ const NOWHERE = 0xffff_fff0;
  * Concerns every host of this process until the returned function is called.
  */
 export function trapOn(isPoisonous: (snapshot: ResidentSnapshot) => boolean): () => void {
-  const { load, release } = KernelHost.prototype;
+  const { load, release } = Object.getOwnPropertyDescriptors(KernelHost.prototype);
   const addresses = new WeakMap<ResidentSnapshot, number>();
   KernelHost.prototype.load = async function poisonedLoad(...parameters) {
-    const resident = await load.apply(this, parameters);
+    const resident = await load.value?.apply(this, parameters);
+    if (resident === undefined) throw new Error('a kernel host loads snapshots');
     if (isPoisonous(resident)) {
       addresses.set(resident, resident.address);
       Object.assign(resident, { address: NOWHERE });
@@ -21,10 +22,9 @@ export function trapOn(isPoisonous: (snapshot: ResidentSnapshot) => boolean): ()
   KernelHost.prototype.release = function mendedRelease(resident) {
     const address = addresses.get(resident);
     if (address !== undefined) Object.assign(resident, { address });
-    release.call(this, resident);
+    release.value?.call(this, resident);
   };
   return () => {
-    KernelHost.prototype.load = load;
-    KernelHost.prototype.release = release;
+    Object.defineProperties(KernelHost.prototype, { load, release });
   };
 }
