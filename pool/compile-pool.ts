@@ -33,6 +33,9 @@ const DEFAULTS = {
   workerHeapMegabytesMax: 2_048,
 } as const;
 
+/** Explanations of one environment that wait or run; one more is refused, so that one caller cannot fill the lane of all (I25). */
+const EXPLAIN_COUNT_MAX = 8;
+
 /** One thread and the tasks that run in it or wait for it. */
 interface Lane {
   readonly piscina: Piscina<WorkerTask, WorkerAnswer>;
@@ -44,13 +47,18 @@ interface Lane {
 /**
  * Compiles, verifies and smoke-tests snapshots, and explains evaluations, off the serving thread. The only place that names Piscina.
  *
- * An environment belongs to one lane, a lane is one thread: the state that makes a change cheap is where the change goes. A worker that
+ * An environment belongs to one lane of compiles, a lane is one thread: the state that makes a change cheap is where the change goes. A worker that
  * crashes or overruns is replaced; what it remembered is gone and the next request is answered `needs-all`.
  */
 export class CompilePool {
   readonly #lanes: readonly Lane[];
   readonly #deadlineMs: number;
   readonly #queueCountMax: number;
+  readonly #newLane: () => Lane;
+  /** Made for the first explanation: who never explains has no thread for it. Never in the way of a compile. */
+  #explainLane: Lane | undefined;
+  /** By tenant and environment. */
+  readonly #explainCounts = new Map<string, number>();
   #isClosed = false;
 
   constructor(options: CompilePoolOptions = {}) {
@@ -60,7 +68,7 @@ export class CompilePool {
     };
     this.#deadlineMs = deadlineMs;
     this.#queueCountMax = queueCountMax;
-    this.#lanes = Array.from({ length: threadCount }, () => ({
+    this.#newLane = () => ({
       taskCount: 0,
       tail: Promise.resolve(),
       piscina: new Piscina<WorkerTask, WorkerAnswer>({
@@ -70,10 +78,11 @@ export class CompilePool {
         workerData: { stateBytesMax },
         resourceLimits: { maxOldGenerationSizeMb: workerHeapMegabytesMax },
       }),
-    }));
+    });
+    this.#lanes = Array.from({ length: threadCount }, this.#newLane);
   }
 
-  /** Tasks waiting, over all lanes. */
+  /** Compiles waiting, over all lanes. */
   get queueCount(): number {
     return this.#lanes.reduce((sum, lane) => sum + Math.max(0, lane.taskCount - 1), 0);
   }
@@ -85,11 +94,9 @@ export class CompilePool {
   async compile(request: CompileRequest): Promise<CompileAnswer> {
     const { changed, ...rest } = request;
     const packed = packBytes(changed);
-    const answer = await this.#run(
-      rest.environment,
-      { task: 'compile', request: rest, changed: packed },
-      packed.buffer,
-    );
+    const lane = this.#lanes[laneIndexOf(rest.environment, this.#lanes.length)];
+    if (lane === undefined) throw new Error('the pool has no lane');
+    const answer = await this.#run(lane, { task: 'compile', request: rest, changed: packed }, packed.buffer);
     if (answer.status === 'overloaded') throw new PlatformError('overloaded', answer.detail);
     if (answer.status === 'explained') throw new Error('a worker answered another task');
     if (answer.status !== 'compiled') return answer;
@@ -102,35 +109,52 @@ export class CompilePool {
     };
   }
 
-  /** Throws as `compile` does. */
-  async explain(request: ExplainRequest): Promise<ExplainAnswer> {
+  /** Throws as `compile` does, and `timeout` once `signal` says that nobody waits for the answer any more; then it stops. */
+  async explain(request: ExplainRequest, signal?: AbortSignal): Promise<ExplainAnswer> {
     const { definitions, ...rest } = request;
+    const key = environmentKey(rest.environment);
+    const count = this.#explainCounts.get(key) ?? 0;
+    if (count >= EXPLAIN_COUNT_MAX) {
+      throw new PlatformError('overloaded', 'too many explanations of this environment wait');
+    }
     const packed = definitions === undefined ? undefined : packBytes(definitions);
     const task: WorkerTask = {
       task: 'explain',
       request: rest,
       ...(packed === undefined ? {} : { definitions: packed }),
     };
-    const answer = await this.#run(rest.environment, task, packed?.buffer);
-    if (answer.status === 'overloaded') throw new PlatformError('overloaded', answer.detail);
-    if (answer.status !== 'compiled' && answer.status !== 'refused') return answer;
-    throw new Error('a worker answered another task');
+    this.#explainCounts.set(key, count + 1);
+    try {
+      if (!this.#isClosed) this.#explainLane ??= this.#newLane();
+      const answer = await this.#run(this.#explainLane, task, packed?.buffer, signal);
+      if (answer.status === 'overloaded') throw new PlatformError('overloaded', answer.detail);
+      if (answer.status !== 'compiled' && answer.status !== 'refused') return answer;
+      throw new Error('a worker answered another task');
+    } finally {
+      const left = (this.#explainCounts.get(key) ?? 1) - 1;
+      if (left === 0) this.#explainCounts.delete(key);
+      else this.#explainCounts.set(key, left);
+    }
   }
 
   /** Ends the workers; what runs is given up. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    await Promise.all(this.#lanes.map(({ piscina }) => piscina.destroy()));
+    const lanes = this.#explainLane === undefined ? this.#lanes : [...this.#lanes, this.#explainLane];
+    await Promise.all(lanes.map(({ piscina }) => piscina.destroy()));
   }
 
-  async #run(environment: EnvironmentRef, task: WorkerTask, transfer: ArrayBuffer | undefined): Promise<WorkerAnswer> {
-    if (this.#isClosed) throw new PlatformError('overloaded', 'the compile pool is closed');
-    const lane = this.#lanes[laneIndexOf(environment, this.#lanes.length)];
-    if (lane === undefined) throw new Error('the pool has no lane');
+  async #run(
+    lane: Lane | undefined,
+    task: WorkerTask,
+    transfer: ArrayBuffer | undefined,
+    signal?: AbortSignal,
+  ): Promise<WorkerAnswer> {
+    if (this.#isClosed || lane === undefined) throw new PlatformError('overloaded', 'the compile pool is closed');
     // Counted here: Piscina's own bound lets a burst through (I25).
     if (lane.taskCount > this.#queueCountMax) throw new PlatformError('overloaded', 'the compile queue is full');
     lane.taskCount += 1;
-    const answer = lane.tail.then(() => this.#runNow(lane, task, transfer));
+    const answer = lane.tail.then(() => this.#runNow(lane, task, transfer, signal));
     lane.tail = answer.catch(() => undefined);
     try {
       return await answer;
@@ -140,17 +164,24 @@ export class CompilePool {
   }
 
   /** The deadline starts with the task, not while it waits: a task must not be ended for what one before it did. */
-  async #runNow(lane: Lane, task: WorkerTask, transfer: ArrayBuffer | undefined): Promise<WorkerAnswer> {
+  async #runNow(
+    lane: Lane,
+    task: WorkerTask,
+    transfer: ArrayBuffer | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<WorkerAnswer> {
     if (this.#isClosed) throw new PlatformError('overloaded', 'the compile pool is closed');
+    if (isAborted(signal)) throw new PlatformError('timeout', 'nobody waits for the answer any more');
     const deadline = new AbortController();
     const timer = setTimeout(() => deadline.abort(), this.#deadlineMs);
     try {
       return await lane.piscina.run(task, {
-        signal: deadline.signal,
+        signal: signal === undefined ? deadline.signal : AbortSignal.any([deadline.signal, signal]),
         ...(transfer === undefined ? {} : { transferList: [transfer] }),
       });
     } catch (cause) {
       if (deadline.signal.aborted) throw new PlatformError('timeout', 'the compile took too long', { cause });
+      if (isAborted(signal)) throw new PlatformError('timeout', 'nobody waits for the answer any more', { cause });
       if (this.#isClosed) throw new PlatformError('overloaded', 'the compile pool is closed', { cause });
       if (isShortage(cause)) throw new PlatformError('overloaded', 'a compile worker cannot be started', { cause });
       throw new PlatformError('internal', 'the compile worker failed', { cause });
@@ -160,13 +191,18 @@ export class CompilePool {
   }
 }
 
+/** A function, since it changes while others run. */
+const isAborted = (signal: AbortSignal | undefined): boolean => signal?.aborted === true;
+
 /** The process or the machine has no room for a thread; a worker that died of its task looks otherwise. */
 function isShortage(error: unknown): boolean {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
   return code === 'ERR_WORKER_INIT_FAILED' || code === 'EAGAIN' || code === 'ENOMEM' || code === 'EMFILE';
 }
 
-function laneIndexOf({ tenantId, environmentId }: EnvironmentRef, laneCount: number): number {
-  const hash = createHash('sha256').update(`${tenantId}/${environmentId}`).digest();
+function laneIndexOf(environment: EnvironmentRef, laneCount: number): number {
+  const hash = createHash('sha256').update(environmentKey(environment)).digest();
   return hash.readUInt32LE(0) % laneCount;
 }
+
+const environmentKey = ({ tenantId, environmentId }: EnvironmentRef): string => `${tenantId}/${environmentId}`;

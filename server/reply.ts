@@ -67,6 +67,7 @@ export class Reply {
   #requestNumber = 0;
   #state: 'open' | 'ended' | 'aborted' = 'open';
   #onFinish: (() => void) | undefined;
+  #closing: AbortController | undefined;
 
   constructor(res: HttpResponse, counters: RouteCounters) {
     this.#res = res;
@@ -98,12 +99,24 @@ export class Reply {
     this.#onFinish = listener;
   }
 
+  /** Aborts when nothing can be answered any more: work that only this answer needs ends with it. */
+  get signal(): AbortSignal {
+    this.#closing ??= new AbortController();
+    if (!this.isOpen) this.#closing.abort();
+    return this.#closing.signal;
+  }
+
+  #finish(): void {
+    this.#onFinish?.();
+    this.#closing?.abort();
+  }
+
   /** For the wrapper's `onAborted` alone. */
   abort(): void {
     if (this.#state !== 'open') return;
     this.#state = 'aborted';
     this.#counters.aborted += 1;
-    this.#onFinish?.();
+    this.#finish();
   }
 
   /** 200. `body` is copied by uWS before this returns, so it may be borrowed. */
@@ -113,7 +126,7 @@ export class Reply {
     this.#counters.answered(200);
     if (this.isDetached) this.#res.cork(() => this.#writeOk(head, body));
     else this.#writeOk(head, body);
-    this.#onFinish?.();
+    this.#finish();
   }
 
   #writeOk(head: AnswerHead, body: Uint8Array | string): void {
@@ -132,7 +145,7 @@ export class Reply {
     this.#counters.answered(status);
     if (this.isDetached) this.#res.cork(() => this.#write(status, headers, body));
     else this.#write(status, headers, body);
-    this.#onFinish?.();
+    this.#finish();
   }
 
   /** Answers with the problem document of `error`, in the caller's format. */

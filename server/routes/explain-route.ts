@@ -56,11 +56,11 @@ export class ExplainRoute implements Route<Caller> {
   async #explain(slot: EnvironmentSlot, flag: string, context: string, reply: Reply): Promise<void> {
     const { revision, digest } = activeOf(slot);
     const request = { environment: slot.environment, base: digest, flag, context, now: this.#parts.now() };
-    let answer: ExplainAnswer = await this.#parts.pool.explain(request);
+    let answer: ExplainAnswer = await this.#parts.pool.explain(request, reply.signal);
     if (answer.status === 'needs-all') {
       const definitions = slot.active?.digest === digest ? this.#parts.definitionsOf(slot) : undefined;
       if (definitions === undefined) throw new PlatformError('overloaded', 'The definitions are changing; try again.');
-      answer = await this.#parts.pool.explain({ ...request, definitions });
+      answer = await this.#parts.pool.explain({ ...request, definitions }, reply.signal);
     }
     if (answer.status === 'digest-mismatch') {
       throw new PlatformError('overloaded', 'The definitions are changing; try again.');

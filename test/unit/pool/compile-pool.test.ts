@@ -131,11 +131,55 @@ describe('CompilePool compile()', () => {
 });
 
 describe('CompilePool explain()', () => {
+  it('refuses definitions that are not those of the base', async () => {
+    const base = digestOf(FIRST.slice(1));
+    const definitions = bytesOf(FIRST);
+    const answer = await pool.explain({ ...request, environment: other, base, definitions });
+    expect(answer).toEqual({ status: 'digest-mismatch', digest: digestOf(FIRST) });
+  });
+
+  it('takes a few of one environment at a time; others and compiles do not notice (I25)', async () => {
+    const crowded = parseEnvironmentRef({ tenantId: 't', projectId: 'p', environmentId: 'crowded' });
+    const own = new CompilePool({ threadCount: 1, queueCountMax: 16 });
+    const base = digestOf(FIRST);
+    const definitions = bytesOf(FIRST);
+    const many = Array.from({ length: 30 }, () => own.explain({ ...request, environment: crowded, base, definitions }));
+    const others = own.explain({ ...request, environment: other, base, definitions });
+    expect(own.queueCount).toBe(0);
+    const outcomes = await Promise.allSettled(many);
+    const refused = outcomes.flatMap((outcome): unknown[] => (outcome.status === 'rejected' ? [outcome.reason] : []));
+    expect(refused).toHaveLength(22);
+    for (const reason of refused) expect(reason).toMatchObject({ code: 'overloaded' });
+    expect(await others).toMatchObject({ status: 'explained' });
+    expect(await own.explain({ ...request, environment: crowded, base })).toMatchObject({ status: 'explained' });
+    await own.close();
+  });
+
+  it('ends one that nobody waits for any more, running or waiting, and goes on with the next', async () => {
+    const own = new CompilePool({ threadCount: 1 });
+    const keys = Array.from({ length: 3_000 }, (_, key) => `key-${key}`);
+    const large = Array.from({ length: 200 }, (_, index) =>
+      aFlag(`flag-${index}`, { targets: [{ contextKind: 'user', variation: 'yes', keys }] }),
+    );
+    const gone = new AbortController();
+    const definitions = bytesOf(large);
+    const all = [1, 2].map(() =>
+      own.explain({ ...request, flag: 'flag-1', base: digestOf(large), definitions }, gone.signal),
+    );
+    const next = own.explain({ ...request, base: digestOf(FIRST), definitions: bytesOf(FIRST) });
+    setImmediate(() => gone.abort());
+    for (const outcome of await Promise.allSettled(all)) {
+      expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'timeout' } });
+    }
+    expect(await next).toMatchObject({ status: 'explained' });
+    await own.close();
+  });
+
   const request = { environment, flag: 'c', context: '{"targetingKey":"user-1"}', now: 1_700_000_000_000 };
 
-  it('explains on what was compiled', async () => {
+  it('explains what it is sent', async () => {
     const { digest } = await compiled({ environment, revision: 1, changed: bytesOf(FIRST), removed: [] });
-    const answer = await pool.explain({ ...request, base: digest });
+    const answer = await pool.explain({ ...request, base: digest, definitions: bytesOf(FIRST) });
     expect(answer.status === 'explained' ? JSON.parse(answer.explanation) : answer).toMatchObject({
       result: { flag: 'c', value: 'yes', ruleId: 'r' },
     });
