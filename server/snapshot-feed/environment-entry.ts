@@ -20,6 +20,8 @@ export class EnvironmentEntry {
   readonly reducer: EnvironmentReducer;
   /** Nothing more is expected before it can answer: it serves, or what it should serve was refused. */
   isSettled = false;
+  /** The source has no revision of it yet. */
+  isEmpty = false;
   /** Polls in a row in which the control plane did not know it. */
   absentCount = 0;
   readonly #queue = new SerialQueue(QUEUE_COUNT_MAX);
@@ -85,7 +87,8 @@ export class EnvironmentEntry {
   sync(state: EnvironmentState): boolean {
     const standing = this.reducer.standing;
     const isBehind = state.revision > 0 && compareOrder(state, standing) > 0;
-    if (state.revision === 0) this.isSettled = true;
+    this.isEmpty = state.revision === 0;
+    if (this.isEmpty) this.isSettled = true;
     const isAccessBehind = state.accessSequence !== standing.accessSequence || this.slot.accessList === undefined;
     if (performance.now() >= this.#retryAtMs) {
       if (isBehind && !this.reducer.isQuarantined(state)) this.#fetchConfig(false);

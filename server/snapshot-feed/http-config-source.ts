@@ -91,6 +91,7 @@ export class HttpConfigSource implements ConfigSource {
       body: JSON.stringify(status),
     });
     await answer.body?.cancel();
+    if (!answer.ok) throw refusalOf(answer.status, 'the status');
   }
 
   async #bytes(path: string): Promise<Uint8Array> {
@@ -101,9 +102,7 @@ export class HttpConfigSource implements ConfigSource {
     const answer = await this.#fetch(path, deadlineMs, { headers: { ...this.#headers, ...headers } });
     if (answer.status === 200 || answer.status === 304) return answer;
     await answer.body?.cancel();
-    const code = answer.status === 401 || answer.status === 403 ? 'invalid-credentials' : 'not-ready';
-    // The path only: an answer's body may say anything.
-    throw new PlatformError(code, `the control plane answered ${answer.status} to ${path.replace(/\?.*/, '')}`);
+    throw refusalOf(answer.status, path.replace(/\?.*/, ''));
   }
 
   async #fetch(path: string, deadlineMs: number, init: RequestInit): Promise<Response> {
@@ -117,6 +116,12 @@ export class HttpConfigSource implements ConfigSource {
       throw new PlatformError('not-ready', 'the control plane cannot be reached', { cause });
     }
   }
+}
+
+/** Names what was asked only: an answer's body may say anything. */
+function refusalOf(status: number, asked: string): PlatformError {
+  const code = status === 401 || status === 403 ? 'invalid-credentials' : status === 404 ? 'not-found' : 'not-ready';
+  return new PlatformError(code, `the control plane answered ${status} to ${asked}`);
 }
 
 async function readBytes(answer: Response, bytesMax: number): Promise<Uint8Array> {

@@ -35,6 +35,8 @@ const FAILED_POLL = { firstMs: 500, maxMs: 8_000 } as const;
 const KEY_SET_EVERY = 12;
 /** An environment is given up when the control plane has not named it in so many polls in a row (I13: absence is not news). */
 const ABSENT_POLLS_MAX = 3;
+/** The control plane does not take this node's status, whatever is wrong there. */
+const REFUSALS: ReadonlySet<string> = new Set(['invalid-credentials', 'not-found']);
 /** The envelope around the largest bus message. */
 const BUS_BYTES_MAX = BUS_MESSAGE_BYTES_MAX + 64 * 1024;
 
@@ -61,6 +63,7 @@ export class SnapshotFeed {
   #hasAnswered = false;
   #needsKeySet = false;
   #isStatusDue = true;
+  #isStatusRefused = false;
 
   constructor(options: SnapshotFeedOptions) {
     this.#options = options;
@@ -85,10 +88,15 @@ export class SnapshotFeed {
     return [...this.#entries.values()];
   }
 
-  /** Every environment known can answer, or was refused and cannot, and it is known who may ask; and this node knows which there are. */
+  /**
+   * Every environment known can answer, or was refused and cannot, and it is known who may ask; and this node knows which there are. One
+   * refused environment does not take the others away (I11); a node on which all were refused answers nobody.
+   */
   get isReady(): boolean {
     const entries = this.entries;
     if (entries.length === 0) return this.#hasAnswered;
+    if (!entries.some(({ slot }) => slot.active !== undefined) && !entries.every(({ isEmpty }) => isEmpty))
+      return false;
     return entries.every(
       ({ isSettled, slot }) => (isSettled || slot.active !== undefined) && slot.accessList !== undefined,
     );
@@ -267,9 +275,16 @@ export class SnapshotFeed {
         quarantined: reducer.quarantine,
       })),
     };
-    await this.#options.source.postStatus(status).catch((error: unknown) => {
+    try {
+      await this.#options.source.postStatus(status);
+      this.#isStatusRefused = false;
+    } catch (error) {
       this.#isStatusDue = true;
-      this.#logger.debug({ err: error }, 'the status could not be posted');
-    });
+      const isRefused = error instanceof PlatformError && REFUSALS.has(error.code);
+      // Once: it is tried again with every poll.
+      const level = isRefused && !this.#isStatusRefused ? 'warn' : 'debug';
+      this.#isStatusRefused ||= isRefused;
+      this.#logger[level]({ err: error }, 'the status could not be posted');
+    }
   }
 }

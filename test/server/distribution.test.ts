@@ -333,3 +333,49 @@ function flipped(bytes: Uint8Array): Uint8Array {
   copy[10] = (copy[10] ?? 0) ^ 1;
   return copy;
 }
+
+describe('readiness and status', () => {
+  const ready = async (node: RunningNode) => (await fetch(`${node.server.metricsUrl}/readyz`)).status;
+  const poison: [string, string, Uint8Array] = ['flag', 'flag', Buffer.from('{}')];
+
+  it('a node on which everything was refused is not ready; one refused environment among others is (I11)', async () => {
+    const own = await new SignedFeedServer().start();
+    const bad = own.addEnvironment('bad');
+    await bad.publishBytes([poison]);
+    await bad.issueCredential('srv');
+    const node = await startNode(own);
+    try {
+      await until('the revision is refused', async () => (await metricOf(node, 'guidon_quarantined_revisions')) === 1);
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      expect(await ready(node)).toBe(503);
+      const good = own.addEnvironment('good');
+      await good.publish([aFlag('flag')]);
+      await good.issueCredential('srv');
+      await untilCurrent(node, good);
+      await until('ready', async () => (await ready(node)) === 200);
+    } finally {
+      await node.stop();
+      await own.stop();
+    }
+  });
+
+  it('says once that the control plane refuses its status', async () => {
+    const own = await new SignedFeedServer().start();
+    own.statusAnswer = 404;
+    const node = await startNode(own, { pollIntervalMs: 20 });
+    try {
+      const posts = () => own.requests.filter((path) => path.endsWith('/status')).length;
+      await until('several posts', () => posts() > 3);
+      expect(node.log.filter(({ msg }) => msg === 'the status could not be posted')).toHaveLength(1);
+      own.statusAnswer = 204;
+      const before = posts();
+      await until('it is taken', () => posts() > before);
+      const after = posts();
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      expect(posts()).toBe(after);
+    } finally {
+      await node.stop();
+      await own.stop();
+    }
+  });
+});

@@ -37,6 +37,8 @@ export class SignedFeedServer {
   readonly requests: string[] = [];
   /** Answers every request with this status instead. */
   failWith: number | undefined;
+  /** To the status of a node. */
+  statusAnswer = 204;
   #keySetVersion = 1;
   readonly #server: Server = createServer((request, response) => this.#answer(request, response));
   #port = 0;
@@ -100,7 +102,9 @@ export class SignedFeedServer {
   #answerTo(url: URL, request: IncomingMessage): { status: number; bytes?: Uint8Array; etag?: string } {
     if (this.failWith !== undefined) return { status: this.failWith };
     if (request.headers.authorization !== `Bearer ${this.nodeCredential}`) return { status: 401 };
-    if (request.method === 'POST') return { status: 204 };
+    if (request.method === 'POST') {
+      return { status: /^\/internal\/v1\/nodes\/[^/]+\/status$/.test(url.pathname) ? this.statusAnswer : 404 };
+    }
     const [, , , resource, environmentId, what] = url.pathname.split('/');
     if (resource === 'key-set') {
       return { status: 200, bytes: encodeSigned(this.keySet(), { rootPublicKey: this.root.publicKey }) };
