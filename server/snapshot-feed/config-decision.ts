@@ -8,8 +8,14 @@ export type ConfigDecision =
   | { readonly action: 'ignore'; readonly reason: 'duplicate' | 'older' | 'quarantined' }
   | { readonly action: 'refuse'; readonly reason: 'fork' | 'fast-forward' | 'expired' };
 
-/** A jump further than this is a stolen key or a broken writer, not progress; a new epoch starts counting again. */
+/**
+ * A jump further than this is a stolen key or a broken writer, not progress; a new epoch starts counting again. It bounds what one message
+ * signed with a stolen key can do: a mark near the end of the numbers would lock the rightful writer out of this node for good (I7). Holds
+ * for revisions of config and sequences of access lists alike, after the first of either.
+ */
 export const REVISION_JUMP_MAX = 1_000_000;
+/** Epochs rise with a restore, a promotion or a rotation: one at a time, rarely. */
+export const EPOCH_JUMP_MAX = 100;
 
 export interface ConfigStanding {
   /** Never falls, not even across a restart (I7). */
@@ -31,7 +37,7 @@ export function decideConfig(
   if (order === 0 && manifest.digest !== mark?.digest) return { action: 'refuse', reason: 'fork' };
   if (active !== undefined && compareOrder(manifest, active) === 0) return { action: 'ignore', reason: 'duplicate' };
   if (quarantine.some(({ digest }) => digest === manifest.digest)) return { action: 'ignore', reason: 'quarantined' };
-  if (mark !== undefined && manifest.epoch === mark.epoch && manifest.revision - mark.revision > REVISION_JUMP_MAX) {
+  if (isFastForward(manifest, mark)) {
     return { action: 'refuse', reason: 'fast-forward' };
   }
   // What was in force before a restart is not new: it may be loaded again although it has expired since (I12).
@@ -40,6 +46,16 @@ export function decideConfig(
   if (message.previousRevision === 0) return { action: 'apply', base: 'nothing' };
   const isNext = active?.epoch === manifest.epoch && active.revision === message.previousRevision;
   return isNext ? { action: 'apply', base: 'active' } : { action: 'fetch', reason: 'gap' };
+}
+
+/** True when `next` is further ahead of `mark` than anything honest is. */
+export function isFastForward(
+  next: { readonly epoch: number; readonly revision: number },
+  mark: { readonly epoch: number; readonly revision: number } | undefined,
+): boolean {
+  if (mark === undefined) return false;
+  if (next.epoch !== mark.epoch) return next.epoch - mark.epoch > EPOCH_JUMP_MAX;
+  return next.revision - mark.revision > REVISION_JUMP_MAX;
 }
 
 /** Order is (epoch, revision) everywhere. */

@@ -8,7 +8,7 @@ import type { ActiveSnapshot, EnvironmentSlot } from '../environment-slot.js';
 import type { SnapshotKernel } from '../snapshot-kernel.js';
 import type { HighWaterMark, Quarantine, SnapshotStore } from '../snapshot-store/snapshot-store.js';
 import type { StoredBlocks } from '../snapshot-store/stored-blocks.js';
-import { compareOrder, decideConfig } from './config-decision.js';
+import { compareOrder, decideConfig, isFastForward } from './config-decision.js';
 import { QuarantineList } from './quarantine-list.js';
 import { type LedgerChange, RevisionLedger } from './revision-ledger.js';
 
@@ -146,6 +146,7 @@ export class EnvironmentReducer {
       const mark = { epoch: accessList.epoch, revision: accessList.sequence, digest: '' };
       const order = this.#accessMark === undefined ? 1 : compareOrder(mark, this.#accessMark);
       if (order < 0 || (order === 0 && this.slot.accessList !== undefined)) return 'ignored';
+      if (isFastForward(mark, this.#accessMark)) throw new PlatformError('conflict', 'fast-forward');
       await this.#parts.store.putAccess(this.environment, signed, mark);
       this.#accessMark = mark;
       this.#parts.directory.replace(this.slot, accessList);

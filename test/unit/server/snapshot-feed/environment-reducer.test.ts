@@ -287,6 +287,18 @@ describe('EnvironmentReducer', () => {
     expect(await victim.receive(change)).toBe('activated');
   });
 
+  it('no signature takes the marks further than anything honest goes (I7)', async () => {
+    await environment.issueCredential('srv');
+    expect(await reducer.receiveAccess(environment.signedAccess())).toBe('activated');
+    for (const members of [{ sequence: 1_000_002 }, { epoch: 102, sequence: 1 }]) {
+      expect(await reducer.receiveAccess(environment.signedAccess(members))).toBe('refused');
+    }
+    expect(await reducer.receiveAccess(environment.signedAccess({ sequence: 1_000_001 }))).toBe('activated');
+    await publish('no');
+    expect(await reducer.receive(environment.message(0, environment.sign({ epoch: 102 })))).toBe('refused');
+    expect(await reducer.receive(environment.message(0, environment.sign({ epoch: 101 })))).toBe('activated');
+  });
+
   it('remove() forgets everything but the high-water marks', async () => {
     await publish('no');
     await publish('yes');
