@@ -105,6 +105,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       host: DEFAULT_HOST,
       port: options.metricsPort,
       metrics,
+      logger,
       isReady: () => feed.isReady,
       details: () => readyDetails(feed, store),
     });

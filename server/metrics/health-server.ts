@@ -1,11 +1,13 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { PlatformError } from '@guidon/protocol';
+import type pino from 'pino';
 import type { MetricsPage } from './metrics-page.js';
 
 export interface HealthParts {
   readonly host: string;
   readonly port: number;
-  readonly metrics: MetricsPage;
+  readonly metrics: Pick<MetricsPage, 'render' | 'contentType'>;
+  readonly logger: pino.Logger;
   readonly isReady: () => boolean;
   /** Lines for `/readyz?verbose`. */
   readonly details: () => readonly string[];
@@ -62,7 +64,8 @@ export class HealthServer {
     try {
       const page = await parts.metrics.render();
       send(response, 200, page, parts.metrics.contentType);
-    } catch {
+    } catch (error) {
+      parts.logger.error({ err: error }, 'the metrics could not be rendered');
       send(response, 500, 'the metrics failed\n');
     }
   }

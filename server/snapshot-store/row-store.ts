@@ -25,7 +25,7 @@ const PUTS_PER_SLICE = 250;
 export class RowStore {
   readonly #environment: Environment;
   readonly #logger: pino.Logger;
-  /** By key text; undefined = removed. Bounded by what the node serves, since rows replace each other. */
+  /** By key text; without a value, removed. Bounded by what is on disk and what the node serves: rows replace each other. */
   readonly #unwritten = new Map<string, RowChange>();
   #status: 'healthy' | 'degraded' | 'broken' = 'healthy';
   #queue: Promise<void> = Promise.resolve();
@@ -42,6 +42,11 @@ export class RowStore {
 
   get status(): 'healthy' | 'degraded' | 'broken' {
     return this.#status;
+  }
+
+  /** Rows that are in memory only. */
+  get unwrittenCount(): number {
+    return this.#unwritten.size;
   }
 
   /** Bytes of the file that hold live pages, and of the whole file. */
@@ -157,9 +162,22 @@ export class RowStore {
   }
 
   #keep(changes: readonly RowChange[]): false {
-    for (const change of changes) this.#unwritten.set(textOf(change.key), change);
+    for (const change of changes) {
+      const text = textOf(change.key);
+      // The removal of a row that the disk does not have is nothing to remember: there would be more with each revision.
+      if (change.value === undefined && !this.#isOnDisk(change.key)) this.#unwritten.delete(text);
+      else this.#unwritten.set(text, change);
+    }
     if (this.#status === 'healthy') this.#status = 'degraded';
     return false;
+  }
+
+  #isOnDisk(key: StoreKey): boolean {
+    try {
+      return this.#environment.doesExist([...key]);
+    } catch {
+      return true; // a key or a disk that cannot be asked: the commit that comes next says so
+    }
   }
 
   #fail(error: unknown, what: string): void {

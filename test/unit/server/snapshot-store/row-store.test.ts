@@ -69,6 +69,21 @@ describe('RowStore', () => {
     await store.close();
   });
 
+  it('what comes and goes while the disk takes nothing leaves nothing behind', async () => {
+    const store = await RowStore.open(directory, logger);
+    await store.commit([row('t', 'e', 'old')]);
+    const tooLong = { key: ['t', 'e', 'x'.repeat(5_000)], value: Buffer.from('x') };
+    await store.commit([tooLong, { key: ['t', 'e', 'old'] }]);
+    for (let round = 0; round < 50; round += 1) {
+      await store.commit([row('t', 'e', `block-${round}`), { key: ['t', 'e', `block-${round - 1}`] }]);
+    }
+    expect(store.unwrittenCount).toBe(3);
+    expect(store.list(['t', 'e', 'block-49'])).toHaveLength(1);
+    expect(store.find(['t', 'e', 'block-48'])).toBeUndefined();
+    expect(store.find(['t', 'e', 'old'])).toBeUndefined();
+    await store.close();
+  });
+
   it.each([
     ['empty', async (file: string) => truncate(file, 0)],
     ['cut in the middle of a page', async (file: string) => truncate(file, 10_000)],
