@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { listPage, listQuerySchema, pageSchema } from '../admin-api/pagination.js';
 import { environmentParams, projectParams, timestampSchema } from '../admin-api/params.js';
+import { registerArchiveRoutes } from '../admin-api/register-archive-routes.js';
 import { patchBody, readPatch, registerRoute } from '../admin-api/register-route.js';
 import type { RevisionRow } from '../commit/definition-store.js';
 import type { ControlPlaneCore } from '../core.js';
@@ -72,23 +73,16 @@ export function registerEnvironmentRoutes(
     handle: ({ params, body, write }) => service.update(write, params, readPatch({ body, write })),
   });
 
-  for (const [verb, archived] of [
-    ['archive', true],
-    ['unarchive', false],
-  ] as const) {
-    registerRoute(app, {
-      method: 'POST',
-      url: `${ENVIRONMENT}/${verb}`,
-      operationId: `${verb}Environment`,
-      tag: 'environments',
-      summary: archived ? 'Archive an environment' : 'Take an environment out of the archive',
-      action: 'environment.archive',
-      params: environmentParams,
-      changesExisting: true,
-      replies: { 200: environmentSchema },
-      handle: ({ params, write }) => service.setArchived(write, params, archived),
-    });
-  }
+  registerArchiveRoutes(app, {
+    url: ENVIRONMENT,
+    name: 'Environment',
+    tag: 'environments',
+    summary: 'Archive an environment',
+    action: 'environment.archive',
+    params: environmentParams,
+    reply: environmentSchema,
+    setArchived: (write, params, isArchived) => service.setArchived(write, params, isArchived),
+  });
 }
 
 function registerReads(app: FastifyInstance, core: ControlPlaneCore): void {

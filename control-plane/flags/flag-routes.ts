@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { listPage, listQuerySchema, pageSchema } from '../admin-api/pagination.js';
 import { projectParams } from '../admin-api/params.js';
+import { registerArchiveRoutes } from '../admin-api/register-archive-routes.js';
 import { patchBody, readPatch, registerRoute } from '../admin-api/register-route.js';
 import type { ControlPlaneCore } from '../core.js';
 import { getProject } from '../projects/project-read-model.js';
@@ -55,24 +56,17 @@ export function registerFlagRoutes(app: FastifyInstance, core: ControlPlaneCore)
       service.update(write, params.tenantId, params.projectKey, params.flagKey, readPatch({ body, write })),
   });
 
-  for (const [verb, isArchived] of [
-    ['archive', true],
-    ['unarchive', false],
-  ] as const) {
-    registerRoute(app, {
-      method: 'POST',
-      url: `${FLAG}/${verb}`,
-      operationId: `${verb}Flag`,
-      tag: 'flags',
-      summary: isArchived ? 'Archive a flag: no environment serves it any more' : 'Take a flag out of the archive',
-      action: 'flag.archive',
-      params: flagParams,
-      changesExisting: true,
-      replies: { 200: flagWriteSchema },
-      handle: ({ params, write }) =>
-        service.setArchived(write, params.tenantId, params.projectKey, params.flagKey, isArchived),
-    });
-  }
+  registerArchiveRoutes(app, {
+    url: FLAG,
+    name: 'Flag',
+    tag: 'flags',
+    summary: 'Archive a flag: no environment serves it any more',
+    action: 'flag.archive',
+    params: flagParams,
+    reply: flagWriteSchema,
+    setArchived: (write, params, isArchived) =>
+      service.setArchived(write, params.tenantId, params.projectKey, params.flagKey, isArchived),
+  });
 
   registerRoute(app, {
     method: 'DELETE',

@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import { listPage, listQuerySchema, pageSchema } from '../admin-api/pagination.js';
 import { projectParams, tenantParams } from '../admin-api/params.js';
+import { registerArchiveRoutes } from '../admin-api/register-archive-routes.js';
 import { patchBody, readPatch, registerRoute } from '../admin-api/register-route.js';
 import type { ControlPlaneCore } from '../core.js';
 import { keys } from '../store/keys.js';
@@ -76,21 +77,15 @@ export function registerProjectRoutes(app: FastifyInstance, core: ControlPlaneCo
       service.update(write, params.tenantId, params.projectKey, readPatch({ body, write })),
   });
 
-  for (const [verb, archived] of [
-    ['archive', true],
-    ['unarchive', false],
-  ] as const) {
-    registerRoute(app, {
-      method: 'POST',
-      url: `${PROJECT}/${verb}`,
-      operationId: `${verb}Project`,
-      tag: 'projects',
-      summary: archived ? 'Archive a project' : 'Take a project out of the archive',
-      action: 'project.archive',
-      params: projectParams,
-      changesExisting: true,
-      replies: { 200: projectSchema },
-      handle: ({ params, write }) => service.setArchived(write, params.tenantId, params.projectKey, archived),
-    });
-  }
+  registerArchiveRoutes(app, {
+    url: PROJECT,
+    name: 'Project',
+    tag: 'projects',
+    summary: 'Archive a project',
+    action: 'project.archive',
+    params: projectParams,
+    reply: projectSchema,
+    setArchived: (write, params, isArchived) =>
+      service.setArchived(write, params.tenantId, params.projectKey, isArchived),
+  });
 }

@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { listPage, listQuerySchema, pageSchema } from '../admin-api/pagination.js';
 import { environmentParams } from '../admin-api/params.js';
+import { registerArchiveRoutes } from '../admin-api/register-archive-routes.js';
 import { patchBody, readPatch, registerRoute } from '../admin-api/register-route.js';
 import type { ControlPlaneCore } from '../core.js';
 import { getEnvironment, refOf } from '../environments/environment-read-model.js';
@@ -49,23 +50,16 @@ export function registerSegmentRoutes(app: FastifyInstance, core: ControlPlaneCo
     handle: ({ params, body, write }) => service.update(write, params, params.segmentKey, readPatch({ body, write })),
   });
 
-  for (const [verb, isArchived] of [
-    ['archive', true],
-    ['unarchive', false],
-  ] as const) {
-    registerRoute(app, {
-      method: 'POST',
-      url: `${SEGMENT}/${verb}`,
-      operationId: `${verb}Segment`,
-      tag: 'segments',
-      summary: isArchived ? 'Archive a segment; its keys are kept' : 'Take a segment out of the archive',
-      action: 'segment.archive',
-      params: segmentParams,
-      changesExisting: true,
-      replies: { 200: segmentWriteSchema },
-      handle: ({ params, write }) => service.setArchived(write, params, params.segmentKey, isArchived),
-    });
-  }
+  registerArchiveRoutes(app, {
+    url: SEGMENT,
+    name: 'Segment',
+    tag: 'segments',
+    summary: 'Archive a segment; its keys are kept',
+    action: 'segment.archive',
+    params: segmentParams,
+    reply: segmentWriteSchema,
+    setArchived: (write, params, isArchived) => service.setArchived(write, params, params.segmentKey, isArchived),
+  });
 
   registerRoute(app, {
     method: 'DELETE',

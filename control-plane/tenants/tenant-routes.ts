@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { listPage, listQuerySchema, pageSchema } from '../admin-api/pagination.js';
 import { tenantParams } from '../admin-api/params.js';
+import { registerArchiveRoutes } from '../admin-api/register-archive-routes.js';
 import { patchBody, readPatch, registerRoute } from '../admin-api/register-route.js';
 import type { ControlPlaneCore } from '../core.js';
 import { keys } from '../store/keys.js';
@@ -78,21 +79,14 @@ export function registerTenantRoutes(app: FastifyInstance, core: ControlPlaneCor
     handle: ({ params, body, write }) => service.update(write, params.tenantId, readPatch({ body, write })),
   });
 
-  for (const [verb, archived] of [
-    ['archive', true],
-    ['unarchive', false],
-  ] as const) {
-    registerRoute(app, {
-      method: 'POST',
-      url: `${TENANT}/${verb}`,
-      operationId: `${verb}Tenant`,
-      tag: 'tenants',
-      summary: archived ? 'Archive a tenant' : 'Take a tenant out of the archive',
-      action: 'tenant.archive',
-      params: tenantParams,
-      changesExisting: true,
-      replies: { 200: tenantSchema },
-      handle: ({ params, write }) => service.setArchived(write, params.tenantId, archived),
-    });
-  }
+  registerArchiveRoutes(app, {
+    url: TENANT,
+    name: 'Tenant',
+    tag: 'tenants',
+    summary: 'Archive a tenant',
+    action: 'tenant.archive',
+    params: tenantParams,
+    reply: tenantSchema,
+    setArchived: (write, params, isArchived) => service.setArchived(write, params.tenantId, isArchived),
+  });
 }
