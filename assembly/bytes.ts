@@ -45,20 +45,25 @@ function finishHash(state: u32, byteCount: u32): u32 {
   return h ^ (h >> 16);
 }
 
+// @ts-expect-error: decorator
+@inline
+function mixNameWord(word: u64): u64 {
+  let h = word * 0x9e3779b97f4a7c15;
+  h = (h ^ (h >> 29)) * 0xbf58476d1ce4e5b9;
+  return h ^ (h >> 32);
+}
+
 /**
- * Hash of a name (an attribute, a kind, a flag key), the same as in engine/compile/name-hash.ts: a few words of it, for names are
- * short and each context has many. What is found by it is compared byte by byte.
+ * Hash of a name (an attribute, a kind, a flag key), the same as in engine/compile/name-hash.ts: all of it, so that names cannot be
+ * made alike by what lies between. What is found by it is compared byte by byte; the compiler bounds how many those are.
  */
 export function nameHash(at: usize, byteCount: usize): u32 {
-  let h: u64;
-  if (byteCount < 8) {
-    h = ((load<u64>(at) & lowBytes(byteCount)) ^ (<u64>byteCount << 56)) * 0x9e3779b97f4a7c15;
-  } else {
-    const middle = load<u64>(at + (byteCount >> 1) - 4) * 0xc2b2ae3d27d4eb4f;
-    h = (load<u64>(at) ^ <u64>byteCount) * 0x9e3779b97f4a7c15;
-    h ^= rotl<u64>(load<u64>(at + byteCount - 8) * 0x165667b19e3779f9, 32) + middle;
+  let h: u64 = <u64>byteCount * 0x165667b19e3779f9;
+  for (; byteCount >= 8; byteCount -= 8) {
+    h = mixNameWord(h ^ load<u64>(at));
+    at += 8;
   }
-  h = (h ^ (h >> 29)) * 0xbf58476d1ce4e5b9;
+  if (byteCount !== 0) h = mixNameWord(h ^ (load<u64>(at) & lowBytes(byteCount)));
   return <u32>(h >> 32);
 }
 

@@ -34,6 +34,8 @@ export const LIMITS = {
   /** Features that one definition may require. */
   requiresPerDefinition: 32,
   segmentsPerEnvironment: 5_000,
+  /** Different attributes, context kinds and steps of attribute paths that all flags and segments together ask for. */
+  slotsPerEnvironment: 20_000,
   segmentRules: 200,
   segmentsPerClause: 100,
   segmentKeys: 1_000_000,

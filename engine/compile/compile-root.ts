@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import type { EnvironmentRef } from '@guidon/protocol';
+import { type EnvironmentRef, LIMITS, PlatformError } from '@guidon/protocol';
 import { ByteWriter } from './byte-writer.js';
 import type { CompiledFlag } from './compile-flag.js';
-import { insertIntoTable, powerOfTwoAbove } from './compile-operand.js';
 import type { CompiledSegment, CompiledSegmentKeys } from './compile-segment.js';
 import type { BlockId, CompiledUnit } from './compiled-unit.js';
 import { environmentTag } from './environment-tag.js';
+import { hashTableOf } from './hash-table.js';
 import {
   BLOCK_ENTRY,
   CHUNK,
@@ -42,7 +42,7 @@ export interface RootInput {
   readonly flagCost: (flag: CompiledFlag) => number;
 }
 
-/** Writes the root block: pure tables over blocks that are already there. */
+/** Writes the root block: pure tables over blocks that are already there. Throws `limit-exceeded` for names that cannot be told apart fast. */
 export function compileRoot(input: RootInput): { root: Uint8Array; blocks: Map<BlockId, Uint8Array> } {
   const writer = new RootWriter(input);
   return { root: writer.write(), blocks: writer.blocks };
@@ -92,7 +92,12 @@ class RootWriter {
         collector.add(interner.slotOf(list.contextKind, ['targetingKey']));
       }
     }
-    return collector.finish();
+    const slots = collector.finish();
+    if (slots.length > LIMITS.slotsPerEnvironment) {
+      const detail = `the environment asks for more than ${LIMITS.slotsPerEnvironment} different attributes`;
+      throw new PlatformError('limit-exceeded', detail);
+    }
+    return slots;
   }
 
   /** Only segments and chunks can have the same bytes twice; a flag's hold its key. */
@@ -113,17 +118,16 @@ class RootWriter {
     const { flags, flagCost } = this.#input;
     const writer = this.#writer;
     const table = this.#table(flags.length, FLAG_ENTRY.bytes, ROOT.flagCount, ROOT.flags);
-    const hashTable = new Uint32Array(powerOfTwoAbove(flags.length * 1.5));
     for (const [index, flag] of flags.entries()) {
       const entry = table + index * FLAG_ENTRY.bytes;
       writer.u32(entry + FLAG_ENTRY.keyHash, flag.keyHash);
       writer.u32(entry + FLAG_ENTRY.block, this.#addBlock(flag));
       writer.u32(entry + FLAG_ENTRY.refs, this.#refs.length);
       writer.u32(entry + FLAG_ENTRY.cost, Math.min(flagCost(flag), NONE));
-      insertIntoTable(hashTable, flag.keyHash, index + 1);
       this.#pushReferences(flag);
       for (const prerequisite of flag.prerequisites) this.#pushPrerequisite(prerequisite);
     }
+    const hashTable = hashTableOf(flags.map(({ keyHash }, index) => ({ hash: keyHash, index })));
     this.#writeWords(hashTable, ROOT.flagHashCount, ROOT.flagHash);
   }
 
@@ -194,7 +198,7 @@ class RootWriter {
     const writer = this.#writer;
     const table = this.#table(slots.length, SLOT.bytes, ROOT.slotCount, ROOT.slots);
     const named = slots.filter((slot) => slot.type !== SLOT_TYPE.step);
-    const hashTable = new Uint32Array(powerOfTwoAbove(named.length * 2));
+    const hashed: { hash: number; index: number }[] = [];
     const strings = writer.reserve(0, 1);
     for (const [index, slot] of slots.entries()) {
       const entry = table + index * SLOT.bytes;
@@ -205,12 +209,12 @@ class RootWriter {
       writer.u32(entry + SLOT.nameBytes, slot.nameBytes.length);
       writer.u32(entry + SLOT.nameHash, slot.nameHash);
       writer.u32(entry + SLOT.arrayIndex, arrayIndexOf(slot.name));
-      if (slot.type !== SLOT_TYPE.step) insertIntoTable(hashTable, slotHash(slot.nameHash, parent), index + 1);
+      if (slot.type !== SLOT_TYPE.step) hashed.push({ hash: slotHash(slot.nameHash, parent), index });
     }
     writer.u64(ROOT.nameMarks, nameMarks(named));
     writer.u32(ROOT.strings, strings);
     writer.u32(ROOT.stringBytes, writer.length - strings);
-    this.#writeWords(hashTable, ROOT.slotHashCount, ROOT.slotHash);
+    this.#writeWords(hashTableOf(hashed), ROOT.slotHashCount, ROOT.slotHash);
     writer.u32(ROOT.userKind, this.#input.interner.kind('user').index);
   }
 

@@ -11,7 +11,7 @@ import { pointerTo } from '../flag-model/input.js';
 import { compareUtf8 } from '../flag-model/text.js';
 import { ByteWriter } from './byte-writer.js';
 import { type CompiledFlag, compileFlag } from './compile-flag.js';
-import { compileRoot, type SegmentKeyList } from './compile-root.js';
+import { compileRoot, type RootInput, type SegmentKeyList } from './compile-root.js';
 import {
   type CompiledSegment,
   type CompiledSegmentKeys,
@@ -63,7 +63,7 @@ export function compileSnapshot(
   if (issues.length > 0) return { issues };
   const costs = new FlagCosts(units.flags, units.segments);
   const lists = collectLists(units.segmentKeys);
-  const { root, blocks } = compileRoot({
+  const input: RootInput = {
     environment,
     revision,
     interner: units.interner,
@@ -72,8 +72,14 @@ export function compileSnapshot(
     included: (key) => lists.get(`included/${key}`) ?? [],
     excluded: (key) => lists.get(`excluded/${key}`) ?? [],
     flagCost: (flag) => costs.costOf(flag),
-  });
-  return { compiled: { flagSet, snapshot: { environment, revision, root, blocks }, units }, issues };
+  };
+  try {
+    const { root, blocks } = compileRoot(input);
+    return { compiled: { flagSet, snapshot: { environment, revision, root, blocks }, units }, issues };
+  } catch (error) {
+    if (!(error instanceof PlatformError)) throw error;
+    return { issues: [{ pointer: '', code: error.code, detail: error.message }] };
+  }
 }
 
 /** The definitions that the check of `previous` has not seen. */

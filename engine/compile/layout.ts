@@ -11,9 +11,9 @@ import { THREAD_CODE_TABLES, THREAD_TABLES } from './thread-layout.js';
  * Blocks hold no position and nothing of the environment, so a block that did not change is neither rewritten nor copied again.
  * All numbers are little-endian. Offsets count bytes from the start of the block they stand in; 0 as an offset means "none".
  *
- * History of SNAPSHOT_FORMAT_VERSION: 1 = first format. It rises with every change of these tables (layout.test.ts pins both).
+ * History of SNAPSHOT_FORMAT_VERSION: 1 = first format; 2 = names are hashed whole, walks through a table are bounded. It rises with every change of these tables (layout.test.ts pins both).
  */
-export const SNAPSHOT_FORMAT_VERSION = 1;
+export const SNAPSHOT_FORMAT_VERSION = 2;
 
 /** No index, no reference. */
 export const NONE = 0xffffffff;
@@ -30,7 +30,7 @@ export const NONE = 0xffffffff;
  *  68    4 u32     totalBytes         whole root, multiple of 8
  *  72    8         blocks             count, offset -> BLOCK_ENTRY
  *  80    8         flags              count, offset -> FLAG_ENTRY, sorted by key bytes
- *  88    8         flagHash           count (power of two > flags), offset -> u32 flagIndex + 1, 0 = empty, linear probing
+ *  88    8         flagHash           count (power of two > flags), offset -> u32 flagIndex + 1, 0 = empty, linear probing of <= 64
  *  96    8         slots              count, offset -> SLOT
  * 104    8         slotHash           like flagHash, over kinds and attributes
  * 112    8         segments           count, offset -> SEGMENT_ENTRY, sorted by key bytes

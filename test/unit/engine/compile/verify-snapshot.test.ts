@@ -39,7 +39,7 @@ describe('verifySnapshot()', () => {
 
   it.each([
     ['magic', ROOT.magic, 0, 'no snapshot'],
-    ['format version', ROOT.formatVersion, 2, 'format version'],
+    ['format version', ROOT.formatVersion, 1, 'format version'],
     ['layout hash', ROOT.layoutHash, 1, 'another layout'],
     ['length', ROOT.totalBytes, 8, 'its length'],
     ['count of flags beyond the limit', ROOT.flagCount, 0x7fffffff, 'outside'],
