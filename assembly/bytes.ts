@@ -48,9 +48,7 @@ function finishHash(state: u32, byteCount: u32): u32 {
 // @ts-expect-error: decorator
 @inline
 function mixNameWord(word: u64): u64 {
-  let h = word * 0x9e3779b97f4a7c15;
-  h = (h ^ (h >> 29)) * 0xbf58476d1ce4e5b9;
-  return h ^ (h >> 32);
+  return rotl<u64>(word * 0x9e3779b97f4a7c15, 29);
 }
 
 /**
@@ -64,6 +62,7 @@ export function nameHash(at: usize, byteCount: usize): u32 {
     at += 8;
   }
   if (byteCount !== 0) h = mixNameWord(h ^ (load<u64>(at) & lowBytes(byteCount)));
+  h = (h ^ (h >> 29)) * 0xbf58476d1ce4e5b9;
   return <u32>(h >> 32);
 }
 
