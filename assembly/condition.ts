@@ -64,42 +64,46 @@ declare function findPattern(block: usize, pattern: u32, input: usize, inputByte
 export function holdsCondition(thread: usize, block: usize, refs: usize, segmentRefs: usize, nodes: usize, entry: u32, segmentDepth: u32): i32 {
   const states = <usize>load<u32>(thread, THREAD_SLOT_STATES);
   const stamp = load<u32>(thread, THREAD_STAMP);
+  // Kept out of memory between the clauses that cost no more than themselves and their values: bench W3.
+  let fuel = load<u64>(thread, THREAD_FUEL);
   let label = entry;
   while (label < NEVER) {
     const node = nodes + <usize>label * NODE_BYTES;
     const op = <u32>load<u8>(node, NODE_OP);
     const bits = <u32>load<u8>(node, NODE_BITS);
-    const negate = <i32>(bits & NODE_BIT_NEGATE);
     let result: i32;
-    if (op === OP_SEGMENT) {
-      result = holdsSegmentClause(thread, block, segmentRefs, node, segmentDepth);
+    if (op === OP_SEGMENT || bits > NODE_BIT_NEGATE) {
+      store<u64>(thread, fuel, THREAD_FUEL);
+      result =
+        op === OP_SEGMENT
+          ? holdsSegmentClause(thread, block, segmentRefs, node, segmentDepth)
+          : holdsOutside(thread, block, node, op, bits);
       if (result < 0) return result;
+      fuel = load<u64>(thread, THREAD_FUEL);
     } else {
-      const fuel = load<u64>(thread, THREAD_FUEL);
-      if (fuel === 0) return STOP_GENERAL;
-      if (bits > NODE_BIT_NEGATE) {
-        store<u64>(thread, fuel - 1, THREAD_FUEL);
-        result = holdsOutside(thread, block, node, op, bits, negate);
+      const slot = load<u32>(refs + (<usize>load<u32>(node, NODE_SLOT) << 2));
+      const state = states + <usize>slot * SLOT_STATE_BYTES;
+      if (load<u32>(state, SLOT_STATE_STAMP) !== stamp) resolveSlot(thread, slot, state);
+      const type = load<u32>(state, SLOT_STATE_TYPE);
+      if (type === VALUE_MISSING || type === VALUE_ARRAY || op === OP_EXISTS) {
+        store<u64>(thread, fuel, THREAD_FUEL);
+        result = holdsUnusual(thread, block, node, op, state, bits & NODE_BIT_NEGATE);
+        if (result < 0) return result;
+        fuel = load<u64>(thread, THREAD_FUEL);
       } else {
-        const slot = load<u32>(refs + (<usize>load<u32>(node, NODE_SLOT) << 2));
-        const state = states + <usize>slot * SLOT_STATE_BYTES;
-        if (load<u32>(state, SLOT_STATE_STAMP) !== stamp) resolveSlot(thread, slot, state);
-        const type = load<u32>(state, SLOT_STATE_TYPE);
-        if (type === VALUE_MISSING || type === VALUE_ARRAY || op === OP_EXISTS) {
-          store<u64>(thread, fuel - 1, THREAD_FUEL);
-          result = holdsUnusual(thread, block, node, op, state, negate);
-        } else {
-          // The clause and its values are charged at once: either way a flag that cannot pay ends here.
-          const cost = 1 + costOf(node, op, state);
-          if (cost > fuel) return STOP_GENERAL;
-          store<u64>(thread, fuel - cost, THREAD_FUEL);
-          result = <i32>matchesValue(thread, block, node, op, state) ^ negate;
+        // The clause and its values are charged at once: either way a flag that cannot pay ends here.
+        const cost = 1 + costOf(node, op, state, type);
+        if (cost > fuel) {
+          store<u64>(thread, fuel, THREAD_FUEL);
+          return STOP_GENERAL;
         }
+        fuel -= cost;
+        result = <i32>matchesValue(thread, block, node, op, state) ^ <i32>(bits & NODE_BIT_NEGATE);
       }
-      if (result < 0) return result;
     }
     label = result !== 0 ? load<u16>(node, NODE_ON_TRUE) : load<u16>(node, NODE_ON_FALSE);
   }
+  store<u64>(thread, fuel, THREAD_FUEL);
   return <i32>(label === ALWAYS);
 }
 
@@ -110,8 +114,9 @@ function holdsSegmentClause(thread: usize, block: usize, segmentRefs: usize, nod
   return result < 0 ? result : result ^ <i32>(load<u8>(node, NODE_BITS) & NODE_BIT_NEGATE);
 }
 
-/** A missing attribute, an array, or `exists`. The clause itself is paid. */
+/** A missing attribute, an array, or `exists`. */
 function holdsUnusual(thread: usize, block: usize, node: usize, op: u32, state: usize, negate: i32): i32 {
+  if (!spend(thread, 1)) return STOP_GENERAL;
   const type = load<u32>(state, SLOT_STATE_TYPE);
   if (op === OP_EXISTS) return <i32>(load<u32>(node, NODE_ARGUMENT) === <u32>(type !== VALUE_MISSING)) ^ negate;
   return type === VALUE_MISSING ? 0 : holdsArray(thread, block, node, op, state, negate);
@@ -120,24 +125,25 @@ function holdsUnusual(thread: usize, block: usize, node: usize, op: u32, state: 
 /** What one element costs: a string more the longer it is (docs/evaluation.md). */
 // @ts-expect-error: decorator
 @inline
-function costOf(node: usize, op: u32, state: usize): u64 {
-  const isString = load<u32>(state, SLOT_STATE_TYPE) === VALUE_STRING;
-  if (op === OP_MATCHES) {
-    if (!isString) return 0;
-    return <u64>load<u32>(node, NODE_COUNT) * <u64>(1 + (regexInputBytes(state) >> 6)) * REGEX_FUEL;
-  }
+function costOf(node: usize, op: u32, state: usize, type: u32): u64 {
+  const isString = type === VALUE_STRING;
   const units = isString ? <u64>(1 + (load<u32>(state, SLOT_STATE_LENGTH) >> 6)) : <u64>1;
-  return op === OP_IN ? units : units * <u64>load<u32>(node, NODE_COUNT);
+  if (op === OP_IN) return units;
+  const count = <u64>load<u32>(node, NODE_COUNT);
+  if (op !== OP_MATCHES) return units * count;
+  return isString ? count * <u64>(1 + (regexInputBytes(state) >> 6)) * REGEX_FUEL : 0;
 }
 
 /** `@now` and the context's kinds, which are there whatever the clause's kind is. */
-function holdsOutside(thread: usize, block: usize, node: usize, op: u32, bits: u32, negate: i32): i32 {
+function holdsOutside(thread: usize, block: usize, node: usize, op: u32, bits: u32): i32 {
+  if (!spend(thread, 1)) return STOP_GENERAL;
+  const negate = <i32>(bits & NODE_BIT_NEGATE);
   const element = thread + THREAD_ELEMENT;
   if (op === OP_EXISTS) return <i32>(load<u32>(node, NODE_ARGUMENT) === 1) ^ negate;
   if (bits & <u32>NODE_BIT_NOW) {
     store<u32>(element, <u32>VALUE_NUMBER, SLOT_STATE_TYPE);
     store<f64>(element, load<f64>(thread, THREAD_NOW), SLOT_STATE_NUMBER);
-    if (!spend(thread, costOf(node, op, element))) return STOP_GENERAL;
+    if (!spend(thread, costOf(node, op, element, VALUE_NUMBER))) return STOP_GENERAL;
     return <i32>matchesValue(thread, block, node, op, element) ^ negate;
   }
   const kinds = <usize>load<u32>(thread, THREAD_KINDS);
@@ -145,7 +151,7 @@ function holdsOutside(thread: usize, block: usize, node: usize, op: u32, bits: u
   let cost: u64 = 0;
   for (let index: u32 = 0; index < kindCount; ++index) {
     loadKind(element, kinds, index);
-    cost += costOf(node, op, element);
+    cost += costOf(node, op, element, VALUE_STRING);
   }
   if (!spend(thread, cost)) return STOP_GENERAL;
   for (let index: u32 = 0; index < kindCount; ++index) {
@@ -172,7 +178,7 @@ function holdsArray(thread: usize, block: usize, node: usize, op: u32, state: us
   let at = first;
   for (let index: u32 = 0; index < count; ++index) {
     decodeValue(element, at);
-    cost += costOf(node, op, element);
+    cost += costOf(node, op, element, load<u32>(element, SLOT_STATE_TYPE));
     at = skipValue(at);
   }
   if (!spend(thread, cost)) return STOP_GENERAL;
