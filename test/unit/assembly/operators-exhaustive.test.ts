@@ -63,7 +63,7 @@ describe('the kernel folds', () => {
   it('letters that differ only in case to the same, and neighbours to others', async () => {
     const pairs = ['Āā', 'Ăă', 'ŁŁ', 'ſs', 'Σς', 'ẞß', '\u212Ak', 'ΩΩ', 'Ꭰꭰ', '𐐀𐐨'];
     for (const pair of pairs) {
-      const [upper = '', lower = ''] = [...pair];
+      const [upper = '', lower = ''] = Array.from(pair);
       const rows = await holdsOf(
         [
           { op: 'endsWithIgnoreCase', values: [upper] },
