@@ -39,7 +39,7 @@ function runSuite(name: string, environment: NodeJS.ProcessEnv): Outcome {
   const startedMs = performance.now();
   const folder = mkdtempSync(join(tmpdir(), 'guidon-tests-'));
   const report = join(folder, 'report.json');
-  const reporters = ['--reporter=dot', '--reporter=json', `--outputFile.json=${report}`];
+  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
   const vitest = ['node_modules/vitest/vitest.mjs', 'run', '--root', 'test', '--dir', join('test', name), ...reporters];
   const { status } = spawnSync(process.execPath, vitest, { stdio: 'inherit', env: environment });
   const counts = countsOf(report);

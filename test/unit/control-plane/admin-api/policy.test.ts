@@ -19,13 +19,15 @@ const actors: Record<string, Actor> = {
 const actions = Object.keys(POLICY) as Action[];
 
 describe('authorise()', () => {
-  test('anonymous and SDK keys may nothing; nodes one thing', () => {
+  const NODE_ACTIONS: readonly string[] = ['node.read-config', 'node.report-status'];
+
+  test('anonymous and SDK keys may nothing; nodes read config and report status', () => {
     for (const action of actions) {
       for (const resource of [{ tenantId }, { tenantId: undefined }]) {
         expect([action, authorise(actors.anonymous as Actor, action, resource)]).not.toContain('allow');
         expect([action, authorise(actors.sdk as Actor, action, resource)]).toEqual([action, 'wrong-kind']);
         const ofNode = authorise(actors.node as Actor, action, resource);
-        expect([action, ofNode]).toEqual([action, action === 'node.read-config' ? 'allow' : 'wrong-kind']);
+        expect([action, ofNode]).toEqual([action, NODE_ACTIONS.includes(action) ? 'allow' : 'wrong-kind']);
       }
     }
   });
