@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -126,7 +126,11 @@ function quantile(values: readonly number[], share: number): number {
 try {
   mkdirSync(checkout);
   execFileSync('sh', ['-c', `git archive HEAD | tar -x -C '${checkout}'`], { cwd: repository });
-  cpSync(join(repository, 'node_modules'), join(checkout, 'node_modules'), { recursive: true, verbatimSymlinks: true });
+  for (const folder of ['.', ...readdirSync(checkout)]) {
+    const packages = join(repository, folder, 'node_modules');
+    if (!existsSync(packages)) continue;
+    cpSync(packages, join(checkout, folder, 'node_modules'), { recursive: true, verbatimSymlinks: true });
+  }
   const bareMs = performance.now();
   execFileSync(process.execPath, ['-e', '0']);
   const nodeMs = performance.now() - bareMs;
