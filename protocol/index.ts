@@ -6,4 +6,5 @@ export * from './limits.js';
 export * from './msgpack-scan.js';
 export * from './platform-error.js';
 export * from './problem.js';
+export * from './settles-within.js';
 export * from './subjects.js';

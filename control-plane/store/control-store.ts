@@ -1,7 +1,7 @@
 import { mkdirSync, statfsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { PlatformError } from '@guidon/protocol';
+import { PlatformError, settlesWithin } from '@guidon/protocol';
 import type { RootDatabase } from 'lmdb';
 import { hearCommitRejections } from './commit-rejections.js';
 import { type KeyRange, keys, type StoreKey } from './keys.js';
@@ -25,6 +25,8 @@ export const STORE_OPTIONS = {
 
 /** History: 1 = first. A store with a newer one is refused, an older one is migrated here when there is one. */
 export const STORE_FORMAT_VERSION = 1;
+
+const CLOSE_DEADLINE_MS = 1_000;
 
 export interface ControlStoreOptions {
   readonly directory: string;
@@ -192,8 +194,9 @@ export class ControlStore implements StoreReader {
   /** Waits for what is being committed, then closes. No call may follow. */
   async close(): Promise<void> {
     if (this.#failure === undefined) {
-      await Promise.allSettled(this.#pending);
-      await this.#database.close();
+      await settlesWithin(Promise.allSettled(this.#pending), this.#options.commitDeadlineMs);
+      // Everything is durable by now. lmdb-js sometimes does not come back from closing; the end of the process closes as well.
+      await settlesWithin(this.#database.close(), CLOSE_DEADLINE_MS);
     }
     this.#lock.release();
   }

@@ -1,3 +1,4 @@
+import { settlesWithin } from '@guidon/protocol';
 import type pino from 'pino';
 import type { StoreKey } from './keys.js';
 import { type Environment, openEnvironment } from './lmdb-environment.js';
@@ -10,6 +11,7 @@ export interface RowChange {
 }
 
 const COMMIT_DEADLINE_MS = 2_000;
+const CLOSE_DEADLINE_MS = 1_000;
 /** A commit of this many bytes is given one second more. */
 const COMMIT_BYTES_PER_SECOND = 20 * 1024 * 1024;
 /** Puts between two turns of the event loop: about 1 ms. */
@@ -108,7 +110,10 @@ export class RowStore {
   async close(): Promise<void> {
     await this.#queue;
     // A broken LMDB never settles its promises (M3).
-    if (this.#status !== 'broken') await this.#environment.close();
+    if (this.#status === 'broken') return;
+    // Everything is durable by now. lmdb-js sometimes does not come back from closing; the end of the process closes as well.
+    if (await settlesWithin(this.#environment.close(), CLOSE_DEADLINE_MS)) return;
+    this.#logger.warn('the node store did not close in time; it is left to the end of the process');
   }
 
   async #commit(changes: readonly RowChange[], loose: readonly RowChange[]): Promise<boolean> {

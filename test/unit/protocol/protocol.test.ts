@@ -5,6 +5,7 @@ import {
   PlatformError,
   parseEnvironmentRef,
   problemFrom,
+  settlesWithin,
   subjectOf,
 } from '@guidon/protocol';
 import { describe, expect, it } from 'vitest';
@@ -67,6 +68,14 @@ describe('problemFrom()', () => {
 
   it('every code has an HTTP error status', () => {
     for (const [code, { status }] of Object.entries(ERROR_CODES)) expect(status, code).toBeGreaterThanOrEqual(400);
+  });
+});
+
+describe('settlesWithin()', () => {
+  it('is true for what settles, either way, and false for what never does', async () => {
+    expect(await settlesWithin(Promise.resolve(1), 1_000)).toBe(true);
+    expect(await settlesWithin(Promise.reject(new Error('no')), 1_000)).toBe(true);
+    expect(await settlesWithin(new Promise(() => {}), 10)).toBe(false);
   });
 });
 
