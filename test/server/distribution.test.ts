@@ -1,4 +1,4 @@
-import { InProcessChangeBus, subjectOf } from '@guidon/protocol';
+import { InProcessChangeBus, LIMITS, subjectOf } from '@guidon/protocol';
 import {
   encodeConfigMessage,
   encodeSigned,
@@ -267,6 +267,19 @@ describe('a poisonous revision (I10)', () => {
         environment.publish([
           aFlag('flag', { prerequisites: [{ flag: 'other', variations: ['no'] }] }),
           aFlag('other', { prerequisites: [{ flag: 'flag', variations: ['no'] }] }),
+        ]),
+    ],
+    [
+      'with more rules than a flag may have (I11)',
+      () =>
+        environment.publish([
+          aFlag('flag', {
+            rules: Array.from({ length: LIMITS.rulesPerFlag + 1 }, (_, index) => ({
+              id: `r${index}`,
+              when: { attribute: 'email', op: 'in', values: ['a'] },
+              serve: { variation: 'yes' },
+            })),
+          }),
         ]),
     ],
     [

@@ -148,6 +148,20 @@ describe('POST /v1/evaluate', () => {
     ['no context', '{"flags":"greeting"}', 422, 'validation-failed'],
     ['flags of a wrong type', '{"flags":7,"context":{}}', 422, 'validation-failed'],
     ['brackets 20 000 deep', `{"context":{"a":${'['.repeat(20_000)}${']'.repeat(20_000)}}}`, 422, undefined],
+    ['a context 50 deep', `{"context":{"a":${'{"b":'.repeat(49)}1${'}'.repeat(49)}}}`, 422, 'limit-exceeded'],
+    [
+      'a context of 10 000 attributes',
+      `{"context":{${Array.from({ length: 10_000 }, (_, index) => `"${index}":1`).join()}}}`,
+      413,
+      'payload-too-large',
+    ],
+    [
+      'a context of 513 attributes',
+      `{"context":{${Array.from({ length: 513 }, (_, index) => `"a${index}":1`).join()}}}`,
+      422,
+      'limit-exceeded',
+    ],
+    ['a context over 32 KiB', `{"context":{"a":"${'x'.repeat(32_768)}"}}`, 422, 'limit-exceeded'],
   ])('refuses %s', async (_name, body, status, code) => {
     const answer = await fetch(`${url}/v1/evaluate`, {
       method: 'POST',
@@ -155,7 +169,7 @@ describe('POST /v1/evaluate', () => {
       body,
     });
     const problem: unknown = await answer.json();
-    expect([400, 422]).toContain(answer.status);
+    expect([400, 413, 422]).toContain(answer.status);
     if (code !== undefined) {
       expect(answer.status).toBe(status);
       expect(problem).toMatchObject({ code, status });

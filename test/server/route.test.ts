@@ -22,8 +22,12 @@ let heard: string[] = [];
 
 type Handler = (request: RouteRequest<string>) => Promise<void> | undefined;
 
+/** Requests that reached the handler `echo`. */
+let echoCount = 0;
+
 const handlers: Record<string, Handler> = {
   echo: ({ body, reply }) => {
+    echoCount += 1;
     heard.push(Buffer.from(body).toString('latin1'));
     reply.ok(OCTETS, body);
     return undefined;
@@ -241,6 +245,22 @@ describe('Router refuses before a handler runs', () => {
     }
     expect(heard.filter((body) => body !== 'next')).toEqual([]);
     connection.end();
+  });
+
+  it.each([
+    ['NUL in a header', post('/t/echo', '{}', ['X-Odd', 'a\u0000b'])],
+    ['a control byte in a header', post('/t/echo', '{}', ['X-Odd', 'a\u0001b'])],
+    ['NUL in the URL', post('/t/echo\u0000', '{}')],
+  ])('%s reaches no handler, and the process lives', async (_name, bytes) => {
+    const before = echoCount;
+    const connection = await RawConnection.open(port);
+    connection.send(bytes);
+    // uWS drops two of them without an answer (docs/limits.md).
+    const answer = await connection.read(1_000);
+    expect(answer === undefined || answer.status >= 400).toBe(true);
+    expect(echoCount).toBe(before);
+    connection.end();
+    await expectAlive();
   });
 
   it('answers HEAD without a body, so that the connection stays in step', async () => {
