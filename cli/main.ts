@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { PlatformError } from '@guidon/protocol';
+import { deleteProto, PlatformError } from '@guidon/protocol';
 import { Command, InvalidArgumentError, Option } from 'commander';
 
 /**
@@ -9,6 +9,8 @@ import { Command, InvalidArgumentError, Option } from 'commander';
  */
 const EXIT_USAGE = 64;
 const EXIT_CONFIG = 78;
+
+deleteProto();
 
 const port = (value: string): number => {
   const number = Number(value);

@@ -1,6 +1,6 @@
 import { workerData } from 'node:worker_threads';
 import { type CompiledEnvironment, checkFlagSet, compileSnapshot, ReferenceEvaluation } from '@guidon/engine';
-import { type Issue, LIMITS, PlatformError } from '@guidon/protocol';
+import { deleteProto, type Issue, LIMITS, PlatformError } from '@guidon/protocol';
 import { move, transferableSymbol, valueSymbol } from 'piscina';
 import { applyChange } from './apply-change.js';
 import type { CompileRequest, DefinitionEntry, ExplainRequest, WorkerAnswer, WorkerTask } from './compile-task.js';
@@ -9,6 +9,7 @@ import { SmokeKernel } from './smoke-evaluation.js';
 import { WorkerStates } from './worker-state.js';
 
 /** The worker's side of CompilePool: one per thread, state in module scope lives and dies with the thread. */
+deleteProto();
 const states = new WorkerStates(stateBytesMaxFrom(workerData));
 const smokeKernel = new SmokeKernel();
 

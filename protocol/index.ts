@@ -1,4 +1,5 @@
 export * from './change-bus.js';
+export * from './delete-proto.js';
 export * from './environment-ref.js';
 export * from './error-code.js';
 export * from './json.js';
