@@ -63,7 +63,7 @@ import {
   VALUE_STRING,
 } from "./layout";
 import { isInStringSet } from "./operators-text";
-import { decideRollout, ROLLOUT_MISSING } from "./rollout";
+import { decideRollout, ROLLOUT_MISSING, ROLLOUT_STOP } from "./rollout";
 import { blockAddress } from "./segment";
 import { slotState } from "./slot";
 
@@ -193,25 +193,28 @@ function serveTargetOrRule(thread: usize, block: usize, refs: usize, segmentRefs
     const nodes = block + load<u32>(at, RULE_NODES);
     const result = holdsCondition(thread, block, refs, segmentRefs, nodes, load<u16>(at, RULE_ENTRY), 0);
     if (result < 0) return result;
-    if (result !== 0 && serveRule(thread, block, refs, memo, rule)) return 1;
+    if (result !== 0) {
+      const served = serveRule(thread, block, refs, memo, rule);
+      if (served !== 0) return served;
+    }
     rule += <u32>RULE_BYTES;
   }
   return 0;
 }
 
-/** False when the rule serves a rollout that is not entered: the next rule is asked. */
-function serveRule(thread: usize, block: usize, refs: usize, memo: usize, rule: u32): bool {
+/** 1 served, 0 the rule serves a rollout that is not entered, so that the next one is asked, negative: stop. */
+function serveRule(thread: usize, block: usize, refs: usize, memo: usize, rule: u32): i32 {
   const at = block + rule;
   const rollout = load<u32>(at, RULE_ROLLOUT);
   if (rollout === 0) {
     serve(memo, load<u32>(at, RULE_VARIATION), REASON_TARGETING_MATCH);
   } else {
     const variation = decideRollout(thread, refs, block + rollout);
-    if (variation < 0) return false;
+    if (variation < 0) return variation === ROLLOUT_STOP ? STOP_GENERAL : 0;
     serveRollout(memo, block + rollout, variation);
   }
   store<u32>(memo, rule, MEMO_RULE);
-  return true;
+  return 1;
 }
 
 // @ts-expect-error: decorator
@@ -232,6 +235,7 @@ function serveFallthrough(thread: usize, block: usize, refs: usize, memo: usize,
   }
   const variation = decideRollout(thread, refs, block + rollout);
   if (variation >= 0) return serveRollout(memo, block + rollout, variation);
+  if (variation === ROLLOUT_STOP) return <u32>ERROR_GENERAL;
   const isByTargetingKey = (load<u32>(block + rollout, ROLLOUT_BITS) & <u32>ROLLOUT_BIT_TARGETING_KEY) !== 0;
   if (variation === ROLLOUT_MISSING && isByTargetingKey) return <u32>ERROR_TARGETING_KEY_MISSING;
   return serve(memo, load<u8>(block, FLAG_OFF_VARIATION), REASON_DEFAULT);

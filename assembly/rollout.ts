@@ -1,4 +1,5 @@
 import { murmur3After } from "./bytes";
+import { spend } from "./fuel";
 import {
   ROLLOUT_BIT_LAYER,
   ROLLOUT_BITS,
@@ -28,6 +29,10 @@ export const ROLLOUT_MISSING: i32 = -1;
 // @ts-expect-error: decorator
 @inline
 export const ROLLOUT_OUTSIDE: i32 = -2;
+/** The flag has not enough fuel to hash the value. */
+// @ts-expect-error: decorator
+@inline
+export const ROLLOUT_STOP: i32 = -3;
 
 /** Integers beyond this are not exact in a double and count as missing. */
 const INTEGER_MAX: f64 = 9007199254740991;
@@ -41,11 +46,13 @@ export function decideRollout(thread: usize, refs: usize, rollout: usize): i32 {
   const address = <usize>(value >> 32);
   const length = <usize>(value & 0x7fffffff);
   if (load<u32>(rollout, ROLLOUT_BITS) & <u32>ROLLOUT_BIT_LAYER) {
+    if (!spend(thread, hashCost(length))) return ROLLOUT_STOP;
     const layerBucket = bucketOf(rollout + ROLLOUT_LAYER_SALT, address, length);
     if (layerBucket < load<u32>(rollout, ROLLOUT_LAYER_FROM) || layerBucket >= load<u32>(rollout, ROLLOUT_LAYER_TO)) {
       return ROLLOUT_OUTSIDE;
     }
   }
+  if (!spend(thread, hashCost(length))) return ROLLOUT_STOP;
   const bucket = bucketOf(rollout + ROLLOUT_SALT, address, length);
   let weight = rollout + ROLLOUT_WEIGHTS;
   // The verifier saw that the last sum is the total, which no bucket reaches.
@@ -53,12 +60,20 @@ export function decideRollout(thread: usize, refs: usize, rollout: usize): i32 {
   return load<u32>(weight, WEIGHT_VARIATION);
 }
 
-/** Does the rollout of a segment's rule let the context in? A missing value does not. */
-export function isInRollout(thread: usize, refs: usize, rollout: usize): bool {
+/** Does the rollout of a segment's rule let the context in? 1 or 0, a missing value does not; ROLLOUT_STOP. */
+export function isInRollout(thread: usize, refs: usize, rollout: usize): i32 {
   const value = bucketedValue(thread, refs, rollout);
-  if (value === 0) return false;
-  const bucket = bucketOf(rollout + ROLLOUT_SALT, <usize>(value >> 32), <usize>(value & 0x7fffffff));
-  return bucket < load<u32>(rollout + ROLLOUT_WEIGHTS, WEIGHT_UP_TO);
+  if (value === 0) return 0;
+  const length = <usize>(value & 0x7fffffff);
+  if (!spend(thread, hashCost(length))) return ROLLOUT_STOP;
+  const bucket = bucketOf(rollout + ROLLOUT_SALT, <usize>(value >> 32), length);
+  return <i32>(bucket < load<u32>(rollout + ROLLOUT_WEIGHTS, WEIGHT_UP_TO));
+}
+
+// @ts-expect-error: decorator
+@inline
+function hashCost(byteCount: usize): u64 {
+  return 1 + <u64>(byteCount >> 6);
 }
 
 /** 0 … 99 999, integer-exact (I21). */

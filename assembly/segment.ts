@@ -45,7 +45,7 @@ import {
   VALUE_STRING,
 } from "./layout";
 import { stringHash } from "./operators-text";
-import { isInRollout } from "./rollout";
+import { isInRollout, ROLLOUT_STOP } from "./rollout";
 import { slotState } from "./slot";
 
 /** Is the context in any of `count` segments? `names` are indexes into `segmentRefs`. 1, 0, or negative: the flag stops. */
@@ -82,7 +82,9 @@ function isInSegment(thread: usize, segment: u32, depth: u32): i32 {
     if (result < 0) return result;
     if (result !== 0) {
       const rollout = load<u32>(rule, SEGMENT_RULE_ROLLOUT);
-      if (rollout === 0 || isInRollout(thread, refs, block + rollout)) return 1;
+      const isIn: i32 = rollout === 0 ? 1 : isInRollout(thread, refs, block + rollout);
+      if (isIn === ROLLOUT_STOP) return STOP_GENERAL;
+      if (isIn !== 0) return 1;
     }
     rule += SEGMENT_RULE_BYTES;
   }

@@ -16,6 +16,7 @@ export function compileRollout(
   const record = reserveRollout(builder, rollout, rollout.seed ?? salt, rollout.weights.length);
   let bits = bucketsByTargetingKey(rollout) ? ROLLOUT_BIT.targetingKey : 0;
   if (rollout.layer !== undefined) {
+    builder.cost.fixed += 1;
     bits |= ROLLOUT_BIT.layer;
     writeHashPrefix(builder, record + ROLLOUT.layerSalt, `layer:${rollout.layer.key}.`);
     writer.u32(record + ROLLOUT.layerFrom, rollout.layer.from);
@@ -52,6 +53,7 @@ function reserveRollout(
   weightCount: number,
 ): number {
   const { writer } = builder;
+  builder.cost.fixed += 1;
   const record = writer.reserve(ROLLOUT.bytes + weightCount * WEIGHT.bytes);
   writer.u32(record + ROLLOUT.slot, builder.slotRef(rollout.contextKind, bucketPath(rollout)));
   writeHashPrefix(builder, record + ROLLOUT.salt, `${salt}.`);

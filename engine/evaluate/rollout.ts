@@ -1,4 +1,5 @@
 import type { Rollout, SegmentRule } from '../flag-model/definitions.js';
+import { utf8Bytes } from '../flag-model/text.js';
 import { bucketOf } from './bucket.js';
 import type { RolloutTrace, SegmentRolloutTrace } from './explanation.js';
 import { EvaluationStop, type FlagRun, findAttribute } from './flag-run.js';
@@ -14,13 +15,13 @@ export function decideRollout(rollout: Rollout, flagSalt: string, run: FlagRun):
   if (subject.bucketedValue === undefined) return { ...subject, saltSource, outcome: 'missing-attribute' };
   const layer = rollout.layer && {
     ...rollout.layer,
-    bucket: bucketOf(`layer:${rollout.layer.key}`, subject.bucketedValue),
+    bucket: chargedBucket(`layer:${rollout.layer.key}`, subject.bucketedValue, run),
   };
   const shown = { ...subject, saltSource, ...(layer === undefined ? {} : { layer }) } as const;
   if (layer !== undefined && (layer.bucket < layer.from || layer.bucket >= layer.to)) {
     return { ...shown, outcome: 'outside-layer' };
   }
-  const bucket = bucketOf(rollout.seed ?? flagSalt, subject.bucketedValue);
+  const bucket = chargedBucket(rollout.seed ?? flagSalt, subject.bucketedValue, run);
   let from = 0;
   for (const [weightIndex, { variation, weight }] of rollout.weights.entries()) {
     const to = from + weight;
@@ -39,8 +40,14 @@ export function decideSegmentRollout(
   const subject = findSubject(rollout, run);
   const { weight } = rollout;
   if (subject.bucketedValue === undefined) return { ...subject, weight, isIn: false };
-  const bucket = bucketOf(segmentSalt, subject.bucketedValue);
+  const bucket = chargedBucket(segmentSalt, subject.bucketedValue, run);
   return { ...subject, bucket, weight, isIn: bucket < weight };
+}
+
+/** A long value takes longer to hash. */
+function chargedBucket(salt: string, bucketedValue: string, run: FlagRun): number {
+  run.fuel.spend(1 + Math.floor(utf8Bytes(bucketedValue) / 64));
+  return bucketOf(salt, bucketedValue);
 }
 
 interface Subject {

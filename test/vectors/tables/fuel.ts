@@ -1,8 +1,8 @@
-import type { Condition } from '@guidon/engine';
+import type { Condition, Result, Rollout } from '@guidon/engine';
 import type { Json } from '@guidon/protocol';
 import { aChunk, aFlag, aSegment } from '../../support/flag-sets.js';
 import type { VectorCase } from '../../support/vectors.js';
-import { fails, ruleWhen, serves, table, yes } from './vector-table.js';
+import { fails, no, ruleWhen, serves, table, yes } from './vector-table.js';
 
 /** 300 numbers below, at and above what the clauses here compare with. */
 const numbers = Array.from({ length: 300 }, (_, index) => index);
@@ -65,6 +65,9 @@ const steps: readonly (readonly [name: string, condition: Condition, cost: numbe
   ['segments-all', { not: { segment: ['nowhere', 'empty', 'empty'] } }, 4],
   ['segment-twice', { all: [{ segment: ['ruled'] }, { segment: ['ruled'] }] }, 18],
   ['segment-nested', { segment: ['outer'] }, 2 + 2 + 7],
+  ['segment-rollout', { segment: ['rolled63'] }, 2 + 1 + 1],
+  ['segment-rollout-64', { segment: ['rolled64'] }, 2 + 1 + 2],
+  ['segment-rollout-missing', { not: { segment: ['rolled-nowhere'] } }, 2 + 1],
 ];
 
 /** `total` is what the flag spends: at most 100 000 serves, one more does not. */
@@ -83,6 +86,37 @@ const stepCases: VectorCase[] = steps.flatMap(([name]) => [
   { name: `${name}: one too little`, flag: `${name}-over`, context, expected: fails(`${name}-over`, 'GENERAL') },
 ]);
 
+/** Serves a rollout that everybody who is in the layer's range gets `yes` of, with `left` fuel to spend on it. */
+const rollingOut = (name: string, rollout: Partial<Rollout>, left: number) =>
+  aFlag(name, {
+    rules: [
+      {
+        id: 'r',
+        when: { all: [expensive, ...padding(LEFT - left)] },
+        serve: { rollout: { weights: [{ variation: 'yes', weight: 100_000 }], ...rollout } },
+      },
+    ],
+  });
+const inLayer = { layer: { key: 'l', from: 0, to: 100_000 } };
+const outsideLayer = { layer: { key: 'l', from: 0, to: 0 } };
+const rollouts: readonly (readonly [
+  name: string,
+  rollout: Partial<Rollout>,
+  cost: number,
+  served: Result['reason'],
+])[] = [
+  ['rollout', {}, 1, 'SPLIT'],
+  ['rollout-63', { bucketBy: 'text63' }, 1, 'SPLIT'],
+  ['rollout-64', { bucketBy: 'text64' }, 2, 'SPLIT'],
+  ['rollout-2000', { bucketBy: 'text2000' }, 32, 'SPLIT'],
+  ['rollout-number', { bucketBy: 'one' }, 1, 'SPLIT'],
+  ['rollout-layer', { bucketBy: 'text64', ...inLayer }, 4, 'SPLIT'],
+  ['rollout-outside', { bucketBy: 'text64', ...outsideLayer }, 2, 'DEFAULT'],
+  ['rollout-missing', { bucketBy: 'nowhere', ...inLayer }, 0, 'DEFAULT'],
+];
+const rolledOut = (name: string, reason: Result['reason']): Result =>
+  reason === 'SPLIT' ? serves(name, 'yes', 'SPLIT', { ruleId: 'r' }) : no(name);
+
 const targets = (count: number) =>
   Array.from({ length: count }, (_, index) => ({ contextKind: 'user', variation: 'off', keys: [`k${index}`] }));
 
@@ -92,6 +126,18 @@ export const FUEL_TABLES = [
       ...steps.map(([name, condition, cost]) => exactly(name, condition, cost)),
       ...steps.map(([name, condition, cost]) => oneOver(name, condition, cost)),
       broke,
+      ...rollouts.map(([name, rollout, cost]) => rollingOut(name, rollout, cost)),
+      ...rollouts.flatMap(([name, rollout, cost]) =>
+        cost === 0 ? [] : [rollingOut(`${name}-over`, rollout, cost - 1)],
+      ),
+      aFlag('fallthrough', {
+        rules: [{ id: 'r', when: { not: { all: [expensive, costing(LEFT - 1)] } }, serve: { variation: 'off' } }],
+        fallthrough: { rollout: { weights: [{ variation: 'yes', weight: 100_000 }] } },
+      }),
+      aFlag('fallthrough-over', {
+        rules: [{ id: 'r', when: { not: { all: [expensive, costing(LEFT)] } }, serve: { variation: 'off' } }],
+        fallthrough: { rollout: { weights: [{ variation: 'yes', weight: 100_000 }] } },
+      }),
       aFlag('targets', { targets: targets(10), ...ruleWhen({ all: [expensive, costing(LEFT - 10)] }) }),
       aFlag('targets-over', { targets: targets(10), ...ruleWhen({ all: [expensive, costing(LEFT - 9)] }) }),
       aFlag('targets-up-to-the-first', {
@@ -135,11 +181,46 @@ export const FUEL_TABLES = [
       aSegment('listed'),
       aSegment('empty'),
       aSegment('ruled', { rules: [{ when: { not: costing(3) } }, { when: costing(4) }, { when: costing(99) }] }),
+      ...['text63', 'text64', 'nowhere'].map((bucketBy) =>
+        aSegment(`rolled${bucketBy === 'nowhere' ? '-nowhere' : bucketBy.slice(-2)}`, {
+          rules: [
+            {
+              when: { attribute: 'one', op: 'exists', values: [true] },
+              rollout: { bucketBy, weight: 100_000 },
+            },
+          ],
+        }),
+      ),
       aSegment('outer', { rules: [{ when: { segment: ['ruled'] } }] }),
     ],
     segmentKeys: [aChunk('listed', 'included', ['u'])],
     cases: [
       ...stepCases,
+      ...rollouts.flatMap(([name, , cost, served]): VectorCase[] => [
+        { name: `${name}: just enough`, flag: name, context, expected: rolledOut(name, served) },
+        ...(cost === 0
+          ? []
+          : [
+              {
+                name: `${name}: one too little`,
+                flag: `${name}-over`,
+                context,
+                expected: fails(`${name}-over`, 'GENERAL'),
+              },
+            ]),
+      ]),
+      {
+        name: 'fallthrough: just enough',
+        flag: 'fallthrough',
+        context,
+        expected: serves('fallthrough', 'yes', 'SPLIT'),
+      },
+      {
+        name: 'fallthrough: one too little',
+        flag: 'fallthrough-over',
+        context,
+        expected: fails('fallthrough-over', 'GENERAL'),
+      },
       { name: 'targets: ten tried', flag: 'targets', context, expected: yes('targets') },
       { name: 'targets: one too little', flag: 'targets-over', context, expected: fails('targets-over', 'GENERAL') },
       {

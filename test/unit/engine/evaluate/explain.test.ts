@@ -52,7 +52,7 @@ describe('explain()', () => {
         {
           flag: 'f',
           result,
-          fuelUsed: 4 + 1 + 2 + 1 + 2 + 2,
+          fuelUsed: 4 + 1 + 2 + 1 + 2 + 2 + 2,
           steps: [
             { step: 'prerequisite', flag: 'p', variations: ['no'], outcome: 'met', served: 'no' },
             { step: 'target', targetIndex: 0, contextKind: 'user', variation: 'no', matched: false },
