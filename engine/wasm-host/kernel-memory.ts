@@ -1,30 +1,25 @@
 import { PlatformError } from '@guidon/protocol';
+import { MemoryViews } from './memory-views.js';
 import { PageAllocator } from './page-allocator.js';
 import { PAGE_BYTES } from './webassembly-types.js';
 
 /** The kernel is built for at most this many pages, so that no address plus length leaves 32 bits. */
 export const KERNEL_PAGE_COUNT_MAX = 32_768;
 
-/** The shared linear memory of one host and the views on it. Views are made again whenever it grows: never keep one. */
-export class KernelMemory {
-  readonly memory: WebAssembly.Memory;
-  /** The getter of the memory itself is slow. */
-  buffer: SharedArrayBuffer;
-  bytes: Uint8Array<SharedArrayBuffer>;
-  /** The same bytes; only a Buffer decodes UTF-8 from shared memory. */
-  text: Buffer<SharedArrayBuffer>;
-  view: DataView<SharedArrayBuffer>;
+/** The linear memory as its owner has it: the thread that alone allocates and frees. */
+export class KernelMemory extends MemoryViews {
   readonly #allocator: PageAllocator;
 
-  /** The first `reservedBytes` belong to the kernel's constant data. */
-  constructor(memory: WebAssembly.Memory, reservedBytes: number) {
-    this.memory = memory;
-    this.buffer = memory.buffer;
-    this.bytes = new Uint8Array(memory.buffer);
-    this.text = Buffer.from(memory.buffer);
-    this.view = new DataView(memory.buffer);
+  /** The first `reservedBytes` belong to the kernel's constant data. `onFree` is shown what nobody may read any more. */
+  constructor(memory: WebAssembly.Memory, reservedBytes: number, onFree?: (freed: Uint8Array) => void) {
+    super(memory);
     const pageCount = memory.buffer.byteLength / PAGE_BYTES;
-    this.#allocator = new PageAllocator(Math.ceil(reservedBytes / PAGE_BYTES), pageCount, (added) => this.#grow(added));
+    this.#allocator = new PageAllocator(
+      Math.ceil(reservedBytes / PAGE_BYTES),
+      pageCount,
+      (added) => this.#grow(added),
+      onFree && ((address, byteCount) => onFree(this.bytes.subarray(address, address + byteCount))),
+    );
   }
 
   get usedBytes(): number {
@@ -54,10 +49,7 @@ export class KernelMemory {
       if (error instanceof RangeError) return false;
       throw error;
     }
-    this.buffer = this.memory.buffer;
-    this.bytes = new Uint8Array(this.memory.buffer);
-    this.text = Buffer.from(this.memory.buffer);
-    this.view = new DataView(this.memory.buffer);
+    this.refresh();
     return true;
   }
 }

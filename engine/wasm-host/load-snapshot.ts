@@ -9,8 +9,10 @@ import { refusalFrom } from '../compile/verify-snapshot.js';
 import type { KernelMemory } from './kernel-memory.js';
 import type { ResidentBlock, ResidentBlocks } from './resident-blocks.js';
 
-/** Bytes hashed, verified or copied between two turns of the event loop: evaluations never wait longer than 5 ms. */
-const SLICE_BYTES = 256 * 1024;
+/** Work between two turns of the event loop, which evaluations wait for: less than 5 ms with the longest single step. */
+const SLICE_MS = 3;
+/** Bytes hashed or copied in one step. */
+const STEP_BYTES = 256 * 1024;
 
 /** A snapshot in kernel memory. Valid until it is released. */
 export interface ResidentSnapshot {
@@ -21,7 +23,7 @@ export interface ResidentSnapshot {
   readonly instants: readonly number[];
   /** Of the root and of all its blocks, shared ones included. */
   readonly snapshotBytes: number;
-  /** Owned by the host: where the root lies, behind it the addresses of the blocks. */
+  /** Owned by the memory: where the root lies, behind it the addresses of the blocks. */
   readonly address: number;
   readonly slotCount: number;
   readonly blocks: readonly ResidentBlock[];
@@ -29,13 +31,13 @@ export interface ResidentSnapshot {
 
 /** Lets the event loop turn after each slice of work. */
 class Slices {
-  #bytes = 0;
+  #startedMs = performance.now();
 
-  async spend(byteCount: number): Promise<void> {
-    this.#bytes += byteCount;
-    if (this.#bytes < SLICE_BYTES) return;
-    this.#bytes = 0;
+  /** After each step. */
+  async pause(): Promise<void> {
+    if (performance.now() - this.#startedMs < SLICE_MS) return;
     await nextTurn();
+    this.#startedMs = performance.now();
   }
 }
 
@@ -89,20 +91,20 @@ async function copyBlock(
   slices: Slices,
 ): Promise<ResidentBlock> {
   const hash = createHash('sha256');
-  for (let from = 0; from < bytes.length; from += SLICE_BYTES) {
-    const slice = bytes.subarray(from, from + SLICE_BYTES);
+  for (let from = 0; from < bytes.length; from += STEP_BYTES) {
+    const slice = bytes.subarray(from, from + STEP_BYTES);
     hash.update(slice);
-    await slices.spend(slice.length);
+    await slices.pause();
   }
   check(hash.digest('hex') === id, 'a block is not what its id says');
   const summary = verifyBlock(bytes);
-  await slices.spend(bytes.length);
+  await slices.pause();
   const address = memory.allocate(bytes.length);
   try {
-    for (let from = 0; from < bytes.length; from += SLICE_BYTES) {
-      const slice = bytes.subarray(from, from + SLICE_BYTES);
+    for (let from = 0; from < bytes.length; from += STEP_BYTES) {
+      const slice = bytes.subarray(from, from + STEP_BYTES);
       memory.bytes.set(slice, address + from);
-      await slices.spend(slice.length);
+      await slices.pause();
     }
     return resident.add(id, address, summary);
   } catch (error) {

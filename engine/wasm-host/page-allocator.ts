@@ -33,6 +33,7 @@ interface FreeRun {
  */
 export class PageAllocator {
   readonly #grow: (pageCount: number) => boolean;
+  readonly #onFree: ((address: number, byteCount: number) => void) | undefined;
   readonly #pages = new Map<number, SmallPage | LargeRun>();
   /** Per size class the pages that have room. */
   readonly #open = new Map<number, Set<SmallPage>>();
@@ -42,9 +43,15 @@ export class PageAllocator {
   #usedBytes = 0;
   #freePageCount = 0;
 
-  /** `grow` adds pages at the end of the memory, false when it is full. */
-  constructor(firstPage: number, endPage: number, grow: (pageCount: number) => boolean) {
+  /** `grow` adds pages at the end of the memory, false when it is full; `onFree` is told of everything that is freed. */
+  constructor(
+    firstPage: number,
+    endPage: number,
+    grow: (pageCount: number) => boolean,
+    onFree?: (address: number, byteCount: number) => void,
+  ) {
     this.#grow = grow;
+    this.#onFree = onFree;
     this.#endPage = endPage;
     if (endPage > firstPage) this.#addFreeRun(firstPage, endPage - firstPage);
   }
@@ -77,6 +84,7 @@ export class PageAllocator {
     const entry = this.#pages.get(page);
     assert(entry !== undefined, 'only what was allocated is freed');
     if (entry.kind === 'large') {
+      this.#onFree?.(address, entry.pageCount * PAGE_BYTES);
       this.#pages.delete(page);
       this.#usedBytes -= entry.pageCount * PAGE_BYTES;
       this.#addFreeRun(page, entry.pageCount);
@@ -84,6 +92,7 @@ export class PageAllocator {
     }
     const offset = address - page * PAGE_BYTES;
     assert(offset % entry.classBytes === 0 && !entry.free.includes(offset), 'a block is freed once');
+    this.#onFree?.(address, entry.classBytes);
     entry.free.push(offset);
     this.#usedBytes -= entry.classBytes;
     this.#openPages(entry.classBytes).add(entry);

@@ -1,8 +1,6 @@
 import assert from 'node:assert/strict';
 import type { BlockId } from '../compile/compiled-unit.js';
 import type { BlockSummary } from '../compile/verify-block.js';
-import type { KernelMemory } from './kernel-memory.js';
-import type { PatternTable } from './pattern-table.js';
 
 export interface ResidentBlock {
   readonly id: BlockId;
@@ -11,15 +9,13 @@ export interface ResidentBlock {
   referenceCount: number;
 }
 
-/** Blocks that lie in kernel memory, once each however many snapshots name them. A block is freed when nobody names it any more. */
+/** Blocks that lie in kernel memory, once each however many snapshots name them. A block is retired when nobody names it any more. */
 export class ResidentBlocks {
-  readonly #memory: KernelMemory;
-  readonly #patterns: PatternTable;
+  readonly #retire: (address: number) => void;
   readonly #blocks = new Map<BlockId, ResidentBlock>();
 
-  constructor(memory: KernelMemory, patterns: PatternTable) {
-    this.#memory = memory;
-    this.#patterns = patterns;
+  constructor(retire: (address: number) => void) {
+    this.#retire = retire;
   }
 
   /** One more reference to a block that is there already. */
@@ -34,7 +30,6 @@ export class ResidentBlocks {
     assert(!this.#blocks.has(id), 'a block is resident once');
     const block: ResidentBlock = { id, address, summary, referenceCount: 1 };
     this.#blocks.set(id, block);
-    this.#patterns.add(address, summary.patterns);
     return block;
   }
 
@@ -43,7 +38,6 @@ export class ResidentBlocks {
     if (block.referenceCount > 0) return;
     assert(block.referenceCount === 0, 'a reference is released once');
     this.#blocks.delete(block.id);
-    this.#patterns.remove(block.address);
-    this.#memory.free(block.address);
+    this.#retire(block.address);
   }
 }

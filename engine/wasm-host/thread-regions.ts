@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { REQUEST_LIMITS } from '@guidon/protocol';
 import { COPY_SLACK_BYTES } from '../compile/layout.js';
 import { MEMO, MSGPACK, SHAPE, SLOT_STATE, THREAD } from '../compile/thread-layout.js';
 import type { KernelMemory } from './kernel-memory.js';
@@ -10,9 +11,27 @@ const FLAGS_INITIAL = 256;
 /** A key of a map takes at least two bytes of the body with its value, and eight of the key stack. */
 const KEY_STACK_BYTES_PER_BODY_BYTE = 4;
 
-/** The THREAD block of one evaluating thread and the regions it names. Regions only grow; the block's owner is its thread. */
-export class ThreadBlock {
+/** Fields of THREAD that hold the address of a region. */
+const REGIONS = [
+  THREAD.keyTable,
+  THREAD.foldBuffer,
+  THREAD.kinds,
+  THREAD.shapes,
+  THREAD.keyStack,
+  THREAD.request,
+  THREAD.answer,
+  THREAD.slotStates,
+  THREAD.memos,
+] as const;
+
+/**
+ * The THREAD block of one thread and the regions it names, as the owner of the memory sees them. Regions only grow, and only while the
+ * thread is outside a call.
+ */
+export class ThreadRegions {
   readonly address: number;
+  /** Of the request that lies in the request region. */
+  requestBytes = 0;
   readonly #memory: KernelMemory;
   #requestAddress = 0;
   #answerAddress = 0;
@@ -26,13 +45,18 @@ export class ThreadBlock {
     this.address = memory.allocate(THREAD.bytes);
     memory.bytes.fill(0, this.address, this.address + THREAD.bytes);
     memory.bytes.set(randomBytes(8), this.address + THREAD.seed);
-    this.#move(THREAD.keyTable, MSGPACK.keyTableCount * MSGPACK.keyEntryBytes);
-    this.#move(THREAD.foldBuffer, MSGPACK.foldBufferBytes);
-    this.#move(THREAD.kinds, MSGPACK.kindsMax * 8);
-    this.#move(THREAD.shapes, SHAPE.count * SHAPE.bytes);
-    this.reserveRequest(REQUEST_BYTES_INITIAL);
-    this.#reserveAnswer(ANSWER_BYTES_INITIAL);
-    this.reserveSnapshot(SLOTS_INITIAL, FLAGS_INITIAL);
+    try {
+      this.#move(THREAD.keyTable, MSGPACK.keyTableCount * MSGPACK.keyEntryBytes);
+      this.#move(THREAD.foldBuffer, MSGPACK.foldBufferBytes);
+      this.#move(THREAD.kinds, MSGPACK.kindsMax * 8);
+      this.#move(THREAD.shapes, SHAPE.count * SHAPE.bytes);
+      this.reserveRequest(REQUEST_BYTES_INITIAL);
+      this.#reserveAnswer(ANSWER_BYTES_INITIAL);
+      this.reserveSnapshot(SLOTS_INITIAL, FLAGS_INITIAL);
+    } catch (error) {
+      this.free();
+      throw error;
+    }
   }
 
   /** Where the host puts a body, and where the kernel puts the answer. */
@@ -66,9 +90,11 @@ export class ThreadBlock {
     this.#requestCapacity = byteCount;
   }
 
-  /** Room for an answer four times as large, `byteCountMax` at most. */
-  growAnswer(byteCountMax: number): void {
-    this.#reserveAnswer(Math.min(this.#answerCapacity * 4, byteCountMax));
+  /** Room for an answer four times as large. False: it has the most that an answer may have. */
+  growAnswer(): boolean {
+    if (this.#answerCapacity >= REQUEST_LIMITS.answerBytes) return false;
+    this.#reserveAnswer(Math.min(this.#answerCapacity * 4, REQUEST_LIMITS.answerBytes));
+    return true;
   }
 
   #reserveAnswer(byteCount: number): void {
@@ -90,12 +116,6 @@ export class ThreadBlock {
     }
   }
 
-  /** To be called whenever a root is freed or made: an address may now mean another one. */
-  forgetShapes(): void {
-    const shapes = this.read(THREAD.shapes);
-    this.#memory.bytes.fill(0, shapes, shapes + SHAPE.count * SHAPE.bytes);
-  }
-
   /** Starts counting contexts from 0 again: nothing may be left that carries an old stamp. */
   resetStamps(): void {
     const { bytes, view } = this.#memory;
@@ -105,6 +125,16 @@ export class ThreadBlock {
     bytes.fill(0, memos, memos + this.#flagCapacity * MEMO.bytes);
     view.setUint32(this.address + THREAD.foldStamp, 0, true);
     view.setUint32(this.address + THREAD.stamp, 0, true);
+  }
+
+  /** Frees everything: the thread is gone. */
+  free(): void {
+    const memory = this.#memory;
+    for (const field of REGIONS) {
+      const address = this.read(field);
+      if (address !== 0) memory.free(address);
+    }
+    memory.free(this.address);
   }
 
   /** Replaces a region by a zeroed one. The new one is taken first, so that nothing changes when the memory is full. */

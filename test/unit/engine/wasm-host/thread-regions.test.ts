@@ -1,6 +1,6 @@
 import { MEMO, SLOT_STATE, THREAD } from '@guidon/engine/compile/thread-layout.js';
 import { KernelMemory } from '@guidon/engine/wasm-host/kernel-memory.js';
-import { ThreadBlock } from '@guidon/engine/wasm-host/thread-block.js';
+import { ThreadRegions } from '@guidon/engine/wasm-host/thread-regions.js';
 import { describe, expect, it } from 'vitest';
 import '@guidon/engine/wasm-host/webassembly-types.js';
 
@@ -8,10 +8,10 @@ function memoryOf(maximum: number): KernelMemory {
   return new KernelMemory(new WebAssembly.Memory({ initial: 64, maximum, shared: true }), 10_000);
 }
 
-describe('ThreadBlock', () => {
+describe('ThreadRegions', () => {
   it('leaves nothing with an old stamp when it starts counting again', () => {
     const memory = memoryOf(256);
-    const thread = new ThreadBlock(memory);
+    const thread = new ThreadRegions(memory);
     thread.reserveSnapshot(1_000, 1_000);
     const slotStates = thread.read(THREAD.slotStates);
     const memos = thread.read(THREAD.memos);
@@ -32,7 +32,7 @@ describe('ThreadBlock', () => {
 
   it('moves a region only when the new one is there, and frees the old one', () => {
     const memory = memoryOf(96);
-    const thread = new ThreadBlock(memory);
+    const thread = new ThreadRegions(memory);
     const before = { address: thread.requestAddress, usedBytes: memory.usedBytes };
     expect(() => thread.reserveRequest(8 * 1024 * 1024)).toThrow('memory is full');
     expect(thread.requestAddress).toBe(before.address);
@@ -46,7 +46,7 @@ describe('ThreadBlock', () => {
 
   it('has a secret of its own', () => {
     const memory = memoryOf(256);
-    const seeds = [new ThreadBlock(memory), new ThreadBlock(memory)].map(({ address }) =>
+    const seeds = [new ThreadRegions(memory), new ThreadRegions(memory)].map(({ address }) =>
       memory.view.getBigUint64(address + THREAD.seed, true),
     );
     expect(seeds[0]).not.toBe(seeds[1]);

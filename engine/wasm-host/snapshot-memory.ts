@@ -1,0 +1,227 @@
+import assert from 'node:assert/strict';
+import { REQUEST_LIMITS } from '@guidon/protocol';
+import type { CompiledSnapshot } from '../compile/compile-snapshot.js';
+import { CALL_OPTION } from '../compile/thread-layout.js';
+import { GracePeriod } from './grace-period.js';
+import type { KernelAnswer, KernelRefusal } from './kernel-answer.js';
+import { KERNEL_PAGE_COUNT_MAX, KernelMemory } from './kernel-memory.js';
+import { instantiateKernel, kernelModule } from './kernel-module.js';
+import { type KernelCall, KernelThread, type ThreadHandle } from './kernel-thread.js';
+import { loadSnapshot, type ResidentSnapshot } from './load-snapshot.js';
+import { hasRoom, memoryFull, readAnswer } from './read-answer.js';
+import { ResidentBlocks } from './resident-blocks.js';
+import { ThreadRegions } from './thread-regions.js';
+import { PAGE_BYTES } from './webassembly-types.js';
+
+const MEMORY_BYTES_DEFAULT = 1024 * 1024 * 1024;
+const MEMORY_PAGES_INITIAL = 64;
+
+export interface SnapshotMemoryOptions {
+  /** Reserved, not taken. */
+  readonly memoryBytesMax?: number;
+  /** Shown what has been freed, before it is handed out again: a test fills it with a pattern. */
+  readonly onFree?: (freed: Uint8Array) => void;
+}
+
+export interface EvaluateOptions {
+  readonly route: 'evaluate' | 'batch';
+  /** Epoch ms, an integer: what `@now` stands for, one for the whole request. */
+  readonly now: number;
+  /** The asker has a client (`web`) credential. */
+  readonly clientSideOnly: boolean;
+  /** Bound of the body as the kernel gets it. Default: that of the route. A body that came as JSON may be longer in msgpack. */
+  readonly contentBytesMax?: number;
+}
+
+/**
+ * The linear memory in which a process keeps its snapshots, once, for all of its threads. It belongs to the thread that made it: that one
+ * alone loads, releases, allocates and frees. Other threads evaluate by their KernelThread. One call on another thread:
+ *
+ *   handle = memory.openThread()           hand it to the worker (workerData or a message), which makes its KernelThread of it
+ *   call = memory.assign(handle, …)        the request lies in the thread's region, its epoch slot is entered; post `call` to the worker
+ *   result = thread.evaluate(call)         in the worker; post the number back
+ *   answer = memory.settle(handle, result) undefined: regions were enlarged, assign again; else read the answer before the next assign
+ *   memory.closeThread(handle)             once, after the worker's exit event, however it ended
+ *
+ * What is released while threads are in calls is freed by the first reclaim() after they left (grace-period.ts); settle(), release(),
+ * load() and closeThread() do that.
+ */
+export class SnapshotMemory {
+  readonly #module: WebAssembly.Module;
+  readonly #memory: KernelMemory;
+  readonly #grace: GracePeriod;
+  readonly #blocks: ResidentBlocks;
+  readonly #residents = new Set<ResidentSnapshot>();
+  /** By address of the THREAD block. */
+  readonly #threads = new Map<number, ThreadRegions>();
+  #loading: Promise<unknown> = Promise.resolve();
+
+  /** The kernel's module is compiled once per process. */
+  static async create(options: SnapshotMemoryOptions = {}): Promise<SnapshotMemory> {
+    const { memoryBytesMax = MEMORY_BYTES_DEFAULT, onFree } = options;
+    const maximum = Math.min(Math.floor(memoryBytesMax / PAGE_BYTES), KERNEL_PAGE_COUNT_MAX);
+    assert(maximum >= MEMORY_PAGES_INITIAL, 'the kernel needs 4 MiB of memory');
+    return new SnapshotMemory(await kernelModule(), maximum, onFree);
+  }
+
+  private constructor(module: WebAssembly.Module, maximum: number, onFree: SnapshotMemoryOptions['onFree']) {
+    this.#module = module;
+    const memory = new WebAssembly.Memory({ initial: MEMORY_PAGES_INITIAL, maximum, shared: true });
+    const kernel = instantiateKernel(module, { memory, findPattern: () => 0 });
+    this.#memory = new KernelMemory(memory, kernel.heapBase() >>> 0, onFree);
+    this.#grace = new GracePeriod(this.#memory);
+    this.#blocks = new ResidentBlocks((address) => this.#grace.retire(address));
+  }
+
+  /** Rises whenever the address of a root may come to mean another one. */
+  get epoch(): number {
+    return this.#grace.epoch;
+  }
+
+  /**
+   * Verifies a snapshot and copies the blocks that are not resident already, in slices between which the event loop turns. Throws
+   * `validation-failed` when it is refused and `limit-exceeded` when the memory is full; then nothing has changed.
+   */
+  load(snapshot: CompiledSnapshot): Promise<ResidentSnapshot> {
+    const loaded = this.#loading.then(() => this.#loadNow(snapshot));
+    this.#loading = loaded.catch(() => undefined); // the caller gets the error; the next load starts all the same
+    return loaded;
+  }
+
+  async #loadNow(snapshot: CompiledSnapshot): Promise<ResidentSnapshot> {
+    this.reclaim();
+    try {
+      const resident = await loadSnapshot(this.#memory, this.#blocks, snapshot);
+      this.#residents.add(resident);
+      return resident;
+    } catch (error) {
+      this.#retired();
+      throw error;
+    }
+  }
+
+  isResident(resident: ResidentSnapshot): boolean {
+    return this.#residents.has(resident);
+  }
+
+  /** Gives up a snapshot: no call starts on it any more. Calls that run end on it; blocks that no other snapshot names go with it. */
+  release(resident: ResidentSnapshot): void {
+    assert(this.#residents.delete(resident), 'a snapshot is released once, by the memory that loaded it');
+    for (const block of resident.blocks) this.#blocks.release(block);
+    this.#grace.retire(resident.address);
+    this.#retired();
+  }
+
+  #retired(): void {
+    this.#grace.advance();
+    this.reclaim();
+  }
+
+  /** Frees what was released and no thread can be reading any more. */
+  reclaim(): void {
+    this.#grace.reclaim();
+  }
+
+  /** Bytes in use, thread regions and what waits to be freed included, and free bytes already taken from the system. */
+  memoryUsage(): { residentBytes: number; freeBytes: number; totalBytes: number; retiredCount: number } {
+    const { usedBytes, freeBytes, bytes } = this.#memory;
+    const { retiredCount } = this.#grace;
+    return { residentBytes: usedBytes, freeBytes, totalBytes: bytes.length, retiredCount };
+  }
+
+  /** Regions for one more thread. Throws `limit-exceeded` when the memory is full or has THREAD_COUNT_MAX threads. */
+  openThread(): ThreadHandle {
+    const epochSlot = this.#grace.open();
+    try {
+      return this.#handleOf(this.#openRegions(), epochSlot);
+    } catch (error) {
+      this.#grace.close(epochSlot);
+      throw error;
+    }
+  }
+
+  /** The worker of this thread has exited, in whatever state: its regions are freed and nothing waits for it. */
+  closeThread({ threadAddress, epochSlot }: ThreadHandle): void {
+    const regions = this.#regionsOf(threadAddress);
+    this.#threads.delete(threadAddress);
+    this.#grace.close(epochSlot);
+    regions.free();
+    this.reclaim();
+  }
+
+  /** A thread inside the owner's: nothing is freed while it is in a call, so it has no slot. It lives as long as the memory. */
+  openOwnThread(): { readonly thread: KernelThread; readonly regions: ThreadRegions } {
+    const regions = this.#openRegions();
+    return { thread: new KernelThread(this.#handleOf(regions, 0), this.#memory), regions };
+  }
+
+  #openRegions(): ThreadRegions {
+    const regions = new ThreadRegions(this.#memory);
+    this.#threads.set(regions.address, regions);
+    return regions;
+  }
+
+  #handleOf({ address }: ThreadRegions, epochSlot: number): ThreadHandle {
+    return { memory: this.#memory.memory, module: this.#module, threadAddress: address, epochSlot };
+  }
+
+  #regionsOf(threadAddress: number): ThreadRegions {
+    const regions = this.#threads.get(threadAddress);
+    assert(regions !== undefined, 'the thread is open');
+    return regions;
+  }
+
+  /**
+   * Prepares an idle thread for one call: makes room for the snapshot's slots and flags, puts the body into its request region and enters
+   * its epoch slot. From here on the thread holds `resident`, until its call ends or it is closed.
+   */
+  assign(
+    handle: ThreadHandle,
+    resident: ResidentSnapshot,
+    body: Uint8Array,
+    options: EvaluateOptions,
+  ): KernelCall | KernelRefusal {
+    assert(this.#residents.has(resident), 'the snapshot is resident in this memory');
+    assert(this.#grace.isOffline(handle.epochSlot), 'a thread runs one call at a time');
+    const regions = this.#regionsOf(handle.threadAddress);
+    if (!hasRoom(() => regions.reserveSnapshot(resident.slotCount, resident.flagCount))) return memoryFull();
+    const refusal = this.putRequest(regions, body, options);
+    if (refusal !== undefined) return refusal;
+    this.#grace.enter(handle.epochSlot);
+    const { now } = options;
+    return { rootAddress: resident.address, requestBytes: body.length, options: callOptionsOf(options), now };
+  }
+
+  /** What a call of an idle thread found. Undefined: its regions were too small and have been enlarged; assign again. */
+  settle({ threadAddress, epochSlot }: ThreadHandle, result: number): KernelAnswer | undefined {
+    assert(this.#grace.isOffline(epochSlot), 'the call has ended');
+    this.reclaim();
+    return this.readAnswer(this.#regionsOf(threadAddress), result);
+  }
+
+  /** Copies a body into a request region; says why not. */
+  putRequest(regions: ThreadRegions, body: Uint8Array, options: EvaluateOptions): KernelRefusal | undefined {
+    const bytesMax = options.contentBytesMax ?? bodyBytesMaxOf(options);
+    if (body.length > bytesMax)
+      return { status: 'payload-too-large', detail: `the body has more than ${bytesMax} bytes` };
+    if (body.length > regions.requestCapacity && !hasRoom(() => regions.reserveRequest(body.length)))
+      return memoryFull();
+    this.#memory.bytes.set(body, regions.requestAddress);
+    regions.requestBytes = body.length;
+    return undefined;
+  }
+
+  /** What a call on these regions found, as settle(). */
+  readAnswer(regions: ThreadRegions, result: number): KernelAnswer | undefined {
+    return readAnswer(this.#memory, regions, result);
+  }
+}
+
+/** Bits of CALL_OPTION. */
+export function callOptionsOf({ route, clientSideOnly }: EvaluateOptions): number {
+  return (route === 'batch' ? CALL_OPTION.batch : 0) | (clientSideOnly ? CALL_OPTION.clientSideOnly : 0);
+}
+
+function bodyBytesMaxOf({ route }: EvaluateOptions): number {
+  return route === 'batch' ? REQUEST_LIMITS.batchBodyBytes : REQUEST_LIMITS.bodyBytes;
+}

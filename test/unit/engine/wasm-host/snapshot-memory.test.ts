@@ -1,0 +1,170 @@
+import assert from 'node:assert/strict';
+import {
+  type CompiledSnapshot,
+  compileSnapshot,
+  type Definition,
+  decodeStrictMsgpack,
+  encodeMsgpack,
+  type KernelAnswer,
+  ReferenceEvaluation,
+  type ResidentSnapshot,
+  SnapshotMemory,
+} from '@guidon/engine';
+import type { Json } from '@guidon/protocol';
+import { afterEach, describe, expect, it } from 'vitest';
+import { aFlag, flagSetOf } from '../../../support/flag-sets.js';
+import { TEST_ENVIRONMENT } from '../../../support/kernel-evaluator.js';
+import { TestThread } from '../../../support/test-thread.js';
+
+const BATCH = { route: 'batch', now: 0, clientSideOnly: false } as const;
+const threads: TestThread[] = [];
+
+afterEach(async () => {
+  for (const thread of threads.splice(0)) await thread.end();
+});
+
+async function startThread(memory: SnapshotMemory): Promise<TestThread> {
+  const thread = await TestThread.start(memory);
+  threads.push(thread);
+  return thread;
+}
+
+function compile(definitions: readonly Definition[], revision: number): CompiledSnapshot {
+  const { compiled, issues } = compileSnapshot(flagSetOf(definitions), { environment: TEST_ENVIRONMENT, revision });
+  assert(compiled !== undefined, JSON.stringify(issues));
+  return compiled.snapshot;
+}
+
+function resultsOf(answer: KernelAnswer): unknown {
+  assert(answer.status === 'ok', JSON.stringify(answer));
+  const decoded = decodeStrictMsgpack(Uint8Array.from(answer.bytes));
+  assert(decoded.ok, 'answers are well-formed');
+  return decoded.value;
+}
+
+/** Flags whose answers differ from revision to revision, with patterns: they are read from the block. */
+function flagsOf(revision: number): Definition[] {
+  return Array.from({ length: 6 }, (_, index) =>
+    aFlag(`f${index}`, {
+      salt: `s${index < 5 ? 0 : revision}`,
+      variations: [
+        { key: 'no', value: `no-${index}` },
+        { key: 'off', value: `off-${index}` },
+        { key: 'yes', value: index < 5 ? 'yes' : `yes-${revision}` },
+      ],
+      rules: [
+        {
+          id: 'r',
+          when: { attribute: 'mail', op: 'matches', values: [`^a.*${index < 5 ? '' : revision}@`, '[0-9]{3}'] },
+          serve: { variation: 'yes' },
+        },
+      ],
+    }),
+  );
+}
+
+const CONTEXTS: Json[] = [
+  { targetingKey: 'u1', mail: 'a1@x' },
+  { targetingKey: 'u2', mail: 'b123' },
+  { targetingKey: 'u3' },
+];
+const KEYS = ['f0', 'f5', 'none'];
+const BODY = encodeMsgpack({ contexts: CONTEXTS, flags: KEYS });
+
+function expectedOf(revision: number): unknown {
+  const flagSet = flagSetOf(flagsOf(revision));
+  const results = CONTEXTS.flatMap((context) => {
+    const evaluation = new ReferenceEvaluation(flagSet, context, { now: 0 });
+    return KEYS.map((key) => evaluation.evaluate(key));
+  });
+  return { revision, results };
+}
+
+const load = (memory: SnapshotMemory, revision: number): Promise<ResidentSnapshot> =>
+  memory.load(compile(flagsOf(revision), revision));
+
+describe('KernelThread.evaluate()', () => {
+  it('answers like the reference in another thread, also after the memory has grown', async () => {
+    const memory = await SnapshotMemory.create();
+    const thread = await startThread(memory);
+    const first = await load(memory, 1);
+    expect(resultsOf(await thread.ask(first, BODY, BATCH))).toEqual(expectedOf(1));
+    const before = memory.memoryUsage().totalBytes;
+    const more = [await startThread(memory), await startThread(memory), await startThread(memory)];
+    expect(memory.memoryUsage().totalBytes).toBeGreaterThan(before);
+    const second = await load(memory, 2);
+    for (const one of [thread, ...more]) {
+      expect(resultsOf(await one.ask(second, BODY, BATCH))).toEqual(expectedOf(2));
+      expect(resultsOf(await one.ask(first, BODY, BATCH))).toEqual(expectedOf(1));
+    }
+  });
+
+  it('gets a larger answer region when its own is full', async () => {
+    const memory = await SnapshotMemory.create();
+    const thread = await startThread(memory);
+    const resident = await load(memory, 1);
+    const body = encodeMsgpack({ contexts: new Array<Json>(3_000).fill({ targetingKey: 'u' }), flags: ['f0', 'f1'] });
+    const answer = await thread.ask(resident, body, BATCH);
+    assert(answer.status === 'ok', answer.status);
+    expect(answer.bytes.length).toBeGreaterThan(64 * 1024);
+    expect(answer.evaluations).toBe(6_000);
+  });
+
+  it('says what is wrong with a body, as the thread of the owner does', async () => {
+    const memory = await SnapshotMemory.create();
+    const thread = await startThread(memory);
+    const resident = await load(memory, 1);
+    const evaluate = { route: 'evaluate', now: 0, clientSideOnly: false } as const;
+    const ask = (body: Uint8Array): Promise<KernelAnswer> => thread.ask(resident, body, evaluate);
+    expect(await ask(Uint8Array.of(0x81, 0xa1, 0xff, 0xc0))).toEqual({
+      status: 'malformed-body',
+      detail: 'a string is not well-formed UTF-8 at byte 1',
+    });
+    expect(await ask(encodeMsgpack({ flagz: 1, context: {} }))).toMatchObject({ pointer: '/flagz' });
+    expect(await ask(encodeMsgpack({ context: {}, minRevision: 5 }))).toEqual({
+      status: 'revision-behind',
+      minRevision: 5,
+    });
+    const tooLong = memory.assign(thread.handle, resident, new Uint8Array(65_537), evaluate);
+    expect(tooLong).toMatchObject({ status: 'payload-too-large' });
+  });
+});
+
+describe('SnapshotMemory', () => {
+  it('gives everything back that a thread had', async () => {
+    const memory = await SnapshotMemory.create();
+    await (await TestThread.start(memory)).end();
+    const start = memory.memoryUsage();
+    for (let round = 0; round < 3; round += 1) await (await TestThread.start(memory)).end();
+    expect(memory.memoryUsage()).toEqual(start);
+  });
+
+  it('asserts the moves of a thread: one call at a time, on a resident snapshot, closed once', async () => {
+    const memory = await SnapshotMemory.create();
+    const resident = await load(memory, 1);
+    const handle = memory.openThread();
+    memory.assign(handle, resident, BODY, BATCH);
+    expect(() => memory.assign(handle, resident, BODY, BATCH)).toThrow('one call at a time');
+    expect(() => memory.settle(handle, 0)).toThrow('the call has ended');
+    memory.closeThread(handle);
+    expect(() => memory.closeThread(handle)).toThrow('the thread is open');
+    expect(() => memory.assign(handle, resident, BODY, BATCH)).toThrow('the slot is open');
+    memory.release(resident);
+    expect(() => memory.assign(memory.openThread(), resident, BODY, BATCH)).toThrow('resident in this memory');
+  });
+
+  it('refuses a thread beyond the most it has, and goes on', async () => {
+    const memory = await SnapshotMemory.create({ memoryBytesMax: 8 * 1024 * 1024 });
+    const handles = [memory.openThread()];
+    const usage = memory.memoryUsage().residentBytes;
+    const openAll = (): void => {
+      for (let count = 0; count < 100; count += 1) handles.push(memory.openThread());
+    };
+    expect(openAll).toThrow('the kernel memory is full');
+    for (const handle of handles.slice(1)) memory.closeThread(handle);
+    expect(memory.memoryUsage().residentBytes).toBe(usage);
+    const large = await SnapshotMemory.create();
+    for (let count = 0; count < 64; count += 1) large.openThread();
+    expect(() => large.openThread()).toThrow('64 threads are open');
+  });
+});
