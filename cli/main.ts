@@ -94,6 +94,22 @@ program
   .addOption(logLevel())
   .action(async (options) => (await import('./run/server.js')).runServer(options));
 
+program
+  .command('audit')
+  .description('check an audit log offline')
+  .command('verify')
+  .description(
+    'check that an NDJSON export is unbroken and goes on from a tree head kept earlier; exit status 1 when not',
+  )
+  .argument('<export>', 'file from GET …/audit/export')
+  .option('--head <file>', 'answer of GET …/audit/tree-head kept earlier; without it a cut end does not show')
+  .addOption(
+    new Option('--trust-root <fingerprint>', 'root key that the head must lead back to').env('GUIDON_TRUST_ROOT'),
+  )
+  .action(async (file, options) => {
+    process.exitCode = await (await import('./audit/verify.js')).runAuditVerify(file, options);
+  });
+
 try {
   await program.parseAsync();
 } catch (error) {

@@ -1,2 +1,1 @@
-export { findAuditBreak } from './audit/audit-entry.js';
 export { type ControlPlaneOptions, type RunningControlPlane, startControlPlane } from './start-control-plane.js';

@@ -23,6 +23,7 @@ import { openSigningKeys } from './publish/signing-keys.js';
 import { registerSetupRoutes } from './setup/setup-routes.js';
 import { SetupService } from './setup/setup-service.js';
 import { ControlStore } from './store/control-store.js';
+import { STORE_MIGRATIONS } from './store-migrations.js';
 
 const MAINTENANCE_INTERVAL_MS = 60_000;
 /** Between a store failure and its callback: the 503 of the requests it met are on their way by then. */
@@ -66,6 +67,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
   const signingKeys = openSigningKeys(join(dataDirectory, 'keys'), now());
   const store = await ControlStore.open({
     directory: join(dataDirectory, 'store'),
+    migrations: STORE_MIGRATIONS,
+    onMigrated: ({ summary }) => logger.info({ summary }, 'the store was migrated'),
     onFailure: (error) => {
       logger.error({ err: error }, 'the store failed; no further write is served');
       setTimeout(() => options.onStoreFailure?.(error), FAILURE_ANSWERS_MS);

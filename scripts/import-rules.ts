@@ -31,4 +31,7 @@ export const ONLY_IN: Readonly<Record<string, string>> = {
 export const MAY_IMPORT_FILES: ReadonlySet<string> = new Set(['test', 'bench', 'scripts']);
 
 /** Entry points beside the package root that everybody may import. */
-export const PUBLIC_SUBPATHS: ReadonlySet<string> = new Set(['@guidon/protocol/signed-config']);
+export const PUBLIC_SUBPATHS: ReadonlySet<string> = new Set([
+  '@guidon/protocol/audit-proof',
+  '@guidon/protocol/signed-config',
+]);

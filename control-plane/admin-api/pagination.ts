@@ -6,6 +6,9 @@ import { type KeyRange, lastPart } from '../store/keys.js';
 export const LIST_LIMIT_DEFAULT = 20;
 export const LIST_LIMIT_MAX = 100;
 
+/** Rows that one page reads at most, shown or not: a filter that nothing meets must not hold the process. */
+const SCAN_ROWS_MAX = 2_000;
+
 /** Query of every list. */
 export const listQuerySchema = z.strictObject({
   limit: z.coerce.number().int().min(1).max(LIST_LIMIT_MAX).default(LIST_LIMIT_DEFAULT),
@@ -24,7 +27,8 @@ export function pageSchema<Item extends z.ZodType>(item: Item) {
 
 /**
  * One page of the rows below `range`, in key order (newest first when `reverse`). The cursor names the last row shown, so rows made or
- * removed meanwhile never shift a page. `keep` leaves out rows the list does not show; reading goes on until the page is full.
+ * removed meanwhile never shift a page. `keep` leaves out rows the list does not show; reading goes on until the page is full, or
+ * SCAN_ROWS_MAX were read: then the page is short, and its cursor goes on behind the last row read.
  */
 export function listPage<Row, Item>(
   store: ControlStore,
@@ -36,13 +40,17 @@ export function listPage<Row, Item>(
   const { reverse = false, keep = () => true } = options;
   const shown: ListedRow<Row>[] = [];
   let after = query.cursor === undefined ? undefined : parseCursor(query.cursor);
-  while (shown.length <= query.limit) {
+  for (let readCount = 0; shown.length <= query.limit; ) {
     const limit = query.limit + 1;
     const rows = store.list<Row>(range, { after, limit, reverse });
     shown.push(...rows.filter(({ value }) => keep(value)));
     const last = rows[rows.length - 1];
     if (last === undefined || rows.length < limit) break;
     after = lastPart(last.key);
+    readCount += rows.length;
+    if (readCount >= SCAN_ROWS_MAX && shown.length <= query.limit) {
+      return { items: shown.map(({ value }) => toItem(value)), nextCursor: encodeCursor(after) };
+    }
   }
   const items = shown.slice(0, query.limit);
   const last = items[items.length - 1];

@@ -1,10 +1,13 @@
 import { createHash } from 'node:crypto';
+import { Readable } from 'node:stream';
 import { type Json, PlatformError } from '@guidon/protocol';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import { USER_AGENT_CHARS_MAX } from '../audit/audit-entry.js';
 import type { Reply, WriteRequest } from '../commit/change.js';
 import { etagOf } from '../commit/if-match.js';
 import { type Actor, ANONYMOUS_ACTOR, scopeOf } from './actor.js';
+import { FileBody } from './file-body.js';
 import type { IdempotencyClaim, IdempotencyKeys, StoredReply } from './idempotency.js';
 import { JSON_PATCH, MERGE_PATCH, mediaTypeOf, type Patch } from './patch.js';
 import type { Action } from './policy.js';
@@ -53,6 +56,8 @@ export interface RouteDefinition<Params extends z.ZodType, Query extends z.ZodTy
   readonly changesExisting?: boolean;
   /** An answer with `nextCursor` gets a Link to the next page. */
   readonly isList?: boolean;
+  /** Media types of a 200 that is a file (FileBody); the schema of that reply says what is in it. */
+  readonly fileTypes?: readonly string[];
   /** By status; `null` = no body. Dry runs and errors are added. */
   readonly replies: Readonly<Record<number, z.ZodType | null>>;
   /** Default 1 MiB. */
@@ -138,6 +143,7 @@ export function registerRoute<Params extends z.ZodType, Query extends z.ZodType,
           body: request.body as z.infer<Body>,
           write,
         });
+        if (answer.body instanceof FileBody) return sendFile(reply, answer.body);
         return send(request, reply, encode(answer), route.isList === true ? answer.body : undefined);
       } finally {
         if (claim !== undefined) app.idempotencyKeys.release(claim);
@@ -170,6 +176,7 @@ function writeRequestOf(
   return {
     actor: actorOf(request),
     requestId: request.id,
+    from: { address: request.ip, userAgent: (request.headers['user-agent'] ?? '').slice(0, USER_AGENT_CHARS_MAX) },
     ifMatch: parseIfMatch(request.headers['if-match']),
     dryRun: dryRun === true,
     comment: parseComment(request.headers['x-guidon-comment']),
@@ -251,7 +258,17 @@ function send(request: FastifyRequest, reply: FastifyReply, stored: StoredReply,
   return reply.code(stored.status).send(stored.body);
 }
 
-type AnyRoute = Pick<RouteDefinition<z.ZodType, z.ZodType, z.ZodType>, 'method' | 'changesExisting' | 'body'>;
+function sendFile(reply: FastifyReply, file: FileBody): FastifyReply {
+  return reply
+    .header('content-type', file.contentType)
+    .header('content-disposition', `attachment; filename="${file.name}"`)
+    .send(Readable.from(file.chunks));
+}
+
+type AnyRoute = Pick<
+  RouteDefinition<z.ZodType, z.ZodType, z.ZodType>,
+  'method' | 'changesExisting' | 'body' | 'fileTypes'
+>;
 
 function responsesOf(route: AnyRoute, replies: Readonly<Record<number, z.ZodType | null>>): Record<string, unknown> {
   const problem = (description: string) => ({
@@ -265,7 +282,10 @@ function responsesOf(route: AnyRoute, replies: Readonly<Record<number, z.ZodType
         status,
         schema === null
           ? z.null().describe('No body')
-          : { description: 'Success', content: { 'application/json': { schema } } },
+          : {
+              description: 'Success',
+              content: Object.fromEntries((route.fileTypes ?? ['application/json']).map((type) => [type, { schema }])),
+            },
       ]),
     ),
     400: problem('The request is malformed'),

@@ -1,7 +1,12 @@
 import { createHash } from 'node:crypto';
 import { type EnvironmentId, type Json, PlatformError } from '@guidon/protocol';
+import { hashLeaf } from '@guidon/protocol/audit-proof';
+import type { DiffEntry } from '../commit/diff.js';
 
-/** What one change leaves behind. Its JSON text is stored and hashed as it is, never written again from the parsed form (I23). */
+/**
+ * What one change leaves behind. Its JSON text is stored and hashed as it is, never written again from the parsed form (I23). `sequence` and
+ * `previousHash` come first: the offline verifier reads them off the text.
+ */
 export interface AuditEntry {
   /** 1, 2, 3 … per owner. */
   readonly sequence: number;
@@ -11,6 +16,8 @@ export interface AuditEntry {
   readonly at: number;
   readonly actor: { readonly kind: string; readonly credentialId: string; readonly name: string };
   readonly requestId: string;
+  /** Where the request came from; absent for what the platform does by itself. */
+  readonly from?: RequestOrigin;
   readonly action: string;
   readonly subject: string;
   readonly summary: string;
@@ -18,16 +25,29 @@ export interface AuditEntry {
   readonly comment: string;
   /** What summary and digests do not say of a bulk change: counts, digest, a capped sample. */
   readonly details?: Json;
+  /** What changed, member by member, as far as it fits; of what was left out `diffOmitted` says how many. */
+  readonly diff: readonly DiffEntry[];
+  readonly diffOmitted?: number;
   /** SHA-256 of the thing's JSON before and after, '' = not there. */
   readonly beforeDigest: string;
   readonly afterDigest: string;
   readonly environments: readonly {
     readonly environmentId: EnvironmentId;
     readonly epoch: number;
+    readonly previousRevision: number;
+    /** Equal to the one before when the change reached nothing that is served. */
     readonly revision: number;
     readonly accessSequence: number;
   }[];
 }
+
+/** Of a request, for the audit log. */
+export interface RequestOrigin {
+  readonly address: string;
+  /** As sent, cut to USER_AGENT_CHARS_MAX. */
+  readonly userAgent: string;
+}
+export const USER_AGENT_CHARS_MAX = 200;
 
 /** The row under `keys.audit`. */
 export interface AuditRow {
@@ -39,6 +59,8 @@ export interface AuditRow {
 export interface AuditHead {
   readonly sequence: number;
   readonly hash: string;
+  /** Of the Merkle tree over the entries, hex, as MerkleFrontier keeps them. */
+  readonly peaks: readonly string[];
 }
 
 export const AUDIT_ENTRY_BYTES_MAX = 64 * 1024;
@@ -52,23 +74,24 @@ export function sealAuditEntry(entry: AuditEntry): AuditRow {
   return { text, hash: hashAuditText(text) };
 }
 
-/** Leaf hash of RFC 6962: SHA-256 over 0x00 and the text. */
+/** SHA-256 over 0x00 and the text, hex: the entry's leaf in the Merkle tree. */
 export function hashAuditText(text: string): string {
-  return createHash('sha256').update('\0').update(text).digest('hex');
+  return Buffer.from(hashLeaf(text)).toString('hex');
 }
 
 export function digestOf(value: Json | undefined): string {
   return value === undefined ? '' : createHash('sha256').update(JSON.stringify(value)).digest('hex');
 }
 
-/** Index of the first row that does not follow from the one before it; undefined when the chain holds. Rows from the first on. */
-export function findAuditBreak(rows: readonly AuditRow[]): number | undefined {
-  let previousHash = '';
-  for (const [index, row] of rows.entries()) {
-    if (hashAuditText(row.text) !== row.hash) return index;
-    const entry = JSON.parse(row.text) as AuditEntry;
-    if (entry.sequence !== index + 1 || entry.previousHash !== previousHash) return index;
-    previousHash = row.hash;
-  }
-  return undefined;
+/** Half of what an entry may have: the rest is for names, comment and details. */
+const DIFF_BYTES_MAX = AUDIT_ENTRY_BYTES_MAX / 2;
+
+/** The first entries of a diff that fit, in its order. */
+export function boundedDiff(diff: readonly DiffEntry[]): Pick<AuditEntry, 'diff' | 'diffOmitted'> {
+  let bytes = 0;
+  const end = diff.findIndex((entry) => {
+    bytes += Buffer.byteLength(JSON.stringify(entry)) + 1;
+    return bytes > DIFF_BYTES_MAX;
+  });
+  return end < 0 ? { diff } : { diff: diff.slice(0, end), diffOmitted: diff.length - end };
 }

@@ -40,6 +40,7 @@ export class DenialRecorder {
           subject: action,
           summary: `Refused ${action}`,
           comment: '',
+          diff: [],
           beforeDigest: '',
           afterDigest: '',
           environments: [],

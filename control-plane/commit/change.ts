@@ -1,8 +1,10 @@
 import type { EnvironmentRef, Issue, Json } from '@guidon/protocol';
 import type { Actor } from '../admin-api/actor.js';
 import type { Action } from '../admin-api/policy.js';
+import type { RequestOrigin } from '../audit/audit-entry.js';
 import type { StoreTransaction } from '../store/control-store.js';
 import type { Scope, StoreKey } from '../store/keys.js';
+import type { DiffEntry } from './diff.js';
 import type { Definition } from './engine.js';
 
 /** Every record a person can edit. Its ETag is `"<version>"`. */
@@ -15,6 +17,8 @@ export interface Versioned {
 export interface WriteRequest {
   readonly actor: Actor;
   readonly requestId: string;
+  /** Absent for what the platform does by itself. */
+  readonly from?: RequestOrigin;
   /** The versions the caller has seen; undefined when the route asks for none. Compare with `assertIfMatch`. */
   readonly ifMatch?: readonly string[] | undefined;
   /** Answer what would happen and change nothing. */
@@ -52,7 +56,7 @@ export interface Change {
   readonly subject: string;
   /** One sentence for people: what changed, semantically. */
   readonly summary: string;
-  /** The thing as callers see it, before and after; undefined = not there. Diffed for dry runs, digested for audit; never a secret. */
+  /** The thing as callers see it, before and after; undefined = not there. Diffed for dry runs and for the audit log; never a secret. */
   readonly before: Json | undefined;
   readonly after: Json | undefined;
   /** Kept in the audit entry as it is, for changes too large for before and after: counts, digests, a capped sample. */
@@ -120,11 +124,4 @@ export interface DryRunReport {
     readonly changedDefinitions: number;
     readonly issues: readonly Issue[];
   }[];
-}
-
-export interface DiffEntry {
-  readonly op: 'add' | 'remove' | 'replace';
-  readonly pointer: string;
-  readonly before?: Json;
-  readonly after?: Json;
 }

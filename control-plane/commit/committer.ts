@@ -2,7 +2,7 @@ import { strict as assert } from 'node:assert';
 import type { CompilePool } from '@guidon/pool';
 import { type EnvironmentRef, type Issue, PlatformError } from '@guidon/protocol';
 import type { SigningKey } from '@guidon/protocol/signed-config';
-import { digestOf } from '../audit/audit-entry.js';
+import { boundedDiff, digestOf } from '../audit/audit-entry.js';
 import { appendAuditEntry } from '../audit/audit-store.js';
 import type { ControlStore, StoreTransaction } from '../store/control-store.js';
 import type {
@@ -130,16 +130,19 @@ export class Committer {
       at: now,
       actor: { kind, credentialId, name },
       requestId: request.requestId,
+      ...(request.from === undefined ? {} : { from: request.from }),
       action: change.action,
       subject: change.subject,
       summary: change.summary,
       comment: request.comment ?? '',
       ...(change.details === undefined ? {} : { details: change.details }),
+      ...boundedDiff(diffJson(change.before, change.after)),
       beforeDigest: digestOf(change.before),
       afterDigest: digestOf(change.after),
-      environments: outcome.environments.map(({ environment: { environmentId }, epoch, revision, accessSequence }) => ({
-        environmentId,
+      environments: outcome.environments.map(({ environment, epoch, revision, isRaised, accessSequence }) => ({
+        environmentId: environment.environmentId,
         epoch,
+        previousRevision: isRaised ? revision - 1 : revision,
         revision,
         accessSequence,
       })),

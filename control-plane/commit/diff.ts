@@ -1,6 +1,13 @@
 import type { Json } from '@guidon/protocol';
 import microdiff, { type Difference } from 'microdiff';
-import type { DiffEntry } from './change.js';
+
+/** One member that differs; `pointer` is RFC 6901. */
+export interface DiffEntry {
+  readonly op: 'add' | 'remove' | 'replace';
+  readonly pointer: string;
+  readonly before?: Json;
+  readonly after?: Json;
+}
 
 /** Member by member difference between two JSON values, for people to read before they save. */
 export function diffJson(before: Json | undefined, after: Json | undefined): DiffEntry[] {

@@ -23,8 +23,16 @@ export const STORE_OPTIONS = {
   maxDbs: 1,
 } as const;
 
-/** History: 1 = first. A store with a newer one is refused, an older one is migrated here when there is one. */
-export const STORE_FORMAT_VERSION = 1;
+/** History: 1 = first; 2 = audit logs have a Merkle tree. A store with a newer one is refused, an older one is migrated when it is opened. */
+export const STORE_FORMAT_VERSION = 2;
+
+/** Brings a store from one format to the next, in one transaction: a kill half-way leaves the old format, and the next start does it again. */
+export interface Migration {
+  readonly from: number;
+  /** What it makes, for the log. */
+  readonly summary: string;
+  migrate(transaction: StoreTransaction): void;
+}
 
 const CLOSE_DEADLINE_MS = 1_000;
 
@@ -38,6 +46,9 @@ export interface ControlStoreOptions {
   readonly commitDeadlineMs?: number;
   /** Called once, after a commit failed or ran over its deadline or a newer writer took the directory. */
   readonly onFailure?: (error: Error) => void;
+  /** Default: none, so that an older format is refused. */
+  readonly migrations?: readonly Migration[];
+  readonly onMigrated?: (migration: Migration) => void;
 }
 
 export interface ListedRow<Value> {
@@ -76,7 +87,7 @@ export class ControlStore implements StoreReader {
   readonly #database: RootDatabase<Buffer>;
   readonly #lock: WriterLock;
   readonly #options: Required<ControlStoreOptions>;
-  readonly #writerEpoch: number;
+  #writerEpoch = 0;
   #failure: Error | undefined;
   #freeBytesCheckedAt = Number.NEGATIVE_INFINITY;
   readonly #pending = new Set<Promise<unknown>>();
@@ -92,7 +103,9 @@ export class ControlStore implements StoreReader {
         mapSize: options.mapBytes ?? 64 * 1024 * 1024 * 1024,
       });
       try {
-        return new ControlStore(database, lock, options, await takeOver(database));
+        const store = new ControlStore(database, lock, options);
+        await store.#takeOver();
+        return store;
       } catch (error) {
         await database.close();
         throw error;
@@ -103,20 +116,16 @@ export class ControlStore implements StoreReader {
     }
   }
 
-  private constructor(
-    database: RootDatabase<Buffer>,
-    lock: WriterLock,
-    options: ControlStoreOptions,
-    writerEpoch: number,
-  ) {
+  private constructor(database: RootDatabase<Buffer>, lock: WriterLock, options: ControlStoreOptions) {
     this.#database = database;
     this.#lock = lock;
-    this.#writerEpoch = writerEpoch;
     this.#options = {
       mapBytes: 0,
       freeBytesMin: 64 * 1024 * 1024,
       commitDeadlineMs: 2_000,
       onFailure: () => {},
+      migrations: [],
+      onMigrated: () => {},
       ...options,
     };
   }
@@ -201,6 +210,39 @@ export class ControlStore implements StoreReader {
     this.#lock.release();
   }
 
+  /** Checks the format, migrates an older one, and raises the fencing epoch: from here on an older writer's transactions abort (I6). */
+  async #takeOver(): Promise<void> {
+    let version = this.find<{ version: number }>(keys.storeFormat())?.version ?? STORE_FORMAT_VERSION;
+    if (version > STORE_FORMAT_VERSION) {
+      throw new PlatformError(
+        'storage-unavailable',
+        `the store has format ${version}, this build reads up to ${STORE_FORMAT_VERSION}: start the newer build again`,
+      );
+    }
+    for (; version < STORE_FORMAT_VERSION; version += 1) await this.#migrateFrom(version);
+    this.#writerEpoch = await this.#database.childTransaction(() => {
+      const epoch = (this.find<WriterRow>(keys.writer())?.epoch ?? 0) + 1;
+      this.#writer.put(keys.storeFormat(), { version: STORE_FORMAT_VERSION });
+      this.#writer.put(keys.writer(), { epoch, pid: process.pid } satisfies WriterRow);
+      return epoch;
+    });
+  }
+
+  async #migrateFrom(version: number): Promise<void> {
+    const migration = this.#options.migrations.find(({ from }) => from === version);
+    if (migration === undefined) {
+      throw new PlatformError(
+        'storage-unavailable',
+        `the store has format ${version}, which this build cannot migrate`,
+      );
+    }
+    await this.#database.childTransaction(() => {
+      migration.migrate(this.#writer);
+      this.#writer.put(keys.storeFormat(), { version: version + 1 });
+    });
+    this.#options.onMigrated(migration);
+  }
+
   /** Puts inside a transaction are synchronous calls: they make no promise that could reject unheard (M2). */
   readonly #writer: StoreTransaction = {
     find: <Value>(key: StoreKey) => this.find<Value>(key),
@@ -244,27 +286,6 @@ export class ControlStore implements StoreReader {
 interface WriterRow {
   readonly epoch: number;
   readonly pid: number;
-}
-
-/** Checks the format and raises the fencing epoch: from here on an older writer's transactions abort (I6). */
-async function takeOver(database: RootDatabase<Buffer>): Promise<number> {
-  const formatKey = keys.storeFormat();
-  const writerKey = keys.writer();
-  const row = database.get(formatKey);
-  const version = row === undefined ? STORE_FORMAT_VERSION : decodeRecord<{ version: number }>(row).version;
-  if (version > STORE_FORMAT_VERSION) {
-    throw new PlatformError(
-      'storage-unavailable',
-      `the store has format ${version}, this build reads up to ${STORE_FORMAT_VERSION}: start the newer build again`,
-    );
-  }
-  return database.childTransaction(() => {
-    const previous = database.get(writerKey);
-    const epoch = (previous === undefined ? 0 : decodeRecord<WriterRow>(previous).epoch) + 1;
-    database.putSync(formatKey, encodeRecord({ version: STORE_FORMAT_VERSION }));
-    database.putSync(writerKey, encodeRecord({ epoch, pid: process.pid } satisfies WriterRow));
-    return epoch;
-  });
 }
 
 /** The deadline is counted in slices of this, so that a busy event loop counts as one slice and not as a slow disk. */

@@ -51,6 +51,11 @@ export const keys = {
   audit: (scope: Scope, sequence: number) => key(scope, INSTALLATION, 'audit', sequence),
   auditEntries: (scope: Scope) => range(scope, INSTALLATION, 'audit'),
   auditHead: (scope: Scope) => key(scope, INSTALLATION, 'audit-head'),
+  /** A full subtree of the log's Merkle tree; level 1 joins two entries. */
+  auditNode: (scope: Scope, level: number, index: number) => key(scope, INSTALLATION, 'audit-node', level, index),
+  /** Signed tree heads, by the size of the log they were made at. */
+  auditTreeHead: (scope: Scope, size: number) => key(scope, INSTALLATION, 'audit-tree-head', size),
+  auditTreeHeads: (scope: Scope) => range(scope, INSTALLATION, 'audit-tree-head'),
   idempotency: (scope: Scope, credentialId: string, keyHash: string) =>
     key(scope, INSTALLATION, 'idempotency', credentialId, keyHash),
 

@@ -1,15 +1,16 @@
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { findAuditBreak } from '@guidon/control-plane';
 import type { AuditRow } from '@guidon/control-plane/audit/audit-entry.js';
+import { currentTreeHead } from '@guidon/control-plane/audit/audit-proofs.js';
 import type { EnvironmentStateRow, RevisionRow } from '@guidon/control-plane/commit/definition-store.js';
 import type { OutboxRow } from '@guidon/control-plane/publish/outbox-row.js';
 import { ControlStore } from '@guidon/control-plane/store/control-store.js';
 import { keys } from '@guidon/control-plane/store/keys.js';
 import { type EnvironmentRef, parseTenantId } from '@guidon/protocol';
-import { parseManifest } from '@guidon/protocol/signed-config';
+import { generateSigningKey, parseManifest } from '@guidon/protocol/signed-config';
 import { afterAll, expect, test } from 'vitest';
+import { verdictOf } from '../support/audit-log.js';
 import { booleanFlag, type Seed, TestControlPlane } from '../support/control-plane.js';
 
 const ROUNDS = 5;
@@ -59,7 +60,9 @@ test('kill -9 loses no acknowledged write and leaves no half of one (I1, I2, I4)
   const store = await ControlStore.open({ directory: join(first.directory, 'store') });
   const tenantId = parseTenantId(seed.tenantId);
   const audit = store.list<AuditRow>(keys.auditEntries(tenantId)).map(({ value }) => value);
-  expect(findAuditBreak(audit)).toBeUndefined();
+  expect(verdictOf(audit)).toMatchObject({ isSound: true, size: audit.length });
+  const { root } = currentTreeHead(store, tenantId, 0, generateSigningKey()).head;
+  expect(verdictOf(audit)).toMatchObject({ root });
   const created = audit.map(({ text }) => JSON.parse(text)).filter(({ action }) => action === 'flag.create');
   for (const { id } of [seed.dev, seed.prod]) {
     const environment = store.find<EnvironmentRef>(keys.environmentOwner(id));

@@ -1,0 +1,13 @@
+/** The body of a reply that is a file, made while it is sent: chunks are taken as fast as the client reads them. */
+export class FileBody {
+  readonly contentType: string;
+  /** Name to save it under. */
+  readonly name: string;
+  readonly chunks: AsyncIterable<string>;
+
+  constructor(file: { readonly contentType: string; readonly name: string; readonly chunks: AsyncIterable<string> }) {
+    this.contentType = file.contentType;
+    this.name = file.name;
+    this.chunks = file.chunks;
+  }
+}

@@ -1,0 +1,17 @@
+import { parseTenantId } from '@guidon/protocol';
+import { rebuildAuditTree } from './audit/audit-store.js';
+import type { Migration } from './store/control-store.js';
+import { INSTALLATION, keys, lastPart, type Scope } from './store/keys.js';
+
+/** What brings a store of an older build to the format of this one, in order. Here and not in `store/`: each knows the nouns it changes. */
+export const STORE_MIGRATIONS: readonly Migration[] = [
+  {
+    from: 1,
+    summary: 'a Merkle tree over every audit log',
+    migrate: (transaction) => {
+      const tenants = transaction.list(keys.tenants()).map(({ key }) => parseTenantId(lastPart(key)));
+      const owners: readonly Scope[] = [INSTALLATION, ...tenants];
+      for (const owner of owners) rebuildAuditTree(transaction, owner);
+    },
+  },
+];
