@@ -1,7 +1,7 @@
 import type { HttpResponse } from 'uWebSockets.js';
 import { randomBytes } from 'node:crypto';
 import { STATUS_CODES } from 'node:http';
-import { ERROR_CODES, type ErrorCode, type Problem, problemFrom } from '@guidon/protocol';
+import { ERROR_CODES, type ErrorCode, type PlatformError, type Problem, problemFrom } from '@guidon/protocol';
 import { Packr } from 'msgpackr';
 import { type BodyFormat, PROBLEM_MEDIA_TYPES } from './media-type.js';
 import type { RouteCounters } from './route-counters.js';
@@ -146,6 +146,17 @@ export class Reply {
     if (this.isDetached) this.#res.cork(() => this.#write(status, headers, body));
     else this.#write(status, headers, body);
     this.#finish();
+  }
+
+  /**
+   * The last answer of its connection, for a request whose end cannot be trusted (M13). It is given in the next turn: after an answer given
+   * at once uWS would go on with what lies behind it in the socket's buffer, and forget that the connection ends; what it finds
+   * behind an open answer makes it close the connection instead, and then nobody is answered.
+   */
+  failLast(error: PlatformError): void {
+    this.closesConnection = true;
+    this.isDetached = true;
+    setImmediate(() => this.fail(error));
   }
 
   /** Answers with the problem document of `error`, in the caller's format. */

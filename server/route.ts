@@ -137,7 +137,7 @@ export class Router {
     } catch (error) {
       this.#failed(error, reply, counters);
     }
-    assert(!reply.isOpen, 'a bare route answers synchronously');
+    assert(!reply.isOpen || reply.isDetached, 'a bare route answers at once, or for the last time');
   }
 
   #serve<Caller>(route: Route<Caller>, counters: RouteCounters, res: HttpResponse, req: HttpRequest): void {
@@ -154,13 +154,16 @@ export class Router {
       refuse(reply, refusal);
       return;
     }
+    // Without a length the rest of the stream cannot be told from a next request.
+    if (head.contentLength < 0) {
+      reply.failLast(new PlatformError('length-required', 'Send Content-Length.'));
+      return;
+    }
     let caller: Caller;
     try {
       assertBody(head, bodyFormat, route.bodyBytesMax);
       caller = route.authorize(head, reply);
     } catch (error) {
-      // Without a length the rest of the stream cannot be told from a next request.
-      if (head.contentLength < 0) reply.closesConnection = true;
       this.#failed(error, reply, counters);
       return;
     }
@@ -263,7 +266,6 @@ export class Router {
 }
 
 function assertBody(head: RequestHead, format: BodyFormat | undefined, bytesMax: number): void {
-  if (head.contentLength < 0) throw new PlatformError('length-required', 'Send Content-Length.');
   if (head.contentEncoding !== '' && head.contentEncoding !== 'identity') {
     throw new PlatformError('unsupported-media-type', 'A Content-Encoding is not accepted.');
   }
@@ -276,8 +278,9 @@ function assertBody(head: RequestHead, format: BodyFormat | undefined, bytesMax:
 }
 
 function refuse(reply: Reply, { code, detail, close }: Refusal): void {
-  reply.closesConnection ||= close;
-  reply.fail(new PlatformError(code, detail));
+  const error = new PlatformError(code, detail);
+  if (close) reply.failLast(error);
+  else reply.fail(error);
 }
 
 function queryOf(req: HttpRequest): string {

@@ -127,7 +127,7 @@ describe('Router refuses before a handler runs', () => {
     ],
     [
       'two different Content-Length (M13)',
-      postBytes('/t/echo', [HOST, JSON_TYPE, cl('2'), cl('40')], '{}POST /t/echo HTTP/1.1\r\n\r\n'),
+      postBytes('/t/echo', [HOST, JSON_TYPE, cl('2'), cl('40')], '{}'),
       400,
       'malformed-request',
       true,
@@ -246,6 +246,31 @@ describe('Router refuses before a handler runs', () => {
     expect(heard.filter((body) => body !== 'next')).toEqual([]);
     connection.end();
   });
+
+  const smuggled = post('/t/echo', 'smuggled').toString('latin1');
+  const smuggledLength = cl(String(smuggled.length));
+  const openings: [name: string, headers: (readonly [string, string])[], path: string][] = [
+    ['two Content-Length, 0 first', [cl('0'), smuggledLength], '/t/echo'],
+    ['two Content-Length, 0 last', [smuggledLength, cl('0')], '/t/echo'],
+    ['Transfer-Encoding: xchunked', [['Transfer-Encoding', 'xchunked']], '/t/echo'],
+    ['two Host', [HOST, cl('0')], '/t/echo'],
+    ['no Content-Length', [], '/t/echo'],
+    ['two Content-Length to no endpoint', [cl('0'), smuggledLength], '/nowhere'],
+  ];
+  it.each(openings)(
+    'never answers what is smuggled behind a refused request (M13): %s',
+    async (_name, headers, path) => {
+      heard = [];
+      const connection = await RawConnection.open(port);
+      connection.send(Buffer.concat([postBytes(path, [HOST, JSON_TYPE, ...headers]), Buffer.from(smuggled, 'latin1')]));
+      expect(await connection.closes(2_000)).toBe(true);
+      const answer = await connection.read(0);
+      expect(answer === undefined || answer.status >= 400).toBe(true);
+      expect(await connection.read(0)).toBeUndefined();
+      expect(heard).toEqual([]);
+      await expectAlive();
+    },
+  );
 
   it.each([
     ['NUL in a header', post('/t/echo', '{}', ['X-Odd', 'a\u0000b'])],
