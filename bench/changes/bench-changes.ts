@@ -1,13 +1,14 @@
-import { type ChildProcess, fork } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { startControlPlane } from '@guidon/control-plane';
 import { InProcessChangeBus } from '@guidon/protocol';
 import { pino } from 'pino';
 import { BenchTenant } from '../bench-tenant.js';
+import { isQuick } from '../support/arguments.js';
+import { BenchProcess } from '../support/bench-process.js';
+import type { NodeOptions, NodeReady, NodeReport } from '../support/node-process.js';
+import { percentile, rounded } from '../support/statistics.js';
 import { w3Flags } from '../workloads.js';
 
 /**
@@ -15,7 +16,6 @@ import { w3Flags } from '../workloads.js';
  * at a time, first with nothing changing, then while a flag and a segment key change in turn. Control plane and node are
  * processes of their own joined by HTTP. Also: what one more key beside the million costs on the wire and in time. `--quick` is smaller.
  */
-const isQuick = process.argv.includes('--quick');
 const FLAG_COUNT = isQuick ? 100 : 1_000;
 /** Leaves room below the limit of 1 000 000 for the keys that are added while measuring. */
 const KEY_COUNT = isQuick ? 20_000 : 999_000;
@@ -60,19 +60,14 @@ async function fill(): Promise<void> {
   await tenant.send('POST', `${uploadPath}/complete`);
 }
 
-async function startNode(): Promise<{ child: ChildProcess; url: string }> {
-  const path = fileURLToPath(new URL('node-process.js', import.meta.url));
-  const child = fork(path, [join(folder, 'node'), controlPlane.url, nodeCredential, String(POLL_MS)]);
-  const [{ port }]: [{ port: number }] = (await once(child, 'message')) as [{ port: number }];
-  return { child, url: `http://127.0.0.1:${port}` };
-}
-
-async function eventLoopDelay(child: ChildProcess): Promise<{ p99Ms: number; maxMs: number }> {
-  child.send('report');
-  const [delay]: [{ p99Ms: number; maxMs: number }] = (await once(child, 'message')) as [
-    { p99Ms: number; maxMs: number },
-  ];
-  return delay;
+function startNode(): Promise<BenchProcess<NodeReady>> {
+  const options: NodeOptions = {
+    dataDirectory: join(folder, 'node'),
+    controlPlaneUrl: controlPlane.url,
+    nodeCredential,
+    pollIntervalMs: POLL_MS,
+  };
+  return BenchProcess.start<NodeReady>('support/node-process.js', [JSON.stringify(options)]);
 }
 
 /** Asks one flag after the other until `isOver`. */
@@ -93,9 +88,7 @@ async function ask(url: string, isOver: () => boolean): Promise<Waits> {
     waits.push(performance.now() - startedMs);
     await new Promise((wake) => setTimeout(wake, 1));
   }
-  waits.sort((a, b) => a - b);
-  const at = (share: number) =>
-    rounded(waits[Math.min(waits.length - 1, Math.floor(waits.length * share))] ?? Number.NaN);
+  const at = (share: number) => rounded(percentile(waits, share), 2);
   return { p50Ms: at(0.5), p99Ms: at(0.99), maxMs: at(1) };
 }
 
@@ -144,28 +137,26 @@ async function keyWireBytes(): Promise<number> {
   return (await response.arrayBuffer()).byteLength;
 }
 
-const rounded = (milliseconds: number): number => Math.round(milliseconds * 100) / 100;
-
-let node: Awaited<ReturnType<typeof startNode>> | undefined;
+let node: BenchProcess<NodeReady> | undefined;
 try {
   console.error(`filling: ${FLAG_COUNT} flags, ${KEY_COUNT} keys`);
   await fill();
-  node = await startNode();
-  const { child, url } = node;
+  const running = await startNode();
+  node = running;
+  const url = `http://127.0.0.1:${running.ready.port}`;
   const phase = async (work: (isOver: () => boolean) => Promise<unknown>) => {
-    await eventLoopDelay(child);
+    await running.ask<NodeReport>();
     const endMs = performance.now() + PHASE_MS;
     const isOver = () => performance.now() > endMs;
     const [waits] = await Promise.all([ask(url, isOver), work(isOver)]);
-    const { p99Ms, maxMs } = await eventLoopDelay(child);
-    return { waits, eventLoop: { p99Ms: rounded(p99Ms), maxMs: rounded(maxMs) } };
+    const { p99Ms, maxMs } = await running.ask<NodeReport>();
+    return { waits, eventLoop: { p99Ms: rounded(p99Ms, 2), maxMs: rounded(maxMs, 2) } };
   };
   const still = await phase(() => Promise.resolve());
   let changed = { count: 0, keyMs: [0] };
   const changing = await phase(async (isOver) => {
     changed = await change(isOver);
   });
-  const keyMs = changed.keyMs.sort((a, b) => a - b);
   const changes = {
     changeCount: changed.count,
     still,
@@ -173,7 +164,7 @@ try {
     oneMoreKey: {
       keys: KEY_COUNT,
       wireBytes: await keyWireBytes(),
-      ackP50Ms: rounded(keyMs[Math.floor(keyMs.length / 2)] ?? Number.NaN),
+      ackP50Ms: rounded(percentile(changed.keyMs, 0.5), 2),
     },
   };
   console.table({
@@ -185,10 +176,7 @@ try {
   console.table({ 'one more key': changes.oneMoreKey });
   console.log(JSON.stringify({ changes }));
 } finally {
-  if (node !== undefined) {
-    node.child.kill('SIGTERM');
-    await once(node.child, 'exit');
-  }
+  await node?.stop();
   await controlPlane.close();
   rmSync(folder, { recursive: true, force: true });
 }

@@ -1,126 +1,160 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
-import autocannon from 'autocannon';
-import { type HttpCase, httpCases } from './http-cases.js';
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { findOption, isQuick } from '../support/arguments.js';
+import { BenchFeed, DefinitionSet } from '../support/bench-feed.js';
+import { BenchProcess } from '../support/bench-process.js';
+import { httpRequest } from '../support/http-request.js';
+import type { NodeOptions, NodeReady } from '../support/node-process.js';
+import { RawConnection } from '../support/raw-connection.js';
+import { median, rounded } from '../support/statistics.js';
+import { AnswerChecker } from './answer-checker.js';
+import type { EchoAnswer } from './echo-process.js';
+import { type Generator, generatorOf, isWrkThere, type Window } from './generators.js';
+import { evaluationCount, HTTP_ENVIRONMENTS, type HttpCase, httpCases } from './http-cases.js';
+import { SmugglingProbe } from './smuggling-probe.js';
 
 /**
- * Requests per second over HTTP, each case beside a bare uWebSockets.js echo with the same request and an answer of the same size.
- * Both run in processes of their own and take turns, so that drift of the machine touches both alike; the medians are printed. The
- * generator is a process too: on two cores it, not the server, is the limit without pipelining, and then the ratio says little.
- * `--quick` runs one short round: it shows that everything works, not how fast.
+ * Requests per second over HTTP, each case beside a bare uWebSockets.js echo with the same requests and answers of the same size. Node
+ * and echo are processes of their own and take turns, so that drift of the machine touches both alike; medians of the rounds are
+ * printed. While the node is under load one answer in 1 000 is held against the reference evaluator and smuggled requests must be
+ * refused. `--quick` runs one short round of the cases with 64 connections; `--only TEXT` takes the cases whose name has it.
  */
-const isQuick = process.argv.includes('--quick');
 const ROUND_COUNT = isQuick ? 1 : 5;
-const WINDOW_SECONDS = isQuick ? 1 : 3;
+const WINDOW_SECONDS = isQuick ? 1 : 2;
+/** The first seconds of a process run in V8's interpreter. */
+const WARM_UP_SECONDS = isQuick ? 1 : 3;
 
-interface Window {
-  readonly rps: number;
-  readonly p50Ms: number;
-  readonly p99Ms: number;
+/** A window as the generator saw it, with the processor time of the process that was asked. */
+interface Measured extends Window {
+  readonly cpuServer: number;
+  /** Processor time of one request, microseconds: unlike requests per second it does not depend on what else the machine does. */
+  readonly serverMicros: number;
 }
 
-interface Row extends Window {
+interface Row extends Measured {
   readonly name: string;
+  readonly generator: HttpCase['generator'];
   readonly connections: number;
   readonly pipelining: number;
   readonly evalsPerSecond: number;
   readonly echoRps: number;
+  readonly echoMicros: number;
+  /** Median over the rounds of requests per second by those of the echo. */
   readonly ratio: number;
+  /** Answers that were compared with the reference evaluator. */
+  readonly checked: number;
+  /** Smuggled requests, all refused. */
+  readonly refused: number;
 }
 
-async function startProcess(
-  script: string,
-  ...args: string[]
-): Promise<{ child: ChildProcess; ready: Record<string, unknown> }> {
-  const path = fileURLToPath(new URL(script, import.meta.url));
-  const child = spawn(process.execPath, [path, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
-  const lines = createInterface({ input: child.stdout });
-  const [line]: unknown[] = await Promise.race([
-    once(lines, 'line'),
-    once(child, 'exit').then(([status]) => Promise.reject(new Error(`${script} ended with ${status}`))),
-  ]);
-  return { child, ready: JSON.parse(String(line)) };
+interface Target {
+  readonly node: BenchProcess<NodeReady>;
+  readonly echo: BenchProcess<{ port: number }>;
+  readonly tokens: Readonly<Record<HttpCase['environment'], string>>;
+  readonly folder: string;
 }
 
-async function stopProcess(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null) return;
-  child.kill('SIGTERM');
-  await once(child, 'exit');
+async function measure(target: BenchProcess<{ port: number }>, generate: Generator): Promise<Measured> {
+  const before = target.cpuSeconds();
+  const window = await generate(target.ready.port, WINDOW_SECONDS);
+  const cpuServer = (target.cpuSeconds() - before) / WINDOW_SECONDS;
+  return { ...window, cpuServer, serverMicros: (cpuServer / window.rps) * 1e6 };
 }
 
-async function measure(port: number, httpCase: HttpCase, headers: Record<string, string>): Promise<Window> {
-  const result = await autocannon({
-    url: `http://127.0.0.1:${port}`,
-    connections: httpCase.connections,
-    pipelining: httpCase.pipelining,
-    duration: WINDOW_SECONDS,
-    requests: httpCase.bodies.map((body) => ({ method: 'POST', path: httpCase.path, headers, body })),
-  });
-  if (result.non2xx > 0 || result.errors > 0) {
-    throw new Error(`${httpCase.name}: ${result.non2xx} answers were not 2xx, ${result.errors} errors`);
-  }
-  return { rps: result.requests.average, p50Ms: result.latency.p50, p99Ms: result.latency.p99 };
-}
-
-async function runCase(guidon: { port: number; key: string }, httpCase: HttpCase): Promise<Row> {
-  const headers = {
-    'content-type': httpCase.contentType,
-    accept: httpCase.contentType,
-    authorization: `Bearer ${guidon.key}`,
-    'user-agent': 'guidon-bench',
-    'accept-encoding': 'identity',
+async function runCase({ node, echo, tokens, folder }: Target, httpCase: HttpCase, isFirst: boolean): Promise<Row> {
+  const token = tokens[httpCase.environment];
+  const { port } = node.ready;
+  const answer: EchoAnswer = {
+    bytes: await answerBytes(port, httpCase, token),
+    contentType: `application/${httpCase.format}`,
   };
-  const first = await fetch(`http://127.0.0.1:${guidon.port}${httpCase.path}`, {
-    method: 'POST',
-    headers,
-    body: Uint8Array.from(httpCase.bodies[0] ?? []),
-  });
-  const answerBytes = (await first.arrayBuffer()).byteLength;
-  if (first.status !== 200) throw new Error(`${httpCase.name} answered ${first.status}`);
-  const echo = await startProcess('echo-process.js', String(answerBytes), httpCase.contentType);
-  const ours: Window[] = [];
-  const theirs: Window[] = [];
-  try {
-    for (let round = 0; round < ROUND_COUNT; round += 1) {
-      theirs.push(await measure(Number(echo.ready.port), { ...httpCase, path: '/v1/evaluate' }, headers));
-      ours.push(await measure(guidon.port, httpCase, headers));
-    }
-  } finally {
-    await stopProcess(echo.child);
+  await echo.ask(answer);
+  const generate = generatorOf(httpCase, token, folder);
+  if (isFirst) for (const warmed of [node, echo]) await generate(warmed.ready.port, WARM_UP_SECONDS);
+  const checker = await AnswerChecker.open(port, httpCase, token);
+  const probe = new SmugglingProbe(port, httpCase, token);
+  const ours: Measured[] = [];
+  const theirs: Measured[] = [];
+  for (let round = 0; round < ROUND_COUNT; round += 1) {
+    const bare = await measure(echo, generate);
+    theirs.push(bare);
+    checker.start(bare.rps);
+    probe.start();
+    ours.push(await measure(node, generate));
+    checker.pause();
+    await probe.stop();
   }
-  const rps = median(ours.map((window) => window.rps));
+  await checker.stop();
+  const of = (windows: readonly Measured[], member: keyof Measured) => median(windows.map((window) => window[member]));
+  const evaluations = httpCase.questions.map(evaluationCount);
+  const rps = of(ours, 'rps');
+  const { name, generator, connections, pipelining } = httpCase;
   return {
-    name: httpCase.name,
-    connections: httpCase.connections,
-    pipelining: httpCase.pipelining,
+    name,
+    generator,
+    connections,
+    pipelining,
     rps: Math.round(rps),
-    evalsPerSecond: Math.round(rps * httpCase.evaluationsPerRequest),
-    p50Ms: median(ours.map((window) => window.p50Ms)),
-    p99Ms: median(ours.map((window) => window.p99Ms)),
-    echoRps: Math.round(median(theirs.map((window) => window.rps))),
-    ratio:
-      Math.round(median(ours.map((window, index) => window.rps / (theirs[index]?.rps ?? Number.NaN))) * 1_000) / 1_000,
+    evalsPerSecond: Math.round(rps * (evaluations[0] ?? 0)),
+    p50Ms: rounded(of(ours, 'p50Ms')),
+    p99Ms: rounded(of(ours, 'p99Ms')),
+    p999Ms: rounded(of(ours, 'p999Ms')),
+    cpuServer: rounded(of(ours, 'cpuServer')),
+    cpuGenerator: rounded(of(ours, 'cpuGenerator')),
+    serverMicros: rounded(of(ours, 'serverMicros'), 2),
+    echoMicros: rounded(of(theirs, 'serverMicros'), 2),
+    echoRps: Math.round(of(theirs, 'rps')),
+    ratio: rounded(median(ours.map((window, index) => window.rps / (theirs[index]?.rps ?? Number.NaN)))),
+    checked: checker.checkedCount,
+    refused: probe.refusedCount,
   };
 }
 
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
+/** Bytes of the body that answers the first question. */
+async function answerBytes(port: number, httpCase: HttpCase, token: string): Promise<number> {
+  const [question] = httpCase.questions;
+  assert(question !== undefined, 'a case asks something');
+  const { path, format } = httpCase;
+  const connection = await RawConnection.open(port);
+  const bytes = await new Promise<number>((resolve, reject) => {
+    connection.send(httpRequest(question.body, { path, format, token }), (status, body) => {
+      if (status === 200) resolve(body.length);
+      else reject(new Error(`${httpCase.name} answered ${status}: ${body.toString()}`));
+    });
+  });
+  connection.close();
+  return bytes;
 }
 
-const guidon = await startProcess('guidon-process.js');
-const target = { port: Number(guidon.ready.port), key: String(guidon.ready.key) };
-const rows: Row[] = [];
+const only = findOption('only') ?? '';
+const hasWrk = isWrkThere();
+if (!hasWrk)
+  console.error('wrk is missing, its cases are left out: install it (Debian: apt-get install wrk) and run this again.');
+const cases = httpCases().filter(
+  ({ name, generator, connections }) =>
+    name.includes(only) && (hasWrk || generator !== 'wrk') && (!isQuick || connections === 64),
+);
+const folder = mkdtempSync(join(tmpdir(), 'guidon-bench-http-'));
+const feed = await BenchFeed.start();
+const tokenOf = (name: HttpCase['environment']) =>
+  feed.addEnvironment(name, new DefinitionSet(HTTP_ENVIRONMENTS[name])).issueCredential();
+const tokens = { single: tokenOf('single'), all: tokenOf('all') };
+const options: NodeOptions = { ...feed.nodeOptions, dataDirectory: join(folder, 'node') };
+const node = await BenchProcess.start<NodeReady>('support/node-process.js', [JSON.stringify(options)]);
+const echo = await BenchProcess.start<{ port: number }>('http/echo-process.js', []);
 try {
-  for (const httpCase of httpCases()) {
-    const row = await runCase(target, httpCase);
+  const rows: Row[] = [];
+  for (const httpCase of cases) {
+    const row = await runCase({ node, echo, tokens, folder }, httpCase, rows.length === 0);
     rows.push(row);
-    console.error(`measured ${row.name} x${row.pipelining}`);
+    console.error(`${row.name} ${row.generator} ${row.connections}x${row.pipelining}: ${row.rps}, ${row.ratio}`);
   }
+  console.table(rows);
+  console.log(JSON.stringify({ http: rows }));
 } finally {
-  await stopProcess(guidon.child);
+  await Promise.all([node.stop(), echo.stop()]);
+  await feed.stop();
+  rmSync(folder, { recursive: true, force: true });
 }
-console.table(rows);
-console.log(JSON.stringify({ http: rows }));

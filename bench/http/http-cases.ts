@@ -1,65 +1,105 @@
-import { encode } from '@msgpack/msgpack';
-import { W1_FLAG, W2_FLAG, type WorkloadContext, w3Flags, workloadContexts } from '../workloads.js';
+import type { FlagDefinition } from '@guidon/engine';
+import { type BodyFormat, encodeBody } from '../support/http-request.js';
+import { W1_FLAG, W2_FLAG, type WorkloadContext, w1Flag, w2Flag, w3Flags, workloadContexts } from '../workloads.js';
 
-/** One way of asking: path, bodies to take in turn, and how many flags one answer evaluates. */
+/** The environments that are asked: one with the flags of W1 and W2, one with the 200 of W3 and nothing else. */
+export const HTTP_ENVIRONMENTS = {
+  single: [w1Flag(), w2Flag()],
+  all: w3Flags(),
+} as const satisfies Readonly<Record<string, readonly FlagDefinition[]>>;
+
+/** What one body asks: flags of each context in turn. `shape` tells where the answer holds its results. */
+export interface Question {
+  readonly body: Buffer;
+  readonly shape: 'one' | 'list';
+  readonly asked: readonly { readonly context: WorkloadContext; readonly flags: readonly string[] }[];
+}
+
+/** One way of asking. The generator takes the questions in turn. */
 export interface HttpCase {
   readonly name: string;
+  readonly environment: keyof typeof HTTP_ENVIRONMENTS;
   readonly path: '/v1/evaluate' | '/v1/evaluate/batch';
-  readonly contentType: 'application/msgpack' | 'application/json';
-  readonly bodies: readonly Buffer[];
-  readonly evaluationsPerRequest: number;
+  readonly format: BodyFormat;
+  readonly questions: readonly Question[];
+  readonly generator: 'wrk' | 'autocannon';
   readonly connections: number;
   readonly pipelining: number;
 }
 
-/** Bodies that the generator takes in turn; more would only fill its memory. */
-const BODY_COUNT = 1_000;
-const BATCH_SIDE = 10;
+type Asked = Omit<HttpCase, 'generator' | 'connections' | 'pipelining'>;
 
-/** Single evaluations without and with pipelining, as msgpack and as JSON, all flags at once, and contexts x flags. */
+/** Single questions that the generator takes in turn; more would only fill its caches. */
+const SINGLE_COUNT = 1_000;
+const BATCH_SIDE = 10;
+const PAIR_COUNT = 100;
+const BATCH_BODY_COUNT = 100;
+
+/** Every case once, the ones with a figure to reach first. */
 export function httpCases(): HttpCase[] {
-  const contexts = workloadContexts().slice(0, BODY_COUNT);
-  const single = (flag: string) => contexts.map((context) => ({ flags: flag, context }));
-  const keys = w3Flags().map(({ key }) => key);
-  const groups = Array.from({ length: BODY_COUNT / BATCH_SIDE }, (_, index) =>
-    contexts.slice(index * BATCH_SIDE, (index + 1) * BATCH_SIDE),
-  );
-  const inTurns = { connections: 64, pipelining: 1 };
-  const pipelined = { connections: 64, pipelining: 10 };
+  const w1 = single('W1', W1_FLAG, 'msgpack');
+  const w2 = single('W2', W2_FLAG, 'msgpack');
+  const w2Json = single('W2 json', W2_FLAG, 'json');
+  const large = [allFlags, batch, pairs];
   return [
-    { ...msgpack('evaluate/msgpack', single(W1_FLAG)), ...inTurns },
-    { ...msgpack('evaluate/msgpack', single(W1_FLAG)), ...pipelined },
-    { ...msgpack('evaluate/msgpack W2', single(W2_FLAG)), ...inTurns },
-    { ...msgpack('evaluate/msgpack W2', single(W2_FLAG)), ...pipelined },
-    { ...json('evaluate/json W2', single(W2_FLAG)), ...pipelined },
-    {
-      ...msgpack(
-        'evaluate/msgpack W3',
-        contexts.map((context) => ({ flags: keys, context })),
-      ),
-      evaluationsPerRequest: keys.length,
-      ...inTurns,
-    },
-    {
-      ...msgpack(
-        'batch/msgpack 10x10',
-        groups.map((group: WorkloadContext[]) => ({ contexts: group, flags: keys.slice(0, BATCH_SIDE) })),
-      ),
-      path: '/v1/evaluate/batch',
-      evaluationsPerRequest: BATCH_SIDE * BATCH_SIDE,
-      ...inTurns,
-    },
+    ...[w1, w2].flatMap((asked) => shapes(asked, 'wrk', [64, 1], [64, 10], [512, 1], [512, 10])),
+    ...[w1, w2].flatMap((asked) => shapes(asked, 'autocannon', [64, 10], [64, 1])),
+    ...shapes(w2Json, 'wrk', [64, 1], [64, 10], [512, 1]),
+    ...shapes(w2Json, 'autocannon', [64, 10]),
+    ...large.flatMap((make) => shapes(make('msgpack'), 'wrk', [64, 1], [512, 1])),
+    ...large.flatMap((make) => shapes(make('json'), 'wrk', [64, 1])),
   ];
 }
 
-type Asked = Omit<HttpCase, 'connections' | 'pipelining'>;
-
-function msgpack(name: string, bodies: readonly object[]): Asked {
-  const encoded = bodies.map((body) => Buffer.from(encode(body)));
-  return { name, path: '/v1/evaluate', contentType: 'application/msgpack', bodies: encoded, evaluationsPerRequest: 1 };
+export function evaluationCount({ asked }: Question): number {
+  return asked.reduce((count, { flags }) => count + flags.length, 0);
 }
 
-function json(name: string, bodies: readonly object[]): Asked {
-  const encoded = bodies.map((body) => Buffer.from(JSON.stringify(body)));
-  return { name, path: '/v1/evaluate', contentType: 'application/json', bodies: encoded, evaluationsPerRequest: 1 };
+function shapes(asked: Asked, generator: HttpCase['generator'], ...loads: readonly [number, number][]): HttpCase[] {
+  return loads.map(([connections, pipelining]) => ({ ...asked, generator, connections, pipelining }));
+}
+
+function single(name: string, flag: string, format: BodyFormat): Asked {
+  const questions = workloadContexts()
+    .slice(0, SINGLE_COUNT)
+    .map((context): Question => {
+      const body = encodeBody({ flags: flag, context }, format);
+      return { body, shape: 'one', asked: [{ context, flags: [flag] }] };
+    });
+  return { name, environment: 'single', path: '/v1/evaluate', format, questions };
+}
+
+/** All 200 flags of the environment for one context, none of them named. */
+function allFlags(format: BodyFormat): Asked {
+  const flags = HTTP_ENVIRONMENTS.all.map(({ key }) => key);
+  const questions = workloadContexts()
+    .slice(0, SINGLE_COUNT)
+    .map(
+      (context): Question => ({ body: encodeBody({ context }, format), shape: 'list', asked: [{ context, flags }] }),
+    );
+  return { name: `W3 all ${format}`, environment: 'all', path: '/v1/evaluate', format, questions };
+}
+
+/** 10 contexts x 10 flags of W3. */
+function batch(format: BodyFormat): Asked {
+  const flags = HTTP_ENVIRONMENTS.all.slice(0, BATCH_SIDE).map(({ key }) => key);
+  const questions = groups(BATCH_SIDE).map((contexts): Question => {
+    const body = encodeBody({ contexts, flags }, format);
+    return { body, shape: 'list', asked: contexts.map((context) => ({ context, flags })) };
+  });
+  return { name: `batch 10x10 ${format}`, environment: 'all', path: '/v1/evaluate/batch', format, questions };
+}
+
+/** 100 pairs of W2's flag and a context, no context twice. */
+function pairs(format: BodyFormat): Asked {
+  const questions = groups(PAIR_COUNT).map((contexts): Question => {
+    const body = encodeBody({ requests: contexts.map((context) => ({ flag: W2_FLAG, context })) }, format);
+    return { body, shape: 'list', asked: contexts.map((context) => ({ context, flags: [W2_FLAG] })) };
+  });
+  return { name: `batch 100 pairs ${format}`, environment: 'single', path: '/v1/evaluate/batch', format, questions };
+}
+
+function groups(size: number): WorkloadContext[][] {
+  const contexts = workloadContexts();
+  return Array.from({ length: BATCH_BODY_COUNT }, (_, index) => contexts.slice(index * size, (index + 1) * size));
 }
