@@ -1,3 +1,4 @@
+import { admit, costOfEntry } from "./admission";
 import { writeError, writeResult } from "./answer";
 import { equalBytes, nameHash } from "./bytes";
 import { evaluateFlag, flagBlock, flagEntry } from "./flag";
@@ -61,8 +62,17 @@ export function hasFuel(thread: usize): bool {
   return load<u64>(thread, THREAD_REQUEST_FUEL) <= <u64>REQUEST_FUEL;
 }
 
-/** Evaluates one flag for the context at hand and writes its result; false when the answer region is full or the fuel used up. */
-export function answerFlag(thread: usize, text: u64, isAlone: bool): bool {
+/** What asking for a flag by this key may cost. */
+export function costOfKey(thread: usize, key: usize, keyBytes: usize): u64 {
+  const flag = findFlag(thread, key, keyBytes);
+  return flag === NONE ? 1 : costOfEntry(flagEntry(<usize>load<u32>(thread, THREAD_ROOT), flag));
+}
+
+/**
+ * Evaluates one flag for the context at hand and writes its result; false when the answer region is full, the fuel used up or the cost
+ * not admitted. `isSummed`: what it may cost is in the sum already.
+ */
+export function answerFlag(thread: usize, text: u64, isAlone: bool, isSummed: bool): bool {
   const key = textAddress(text);
   const keyBytes = textBytes(text);
   if (load<u32>(thread, THREAD_CONTEXT_STATE) !== CONTEXT_STATE_VALID) {
@@ -70,8 +80,20 @@ export function answerFlag(thread: usize, text: u64, isAlone: bool): bool {
   }
   const flag = findFlag(thread, key, keyBytes);
   if (flag === NONE) return writeError(thread, key, keyBytes, <u32>ERROR_FLAG_NOT_FOUND, isAlone);
+  if (!isSummed && !admit(thread, costOfEntry(flagEntry(<usize>load<u32>(thread, THREAD_ROOT), flag)))) return false;
   const memo = evaluateFlag(thread, flag, 0);
   return hasFuel(thread) && writeResult(thread, flag, memo, key, keyBytes, isAlone);
+}
+
+/** What asking for all visible flags may cost. */
+export function costOfVisible(thread: usize): u64 {
+  const root = <usize>load<u32>(thread, THREAD_ROOT);
+  const flagCount = load<u32>(root, ROOT_FLAG_COUNT);
+  let cost: u64 = 0;
+  for (let flag: u32 = 0; flag < flagCount; ++flag) {
+    if (isVisible(thread, flagBlock(thread, flag))) cost += costOfEntry(flagEntry(root, flag));
+  }
+  return cost;
 }
 
 /** How many flags the asker may see. */

@@ -1,3 +1,4 @@
+import { admit } from "./admission";
 import { startResults, writeError } from "./answer";
 import { answerFlag } from "./ask";
 import { readBody } from "./body";
@@ -14,6 +15,7 @@ import {
   SLOT_STATE_LENGTH,
   SLOT_STATE_TYPE,
   STATUS_ANSWER_FULL,
+  STATUS_COSTLY,
   STATUS_LIMIT,
   STATUS_MALFORMED,
   STATUS_OK,
@@ -21,13 +23,14 @@ import {
   THREAD_BODY_FLAGS,
   THREAD_BODY_REQUESTS,
   THREAD_CONTEXT_STATE,
+  THREAD_COST_MAX,
   THREAD_ELEMENT,
   THREAD_ERROR_PLACE,
   THREAD_EVALUATIONS,
   VALUE_ARRAY,
 } from "./layout";
 import { readText, textAddress, textBytes } from "./msgpack-scan";
-import { answerFlagKeys, checkFlagKeys, checkMembers, checkMinRevision, invalid } from "./request-parts";
+import { answerFlagKeys, checkFlagKeys, checkMembers, checkMinRevision, costOfFlagKeys, invalid } from "./request-parts";
 import { decodeValue, skipValue } from "./value";
 
 /** "flag" as a little-endian word, "context" as the low 7 bytes of one. */
@@ -93,8 +96,11 @@ function answerProduct(thread: usize, contexts: usize, flags: usize, end: usize)
   startResults(thread, <u32>count);
   // Without flags there is nothing to say about any context, however many there are.
   if (flagCount === 0) return STATUS_OK;
+  const each = costOfFlagKeys(thread, firstFlag, flagCount, end);
+  if (each * <u64>contextCount > load<u64>(thread, THREAD_COST_MAX)) return STATUS_COSTLY;
   for (let index: u32 = 0; index < contextCount; ++index) {
     at = indexContext(thread, at, end, 3);
+    if (!admit(thread, each)) return STATUS_COSTLY;
     if (!answerFlagKeys(thread, firstFlag, flagCount, end)) return STATUS_ANSWER_FULL;
   }
   return STATUS_OK;
@@ -139,5 +145,5 @@ function answerEntry(thread: usize, at: usize, end: usize): bool {
   } else {
     indexContext(thread, context, end, 4);
   }
-  return answerFlag(thread, flag, false);
+  return answerFlag(thread, flag, false, false);
 }

@@ -1,3 +1,4 @@
+import { raiseWeight, weighText, weighValue } from "./admission";
 import { equalBytes, nameHash } from "./bytes";
 import {
   CONTEXT_ATTRIBUTES_MAX,
@@ -50,6 +51,7 @@ import {
   THREAD_SHAPES,
   THREAD_SLOT_STATES,
   THREAD_STAMP,
+  THREAD_WEIGHT,
   VALUE_MISSING,
   VALUE_STRING,
 } from "./layout";
@@ -84,6 +86,7 @@ export function startContext(thread: usize): void {
   store<u32>(thread, 0, THREAD_KIND_AT);
   store<u32>(thread, 0, THREAD_MULTI);
   store<u32>(thread, <u32>CONTEXT_STATE_VALID, THREAD_CONTEXT_STATE);
+  store<u32>(thread, 1, THREAD_WEIGHT);
 }
 
 /** A context of kind `user` without any attribute. */
@@ -195,6 +198,7 @@ function indexNamedKind(thread: usize, at: usize, end: usize, depth: u32, kindAt
     return true;
   }
   addKind(thread, address, length);
+  weighText(thread, length);
   const slot = findSlot(<usize>load<u32>(thread, THREAD_ROOT), NONE, address, length);
   if (slot !== NONE) indexObject(thread, at, end, depth, slot);
   return true;
@@ -205,6 +209,8 @@ function indexKinds(thread: usize, at: usize, end: usize, depth: u32): void {
   const element = thread + THREAD_ELEMENT;
   decodeValue(element, at);
   let count = load<u32>(element, SLOT_STATE_LENGTH);
+  // A clause on `kind` compares every kind.
+  let kindsWeight: u32 = 0;
   const root = <usize>load<u32>(thread, THREAD_ROOT);
   at = mapStart(at);
   for (; count > 0; --count) {
@@ -214,6 +220,7 @@ function indexKinds(thread: usize, at: usize, end: usize, depth: u32): void {
     at = address + length;
     if (isMapAt(at, end) && !isKindName(address, length)) {
       addKind(thread, address, length);
+      kindsWeight += 1 + <u32>(length >> 6);
       const slot = findSlot(root, NONE, address, length);
       if (slot !== NONE) {
         at = indexObject(thread, at, end, depth + 1, slot);
@@ -222,6 +229,7 @@ function indexKinds(thread: usize, at: usize, end: usize, depth: u32): void {
     }
     at = scanValue(thread, at, end, depth + 1);
   }
+  raiseWeight(thread, kindsWeight);
 }
 
 // @ts-expect-error: decorator
@@ -366,6 +374,7 @@ function indexMembers(thread: usize, at: usize, end: usize, count: usize, depth:
         at = scanMember(thread, valueAt, end, depth, keysTop);
         if (at === 0) return 0;
         decodeValue(state, valueAt);
+        weighValue(thread, state);
       }
       if (length === TARGETING_KEY_BYTES && isEmptyTargetingKey(state, address)) {
         store<u32>(state, <u32>VALUE_MISSING, SLOT_STATE_TYPE);
@@ -407,5 +416,6 @@ export function setTargetingKey(thread: usize, valueAt: usize): void {
   const state = <usize>load<u32>(thread, THREAD_SLOT_STATES) + <usize>slot * SLOT_STATE_BYTES;
   store<u32>(state, load<u32>(thread, THREAD_STAMP), SLOT_STATE_STAMP);
   decodeValue(state, valueAt);
+  weighValue(thread, state);
   if (isEmptyTargetingKey(state, TARGETING_KEY)) store<u32>(state, <u32>VALUE_MISSING, SLOT_STATE_TYPE);
 }

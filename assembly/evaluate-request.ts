@@ -1,5 +1,6 @@
+import { admit, isCheap } from './admission';
 import { startResults } from './answer';
-import { answerAllVisible, answerFlag, countVisible } from './ask';
+import { answerAllVisible, answerFlag, costOfVisible, countVisible } from './ask';
 import { readBody } from './body';
 import { isMapAt, setTargetingKey, startEmptyContext } from './context-index';
 import {
@@ -15,6 +16,7 @@ import {
   SLOT_STATE_LENGTH,
   SLOT_STATE_TYPE,
   STATUS_ANSWER_FULL,
+  STATUS_COSTLY,
   STATUS_LIMIT,
   STATUS_MALFORMED,
   STATUS_OK,
@@ -31,7 +33,7 @@ import {
   VALUE_STRING,
 } from './layout';
 import { readText } from './msgpack-scan';
-import { answerFlagKeys, checkFlagKeys, checkMembers, checkMinRevision, invalid } from './request-parts';
+import { answerFlagKeys, checkFlagKeys, checkMembers, checkMinRevision, costOfFlagKeys, invalid } from './request-parts';
 import { decodeValue } from './value';
 
 /** `{flags?, context, minRevision?}` and the short forms: one context, one flag, many or all visible ones. */
@@ -59,7 +61,7 @@ export function answerEvaluate(thread: usize, body: usize, end: usize): usize {
   if (revision !== STATUS_OK) return revision;
   if (text !== 0) {
     store<u32>(thread, 1, THREAD_EVALUATIONS);
-    return answerFlag(thread, text, true) ? STATUS_OK : STATUS_ANSWER_FULL;
+    return answerFlag(thread, text, true, false) ? STATUS_OK : STATUS_ANSWER_FULL;
   }
   return flags === 0 ? answerVisible(thread) : answerKeys(thread, flags, end);
 }
@@ -90,6 +92,7 @@ function checkContext(thread: usize): usize {
 function answerVisible(thread: usize): usize {
   const count = countVisible(thread);
   if (count > EVALUATIONS_MAX) return tooMany(thread);
+  if (!isCheap(thread, count) && !admit(thread, costOfVisible(thread))) return STATUS_COSTLY;
   store<u32>(thread, count, THREAD_EVALUATIONS);
   startResults(thread, count);
   return answerAllVisible(thread) ? STATUS_OK : STATUS_ANSWER_FULL;
@@ -101,6 +104,7 @@ function answerKeys(thread: usize, flags: usize, end: usize): usize {
   const count = load<u32>(element, SLOT_STATE_LENGTH);
   const first = <usize>load<u32>(element, SLOT_STATE_ADDRESS);
   if (count > EVALUATIONS_MAX) return tooMany(thread);
+  if (!isCheap(thread, count) && !admit(thread, costOfFlagKeys(thread, first, count, end))) return STATUS_COSTLY;
   store<u32>(thread, count, THREAD_EVALUATIONS);
   startResults(thread, count);
   return answerFlagKeys(thread, first, count, end) ? STATUS_OK : STATUS_ANSWER_FULL;

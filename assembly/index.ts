@@ -1,3 +1,4 @@
+import { isAdmitted, startAdmission } from './admission';
 import { hasFuel } from './ask';
 import { answerBatch } from './batch-request';
 import { answerEvaluate } from './evaluate-request';
@@ -6,6 +7,7 @@ import {
   LAYOUT_HASH,
   PLACE_EVALUATION,
   ROOT_TOTAL_BYTES,
+  STATUS_COSTLY,
   STATUS_LIMIT,
   STATUS_OK,
   STATUS_STAMPS_USED,
@@ -44,8 +46,8 @@ export function heapBase(): usize {
 const STAMPS_RESERVED: u32 = 0x10000;
 
 /** Evaluates the request of `requestBytes` bytes in the thread's request region against the resident root. Returns the
- *  bytes of the answer, or a STATUS below 0. */
-export function evaluate(thread: usize, root: usize, requestBytes: u32, options: u32, now: f64): i32 {
+ *  bytes of the answer, or a STATUS below 0. `costMax` is how much work is admitted, 0 = any. */
+export function evaluate(thread: usize, root: usize, requestBytes: u32, options: u32, now: f64, costMax: u32): i32 {
   if (load<u32>(thread, THREAD_STAMP) > 0xffffffff - STAMPS_RESERVED) return -<i32>STATUS_STAMPS_USED;
   const request = <usize>load<u32>(thread, THREAD_REQUEST);
   const end = request + requestBytes;
@@ -56,9 +58,11 @@ export function evaluate(thread: usize, root: usize, requestBytes: u32, options:
   store<u32>(thread, load<u32>(thread, THREAD_KEY_STACK), THREAD_KEY_TOP);
   store<f64>(thread, now, THREAD_NOW);
   store<u64>(thread, 0, THREAD_REQUEST_FUEL);
+  startAdmission(thread, costMax);
   const status =
     options & <u32>CALL_OPTION_BATCH ? answerBatch(thread, request, end) : answerEvaluate(thread, request, end);
   // Nothing is evaluated before the whole body was accepted, so this is the only thing wrong with it.
+  if (!isAdmitted(thread)) return -<i32>STATUS_COSTLY;
   if (!hasFuel(thread)) {
     store<u32>(thread, <u32>PLACE_EVALUATION, THREAD_ERROR_PLACE);
     return -<i32>STATUS_LIMIT;

@@ -1,4 +1,4 @@
-import { answerFlag } from './ask';
+import { answerFlag, costOfKey } from './ask';
 import {
   PLACE_FLAGS,
   PLACE_FLAGS_ELEMENT,
@@ -82,11 +82,22 @@ export function checkFlagKeys(thread: usize, end: usize): usize {
   return STATUS_OK;
 }
 
-/** Answers `count` keys that checkFlagKeys has seen. */
+/** What `count` keys that checkFlagKeys has seen may cost. */
+export function costOfFlagKeys(thread: usize, at: usize, count: u32, end: usize): u64 {
+  let cost: u64 = 0;
+  for (; count > 0; --count) {
+    const text = readText(at, end);
+    cost += costOfKey(thread, textAddress(text), textBytes(text));
+    at = textAddress(text) + textBytes(text);
+  }
+  return cost;
+}
+
+/** Answers `count` keys that checkFlagKeys has seen and whose cost is admitted. */
 export function answerFlagKeys(thread: usize, at: usize, count: u32, end: usize): bool {
   for (; count > 0; --count) {
     const text = readText(at, end);
-    if (!answerFlag(thread, text, false)) return false;
+    if (!answerFlag(thread, text, false, true)) return false;
     at = textAddress(text) + textBytes(text);
   }
   return true;

@@ -37,7 +37,7 @@ export { compareUtf8, isScalarText, toScalarText, utf8Bytes } from './flag-model
 export { answerToJson } from './wasm-host/answer-to-json.js';
 export { type Decoded, decodeStrictMsgpack } from './wasm-host/decode-strict-msgpack.js';
 export { encodeJsonRequest } from './wasm-host/encode-json-request.js';
-export type { KernelAnswer, KernelRefusal } from './wasm-host/kernel-answer.js';
+export type { CostlyAnswer, KernelAnswer, KernelRefusal } from './wasm-host/kernel-answer.js';
 export { KernelHost } from './wasm-host/kernel-host.js';
 export { type KernelCall, KernelThread, type ThreadHandle } from './wasm-host/kernel-thread.js';
 export type { ResidentSnapshot } from './wasm-host/load-snapshot.js';

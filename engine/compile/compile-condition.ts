@@ -3,7 +3,7 @@ import { parseAttributePath } from '../evaluate/attribute-path.js';
 import { compilePattern } from '../evaluate/regex.js';
 import type { AttributeClause, Clause, Condition, SegmentClause } from '../flag-model/definitions.js';
 import { instantOf, writeOperand } from './compile-operand.js';
-import { addConditionCost } from './condition-cost.js';
+import { addAttributeClauseCost, addSegmentClauseCost } from './condition-cost.js';
 import { ALWAYS, NEVER, NODE, NODE_BIT, OP } from './layout.js';
 import type { UnitBuilder } from './unit-builder.js';
 
@@ -25,7 +25,6 @@ interface Jump {
  * that where to go on is known already; a group costs nothing at run time and the order of clauses, and so the fuel, stays.
  */
 export function compileCondition(builder: UnitBuilder, condition: Condition): CompiledCondition {
-  addConditionCost(builder.cost, condition);
   const jumps: Jump[] = [];
   const entryFromEnd = plan(condition, ALWAYS, NEVER, jumps);
   const nodeCount = jumps.length;
@@ -66,6 +65,7 @@ function writeClause(builder: UnitBuilder, node: number, clause: Clause): void {
 
 function writeSegmentClause(builder: UnitBuilder, node: number, clause: SegmentClause): void {
   const { writer } = builder;
+  addSegmentClauseCost(builder.cost, clause);
   writer.u8(node + NODE.op, OP.segment);
   writer.u8(node + NODE.bits, clause.negate === true ? NODE_BIT.negate : 0);
   const refs = writer.reserve(clause.segment.length * 4);
@@ -86,7 +86,10 @@ function writeAttributeClause(builder: UnitBuilder, node: number, clause: Attrib
   writer.u32(node + NODE.operand, writeOperand(writer, clause.op, clause.values));
   writer.u32(node + NODE.count, clause.values.length);
   if (clause.op === 'exists') writer.u32(node + NODE.argument, clause.values[0] === true ? 1 : 0);
-  if (clause.op === 'matches') writer.u32(node + NODE.argument, addPatterns(builder, clause));
+  const firstPattern = builder.patterns.length;
+  const programSizes = clause.op === 'matches' ? addPatterns(builder, clause) : [];
+  if (clause.op === 'matches') writer.u32(node + NODE.argument, firstPattern);
+  addAttributeClauseCost(builder.cost, clause, programSizes);
   if (source === NODE_BIT.now) addInstants(builder, clause);
 }
 
@@ -96,15 +99,16 @@ function sourceOf(attribute: string, path: readonly string[]): number {
   return path.length === 1 && path[0] === 'kind' ? NODE_BIT.kinds : 0;
 }
 
-function addPatterns(builder: UnitBuilder, clause: AttributeClause): number {
-  const first = builder.patterns.length;
-  for (const value of clause.values) {
-    if (typeof value !== 'string' || compilePattern(value) === undefined) {
+/** Returns the instructions of each. */
+function addPatterns(builder: UnitBuilder, clause: AttributeClause): number[] {
+  return clause.values.map((value) => {
+    const pattern = typeof value === 'string' ? compilePattern(value) : undefined;
+    if (typeof value !== 'string' || pattern === undefined) {
       throw new PlatformError('unsafe-regex', 'a pattern is not accepted');
     }
     builder.patterns.push(value);
-  }
-  return first;
+    return pattern.programSize;
+  });
 }
 
 /** The first whole millisecond at which the clause answers differently: `before t` stops at t, `after t` starts past t. */

@@ -15,12 +15,17 @@ import { FLAG, FLAG_BIT, FLAG_MAGIC, FRAGMENT, RULE, TARGET } from './layout.js'
 import { nameHash } from './name-hash.js';
 import type { UnitBuilder } from './unit-builder.js';
 
+/** Looking for the targeting key in the keys of one target; see condition-cost.ts for the unit. */
+const TARGET_COST = 2;
+
 export interface CompiledFlag extends CompiledUnit {
   readonly definition: FlagDefinition;
   readonly keyHash: number;
   /** None when it is not served. */
   readonly variationKeys: readonly string[];
   readonly prerequisites: readonly Prerequisite[];
+  /** Of the longest run of members that a variation adds to an answer. */
+  readonly variationBytesMax: number;
 }
 
 /**
@@ -34,7 +39,7 @@ export function compileFlag(builder: UnitBuilder, definition: FlagDefinition): C
   const variationKeys = isServed ? definition.variations.map((variation) => variation.key) : [];
   writer.u32(flag + FLAG.magic, FLAG_MAGIC);
   writer.u8(flag + FLAG.bits, bitsOf(definition));
-  if (isServed) writeDecisions(builder, definition, variationKeys);
+  const variationBytesMax = isServed ? writeDecisions(builder, definition, variationKeys) : 0;
   const key = writer.text(definition.key);
   writer.u32(flag + FLAG.keyOffset, key);
   writer.u32(flag + FLAG.keyBytes, writer.length - key);
@@ -44,10 +49,12 @@ export function compileFlag(builder: UnitBuilder, definition: FlagDefinition): C
   writer.u32(flag + FLAG.segmentRefCount, builder.segments.length);
   const unit = finishUnit(writer, flag + FLAG.totalBytes, referencesOf(builder));
   const keyHash = nameHash(unit.block.subarray(key, key + definition.key.length));
-  return { ...unit, definition, keyHash, variationKeys, prerequisites: isServed ? definition.prerequisites : [] };
+  const prerequisites = isServed ? definition.prerequisites : [];
+  return { ...unit, definition, keyHash, variationKeys, prerequisites, variationBytesMax };
 }
 
-function writeDecisions(builder: UnitBuilder, definition: FlagDefinition, variationKeys: readonly string[]): void {
+/** Returns the bytes of the longest variation. */
+function writeDecisions(builder: UnitBuilder, definition: FlagDefinition, variationKeys: readonly string[]): number {
   const { writer } = builder;
   const variationIndex = (key: string): number => mustFindVariation(variationKeys, key);
   writer.u8(FLAG.variationCount, variationKeys.length);
@@ -58,7 +65,7 @@ function writeDecisions(builder: UnitBuilder, definition: FlagDefinition, variat
   writer.u32(FLAG.fallthroughRollout, fallthrough.rollout);
   writer.u32(FLAG.fallthroughVariation, fallthrough.variation);
   writePrerequisites(builder, definition);
-  writeVariations(builder, definition);
+  return writeVariations(builder, definition);
 }
 
 function bitsOf(definition: FlagDefinition): number {
@@ -84,7 +91,7 @@ function writeTargets(
   variationIndex: (key: string) => number,
 ): void {
   const { writer } = builder;
-  builder.cost.fixed += targets.length;
+  builder.cost.fixed += targets.length * TARGET_COST;
   const table = targets.length === 0 ? 0 : writer.reserve(targets.length * TARGET.bytes);
   for (const [index, target] of targets.entries()) {
     const record = table + index * TARGET.bytes;
@@ -147,8 +154,9 @@ function writePrerequisites(builder: UnitBuilder, { prerequisites }: FlagDefinit
 }
 
 /** The members flag, value and variation are one run of bytes per variation: an answer copies them as they are. */
-function writeVariations(builder: UnitBuilder, { key, variations }: FlagDefinition): void {
+function writeVariations(builder: UnitBuilder, { key, variations }: FlagDefinition): number {
   const { writer } = builder;
+  let bytesMax = 0;
   const table = writer.reserve(variations.length * FRAGMENT.bytes);
   for (const [index, variation] of variations.entries()) {
     const offset = writer.length;
@@ -159,8 +167,10 @@ function writeVariations(builder: UnitBuilder, { key, variations }: FlagDefiniti
     writeString(writer, 'variation');
     writeString(writer, variation.key);
     writeFragment(builder, table + index * FRAGMENT.bytes, offset);
+    bytesMax = Math.max(bytesMax, writer.length - offset);
   }
   writer.u32(FLAG.variations, table);
+  return bytesMax;
 }
 
 function writeFragment(builder: UnitBuilder, fragment: number, offset: number): void {

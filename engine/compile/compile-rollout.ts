@@ -5,6 +5,9 @@ import { HASH_PREFIX, ROLLOUT, ROLLOUT_BIT, WEIGHT } from './layout.js';
 import { hashPrefixOf } from './murmur3.js';
 import type { UnitBuilder } from './unit-builder.js';
 
+/** Bucketing one value; see condition-cost.ts for the unit. */
+const HASH_COST = 2;
+
 /** Appends a ROLLOUT and returns its offset. `salt` is the flag's; `variationIndex` finds a variation by key. */
 export function compileRollout(
   builder: UnitBuilder,
@@ -16,7 +19,7 @@ export function compileRollout(
   const record = reserveRollout(builder, rollout, rollout.seed ?? salt, rollout.weights.length);
   let bits = bucketsByTargetingKey(rollout) ? ROLLOUT_BIT.targetingKey : 0;
   if (rollout.layer !== undefined) {
-    builder.cost.fixed += 1;
+    builder.cost.fixed += HASH_COST;
     bits |= ROLLOUT_BIT.layer;
     writeHashPrefix(builder, record + ROLLOUT.layerSalt, `layer:${rollout.layer.key}.`);
     writer.u32(record + ROLLOUT.layerFrom, rollout.layer.from);
@@ -53,7 +56,7 @@ function reserveRollout(
   weightCount: number,
 ): number {
   const { writer } = builder;
-  builder.cost.fixed += 1;
+  builder.cost.fixed += HASH_COST;
   const record = writer.reserve(ROLLOUT.bytes + weightCount * WEIGHT.bytes);
   writer.u32(record + ROLLOUT.slot, builder.slotRef(rollout.contextKind, bucketPath(rollout)));
   writeHashPrefix(builder, record + ROLLOUT.salt, `${salt}.`);

@@ -118,15 +118,19 @@ class RootWriter {
     const { flags, flagCost } = this.#input;
     const writer = this.#writer;
     const table = this.#table(flags.length, FLAG_ENTRY.bytes, ROOT.flagCount, ROOT.flags);
+    let costMax = 0;
     for (const [index, flag] of flags.entries()) {
       const entry = table + index * FLAG_ENTRY.bytes;
       writer.u32(entry + FLAG_ENTRY.keyHash, flag.keyHash);
       writer.u32(entry + FLAG_ENTRY.block, this.#addBlock(flag));
       writer.u32(entry + FLAG_ENTRY.refs, this.#refs.length);
-      writer.u32(entry + FLAG_ENTRY.cost, Math.min(flagCost(flag), NONE));
+      const cost = flagCost(flag);
+      costMax = Math.max(costMax, cost);
+      writer.u32(entry + FLAG_ENTRY.cost, cost);
       this.#pushReferences(flag);
       for (const prerequisite of flag.prerequisites) this.#pushPrerequisite(prerequisite);
     }
+    writer.u32(ROOT.flagCostMax, costMax);
     const hashTable = hashTableOf(flags.map(({ keyHash }, index) => ({ hash: keyHash, index })));
     this.#writeWords(hashTable, ROOT.flagHashCount, ROOT.flagHash);
   }

@@ -61,16 +61,19 @@ export function compileSnapshot(
   if (issues.length > 0) return { issues };
   const units = compileUnits(flagSet, previous?.units, issues);
   if (issues.length > 0) return { issues };
-  const costs = new FlagCosts(units.flags, units.segments);
   const lists = collectLists(units.segmentKeys);
+  const listsOf = (list: 'included' | 'excluded', key: string): readonly SegmentKeyList[] =>
+    lists.get(`${list}/${key}`) ?? [];
+  const listCount = (key: string): number => listsOf('included', key).length + listsOf('excluded', key).length;
+  const costs = new FlagCosts(units.flags, units.segments, listCount);
   const input: RootInput = {
     environment,
     revision,
     interner: units.interner,
     flags: units.flags,
     segments: units.segments,
-    included: (key) => lists.get(`included/${key}`) ?? [],
-    excluded: (key) => lists.get(`excluded/${key}`) ?? [],
+    included: (key) => listsOf('included', key),
+    excluded: (key) => listsOf('excluded', key),
     flagCost: (flag) => costs.costOf(flag),
   };
   try {

@@ -1,12 +1,12 @@
-import { LIMITS, REGEX_FUEL } from '@guidon/protocol';
-import type { Clause, Condition } from '../flag-model/definitions.js';
-
-/** Fuel of a regex over the longest input it may see. */
-const REGEX_COST = REGEX_FUEL * (1 + Math.floor(LIMITS.regexInputBytes / 64));
+import type { AttributeClause, Operator, SegmentClause } from '../flag-model/definitions.js';
 
 /**
- * Worst-case fuel for attributes that are no arrays and have at most 63 bytes (docs/evaluation.md has the table): an array multiplies a
- * clause by its elements, a longer string by 1 + its bytes / 64.
+ * Costs are the compiler's estimate of the most work that asking a flag can make, whatever the context. A unit is about 30 ns (two shared
+ * cores of 2026, measured per operator with ADR 15): what a comparison of short texts takes with everything around it. They decide where
+ * a request is evaluated and never what it answers. No step costs less than the fuel it is charged, so a bound on cost bounds fuel.
+ *
+ * Costs here hold for values of at most 63 bytes that are no arrays: one element, one `size` (docs/evaluation.md). A context that weighs w,
+ * which is the most that the sizes of the elements of one of its attributes sum to, costs up to w times as much.
  */
 export interface Cost {
   /** Of everything but what happens inside segments. */
@@ -15,22 +15,45 @@ export interface Cost {
   readonly segments: string[];
 }
 
-/** Adds what a condition costs at most. */
-export function addConditionCost(cost: Cost, condition: Condition): void {
-  if ('all' in condition) for (const child of condition.all) addConditionCost(cost, child);
-  else if ('any' in condition) for (const child of condition.any) addConditionCost(cost, child);
-  else if ('not' in condition) addConditionCost(cost, condition.not);
-  else addClauseCost(cost, condition);
+/** Of one element of the attribute: what it takes to read it, and per value of the clause. `matches` is priced by its patterns. */
+const OPERATOR_COST: Readonly<Record<Operator, { readonly element: number; readonly value: number }>> = {
+  in: { element: 1, value: 0 },
+  startsWith: { element: 0, value: 1 },
+  endsWith: { element: 0, value: 1 },
+  contains: { element: 0, value: 10 },
+  // Folding 64 bytes beyond ASCII, which the next clause over another attribute undoes.
+  startsWithIgnoreCase: { element: 24, value: 1 },
+  endsWithIgnoreCase: { element: 24, value: 1 },
+  containsIgnoreCase: { element: 24, value: 10 },
+  matches: { element: 2, value: 0 },
+  lt: { element: 0, value: 1 },
+  lte: { element: 0, value: 1 },
+  gt: { element: 0, value: 1 },
+  gte: { element: 0, value: 1 },
+  before: { element: 2, value: 1 },
+  after: { element: 2, value: 1 },
+  semverEq: { element: 8, value: 2 },
+  semverLt: { element: 8, value: 2 },
+  semverLte: { element: 8, value: 2 },
+  semverGt: { element: 8, value: 2 },
+  semverGte: { element: 8, value: 2 },
+  cidr: { element: 8, value: 1 },
+  exists: { element: 0, value: 0 },
+};
+const CLAUSE_COST = 1;
+/** A search takes up to one unit per byte of input and instruction of the pattern, far less once its automaton is built. */
+const INSTRUCTION_COST = 64;
+/** One look into a segment, without its lists and rules. */
+const SEGMENT_COST = 1;
+
+/** `programSizes`: the instructions of each pattern of a `matches`. */
+export function addAttributeClauseCost(cost: Cost, clause: AttributeClause, programSizes: readonly number[]): void {
+  const { element, value } = OPERATOR_COST[clause.op];
+  cost.fixed += CLAUSE_COST + element + clause.values.length * value;
+  for (const size of programSizes) cost.fixed += INSTRUCTION_COST * size;
 }
 
-function addClauseCost(cost: Cost, clause: Clause): void {
-  cost.fixed += 1;
-  if ('segment' in clause) {
-    cost.fixed += clause.segment.length;
-    cost.segments.push(...clause.segment);
-  } else if (clause.op === 'in') {
-    cost.fixed += 1;
-  } else if (clause.op !== 'exists') {
-    cost.fixed += clause.values.length * (clause.op === 'matches' ? REGEX_COST : 1);
-  }
+export function addSegmentClauseCost(cost: Cost, clause: SegmentClause): void {
+  cost.fixed += CLAUSE_COST + clause.segment.length * SEGMENT_COST;
+  cost.segments.push(...clause.segment);
 }

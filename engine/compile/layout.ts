@@ -11,9 +11,9 @@ import { THREAD_CODE_TABLES, THREAD_TABLES } from './thread-layout.js';
  * Blocks hold no position and nothing of the environment, so a block that did not change is neither rewritten nor copied again.
  * All numbers are little-endian. Offsets count bytes from the start of the block they stand in; 0 as an offset means "none".
  *
- * History of SNAPSHOT_FORMAT_VERSION: 1 = first format; 2 = names are hashed whole, walks through a table are bounded. It rises with every change of these tables (layout.test.ts pins both).
+ * History of SNAPSHOT_FORMAT_VERSION: 1 = first format; 2 = names are hashed whole, walks through a table are bounded; 3 = costs of flags are work, no longer fuel. It rises with every change of these tables (layout.test.ts pins both).
  */
-export const SNAPSHOT_FORMAT_VERSION = 2;
+export const SNAPSHOT_FORMAT_VERSION = 3;
 
 /** No index, no reference. */
 export const NONE = 0xffffffff;
@@ -40,7 +40,7 @@ export const NONE = 0xffffffff;
  * 144    8         instants           count, offset -> f64 epoch ms, ascending: when a clause on `@now` changes its answer
  * 152    8         strings            bytes, offset -> UTF-8 names of the slots
  * 160    4 u32     userKind           slot of the kind `user`
- * 164    4 u32     reserved0          0
+ * 164    4 u32     flagCostMax        the highest cost of a FLAG_ENTRY
  * 168    8 u64     nameMarks          bit (nameHash & 63) of every kind and attribute: most other names are known by it at once
  * 176   16         reserved1          0
  */
@@ -76,6 +76,7 @@ export const ROOT = {
   stringBytes: 152,
   strings: 156,
   userKind: 160,
+  flagCostMax: 164,
   nameMarks: 168,
 } as const;
 export const ROOT_MAGIC = 0x50414e53;
@@ -83,7 +84,7 @@ export const ROOT_MAGIC = 0x50414e53;
 /** BLOCK_ENTRY, 40 bytes: id u8[32] = SHA-256 of the block, blockBytes u32, kind u32 (its magic). No id twice. */
 export const BLOCK_ENTRY = { bytes: 40, id: 0, blockBytes: 32, kind: 36 } as const;
 
-/** FLAG_ENTRY, 16 bytes: keyHash u32 (nameHash), block u32 (index), refs u32 (index of its first ref), cost u32 (worst case, see docs). */
+/** FLAG_ENTRY, 16 bytes: keyHash u32 (nameHash), block u32 (index), refs u32 (index of its first ref), cost u32 (flag-cost.ts). */
 export const FLAG_ENTRY = { bytes: 16, keyHash: 0, block: 4, refs: 8, cost: 12 } as const;
 
 /**

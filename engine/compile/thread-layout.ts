@@ -83,6 +83,11 @@ export const THREAD = {
   shapes: 328,
   /** u64: what the evaluations of this call have used so far. */
   requestFuel: 336,
+  /** u64: what has been asked may cost so much, and how much is admitted (admission.ts of the kernel). */
+  cost: 344,
+  costMax: 352,
+  /** How many times a clause over the context at hand costs what it does over one short value. */
+  weight: 360,
 } as const;
 
 /**
@@ -155,6 +160,8 @@ export const STATUS = {
   answerFull: 5,
   /** Stamps are used up: the host zeroes slot states and memos, sets the stamp to 0 and asks again. */
   stampsUsed: 6,
+  /** May cost more than the call admits: nothing of it is to be used. */
+  costly: 7,
 } as const;
 
 /** Where in the body an invalid value stands; errorIndex says which element. */

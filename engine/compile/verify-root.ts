@@ -56,6 +56,7 @@ export function verifyRoot(root: Uint8Array, environment: EnvironmentRef): Verif
   const flagCount = table(ROOT.flagCount, ROOT.flags, FLAG_ENTRY.bytes);
   check(flagCount <= LIMITS.flagsPerEnvironment, 'the snapshot has too many flags');
   checkHashTable(reader, reader.u32(ROOT.flagHash), reader.u32(ROOT.flagHashCount), flagCount);
+  checkCosts(reader, flagCount);
   table(ROOT.segmentCount, ROOT.segments, SEGMENT_ENTRY.bytes);
   table(ROOT.listCount, ROOT.lists, LIST.bytes);
   table(ROOT.chunkCount, ROOT.chunks, CHUNK.bytes);
@@ -65,6 +66,15 @@ export function verifyRoot(root: Uint8Array, environment: EnvironmentRef): Verif
   const slotCount = table(ROOT.slotCount, ROOT.slots, SLOT.bytes);
   verifySlots(reader, slotCount);
   return { reader, revision, blocks: readBlocks(reader), flagCount, slotCount, instants: readInstants(reader) };
+}
+
+/** A lower maximum would let a request block the thread that asked for little. */
+function checkCosts(reader: ByteReader, flagCount: number): void {
+  const costMax = reader.u32(ROOT.flagCostMax);
+  for (let index = 0; index < flagCount; index += 1) {
+    const cost = reader.u32(reader.u32(ROOT.flags) + index * FLAG_ENTRY.bytes + FLAG_ENTRY.cost);
+    check(cost <= costMax, 'a flag costs more than the most');
+  }
 }
 
 /** A parent stands before its child and no chain is longer than SLOT_DEPTH_MAX: looking up a slot ends. */

@@ -4,6 +4,8 @@ import { isPairAt } from '../flag-model/text.js';
 
 /** A compiled pattern. Matching takes time linear in the input, whatever the pattern (RE2 semantics). */
 export interface CompiledPattern {
+  /** Instructions: a search may take as long as they times the bytes of its input. */
+  readonly programSize: number;
   /** Unanchored search in an input that `cutRegexInput` has cut. */
   find(input: string): boolean;
 }
@@ -23,8 +25,9 @@ export function compilePattern(pattern: string): CompiledPattern | undefined {
   } catch {
     return undefined; // whatever it is, it is no pattern that can be matched
   }
-  if (compiled.programSize() > REGEX_PROGRAM_SIZE_MAX) return undefined;
-  return { find: (input) => compiled.test(input) };
+  const programSize = compiled.programSize();
+  if (programSize > REGEX_PROGRAM_SIZE_MAX) return undefined;
+  return { programSize, find: (input) => compiled.test(input) };
 }
 
 /** The longest prefix of whole code points that has at most LIMITS.regexInputBytes UTF-8 bytes. Its end is the end for `$`. */

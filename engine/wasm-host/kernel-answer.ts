@@ -12,6 +12,11 @@ export type KernelAnswer =
   | { readonly status: 'revision-behind'; readonly minRevision: number }
   | KernelRefusal;
 
+/** The request may cost more than was admitted: nothing of it has been answered. */
+export interface CostlyAnswer {
+  readonly status: 'costly';
+}
+
 export interface KernelRefusal {
   /** Codes of protocol/error-code.ts. */
   readonly status: 'malformed-body' | 'validation-failed' | 'limit-exceeded' | 'payload-too-large';

@@ -1,10 +1,16 @@
 import assert from 'node:assert/strict';
 import type { CompiledSnapshot } from '../compile/compile-snapshot.js';
-import type { KernelAnswer } from './kernel-answer.js';
+import { STATUS } from '../compile/thread-layout.js';
+import type { CostlyAnswer, KernelAnswer } from './kernel-answer.js';
 import type { KernelThread } from './kernel-thread.js';
 import type { ResidentSnapshot } from './load-snapshot.js';
 import { callOptionsOf, type EvaluateOptions, SnapshotMemory, type SnapshotMemoryOptions } from './snapshot-memory.js';
 import type { ThreadRegions } from './thread-regions.js';
+
+/** Bytes of a body that are read for one unit of cost (condition-cost.ts). */
+const BODY_BYTES_PER_UNIT = 8;
+
+const COSTLY: CostlyAnswer = { status: 'costly' };
 
 /** A snapshot memory together with the owner's own thread: loads snapshots and evaluates msgpack requests on them, one at a time. */
 export class KernelHost {
@@ -53,6 +59,28 @@ export class KernelHost {
 
   /** Answers one msgpack request (wire.md, "Data plane"). Never throws for what is in the body. */
   evaluate(resident: ResidentSnapshot, body: Uint8Array, options: EvaluateOptions): KernelAnswer {
+    const answer = this.#evaluate(resident, body, options, 0);
+    assert(answer.status !== 'costly', 'any cost is admitted');
+    return answer;
+  }
+
+  /** The same if it is certain to cost at most `costMax` units of work (condition-cost.ts), more than 0; otherwise `costly`. */
+  evaluateWithin(
+    costMax: number,
+    resident: ResidentSnapshot,
+    body: Uint8Array,
+    options: EvaluateOptions,
+  ): KernelAnswer | CostlyAnswer {
+    const left = costMax - Math.floor(body.length / BODY_BYTES_PER_UNIT);
+    return left > 0 ? this.#evaluate(resident, body, options, left) : COSTLY;
+  }
+
+  #evaluate(
+    resident: ResidentSnapshot,
+    body: Uint8Array,
+    options: EvaluateOptions,
+    costMax: number,
+  ): KernelAnswer | CostlyAnswer {
     const { memory } = this;
     assert(this.#last === resident || memory.isResident(resident), 'the snapshot is resident in this host');
     this.#last = resident;
@@ -64,7 +92,8 @@ export class KernelHost {
     }
     const bits = callOptionsOf(options);
     for (;;) {
-      const result = this.#thread.run(resident.address, body.length, bits, options.now);
+      const result = this.#thread.run(resident.address, body.length, bits, options.now, costMax);
+      if (result === -STATUS.costly) return COSTLY;
       const answer = memory.readAnswer(this.#regions, result);
       if (answer !== undefined) return answer;
     }

@@ -8,8 +8,8 @@ import './webassembly-types.js';
 export interface KernelExports {
   layoutHash(): number;
   heapBase(): number;
-  /** Bytes of the answer, or a STATUS below 0. */
-  evaluate(thread: number, root: number, requestBytes: number, options: number, now: number): number;
+  /** Bytes of the answer, or a STATUS below 0. `costMax`: work that is admitted, 0 = any. */
+  evaluate(thread: number, root: number, requestBytes: number, options: number, now: number, costMax: number): number;
 }
 
 export interface KernelImports {

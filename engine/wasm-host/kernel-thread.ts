@@ -61,16 +61,16 @@ export class KernelThread {
     try {
       if (word !== this.#shapesWord) this.forgetShapes();
       this.#shapesWord = word;
-      return this.run(rootAddress, requestBytes, options, now);
+      return this.run(rootAddress, requestBytes, options, now, 0);
     } finally {
       Atomics.store(this.#views.words, slot, 0);
     }
   }
 
-  /** The call alone, for the owner's own thread. */
-  run(rootAddress: number, requestBytes: number, options: number, now: number): number {
+  /** The call alone, for the owner's own thread. `costMax`: work that is admitted, 0 = any. */
+  run(rootAddress: number, requestBytes: number, options: number, now: number, costMax: number): number {
     try {
-      return this.#kernel.evaluate(this.#handle.threadAddress, rootAddress, requestBytes, options, now);
+      return this.#kernel.evaluate(this.#handle.threadAddress, rootAddress, requestBytes, options, now, costMax);
     } catch (cause) {
       // I20: an instance that threw is never used again. The module and the memory are good; its state is the next call's scratch.
       this.#kernel = this.#instantiate();

@@ -6,6 +6,9 @@ import { type KernelAnswer, type KernelRefusal, limitOfPlace, refusalOfPlace } f
 import type { KernelMemory } from './kernel-memory.js';
 import type { ThreadRegions } from './thread-regions.js';
 
+/** Larger malformed bodies are not read again to say what is wrong with them: that is the owner's thread, which must not block. */
+const NAMED_BYTES_MAX = 64 * 1024;
+
 /**
  * What a call that ended with `result` found. Undefined when the thread's regions were not enough: they are now, ask again. For the owner
  * of the memory, while the thread is outside a call.
@@ -37,6 +40,9 @@ function readRefusal(memory: KernelMemory, regions: ThreadRegions, status: numbe
     return { status: 'revision-behind', minRevision: Number(minRevision) };
   }
   assert(status === STATUS.malformed, 'the kernel answers one of the statuses');
+  if (regions.requestBytes > NAMED_BYTES_MAX) {
+    return { status: 'malformed-body', detail: `the body is no msgpack at byte ${regions.read(THREAD.errorOffset)}` };
+  }
   const decoded = decodeStrictMsgpack(requestOf(memory, regions));
   const detail = decoded.ok ? 'the body is no msgpack' : `${decoded.detail} at byte ${decoded.offset}`;
   return { status: 'malformed-body', detail };

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import {
   type CompiledEnvironment,
   type Condition,
+  compilePattern,
   compileSnapshot,
   encodeMsgpack,
   type FlagDefinition,
@@ -90,6 +91,7 @@ describe('compileSnapshot()', () => {
 
   it('stores the worst-case cost of each flag, with segments and prerequisites', () => {
     const clause = { attribute: 'a', op: 'in', values: ['x', 'y'] } as const;
+    const weights = [{ variation: 'yes', weight: 100_000 }];
     const costs = costsOf(
       compile(
         flagSetOf([
@@ -111,11 +113,41 @@ describe('compileSnapshot()', () => {
           }),
           aFlag('f-targets', { targets: [{ contextKind: 'user', variation: 'yes', keys: ['k'] }] }),
           aFlag('g-unserved', { requires: ['future'] }),
-          aSegment('s', { rules: [{ when: clause }, { when: clause }] }),
+          aFlag('h-rollout', { fallthrough: { rollout: { weights, layer: { key: 'l', from: 0, to: 1 } } } }),
+          aFlag('i-value', { variations: [...aFlag('i').variations, { key: 'long', value: 'x'.repeat(6_400) }] }),
+          withRule('j-texts', {
+            all: [
+              { attribute: 'a', op: 'containsIgnoreCase', values: ['x', 'y'] },
+              { attribute: 'a', op: 'semverLt', values: ['1.0.0'] },
+            ],
+          }),
+          aSegment('s', { rules: [{ when: clause }, { when: clause, rollout: { weight: 5 } }] }),
+          aChunk('s', 'included', ['k']),
+          aChunk('s', 'included', ['k'], 'device'),
         ]),
       ),
     );
-    expect(costs).toEqual([0, 2 + 4 + 1, 1 + 2 * 16 * 17, 1 + 2 + 2 * 2, 4 + (1 + 2 * 16 * 17) + 4, 1, 0]);
+    const programs = (compilePattern('x')?.programSize ?? 0) + (compilePattern('y')?.programSize ?? 0);
+    expect(programs).toBeGreaterThan(4);
+    // Evaluating, and 36 to 44 bytes of members.
+    const asked = 8 + 2;
+    const regex = 1 + 2 + 64 * programs;
+    expect(costs).toEqual([
+      asked,
+      asked + 2 + 4 + 1,
+      asked + regex,
+      asked + 1 + 2 + (2 * 2 + 2 + 2 * 4),
+      asked + 4 + (8 + regex) + 4,
+      asked + 2,
+      8,
+      asked + 2 * 2,
+      8 + Math.ceil((6_400 + 3 + 38) / 32),
+      asked + (1 + 24 + 2 * 10) + (1 + 8 + 2),
+    ]);
+    const { root } = compile(
+      flagSetOf([withRule('c-regex', { attribute: 'a', op: 'matches', values: ['x', 'y'] })]),
+    ).snapshot;
+    expect(new DataView(root.buffer, root.byteOffset).getUint32(ROOT.flagCostMax, true)).toBe(asked + regex);
   });
 
   it('lists the instants at which a clause on @now changes its answer', async () => {
