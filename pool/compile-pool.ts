@@ -21,6 +21,8 @@ export interface CompilePoolOptions {
   readonly deadlineMs?: number;
   /** What one worker remembers of environments, approximately. */
   readonly stateBytesMax?: number;
+  /** False: threads start with the first compile, for a process that may never have one. */
+  readonly isWarm?: boolean;
   /** The worker's JavaScript heap: a definition that explodes ends the worker, not the process. */
   readonly workerHeapMegabytesMax?: number;
 }
@@ -30,6 +32,7 @@ const DEFAULTS = {
   queueCountMax: 256,
   deadlineMs: 30_000,
   stateBytesMax: 512 * 1024 * 1024,
+  isWarm: true,
   workerHeapMegabytesMax: 2_048,
 } as const;
 
@@ -51,7 +54,8 @@ interface Lane {
  * crashes or overruns is replaced; what it remembered is gone and the next request is answered `needs-all`.
  */
 export class CompilePool {
-  readonly #lanes: readonly Lane[];
+  /** Undefined until it is needed. */
+  readonly #lanes: (Lane | undefined)[];
   readonly #deadlineMs: number;
   readonly #queueCountMax: number;
   readonly #newLane: () => Lane;
@@ -62,7 +66,7 @@ export class CompilePool {
   #isClosed = false;
 
   constructor(options: CompilePoolOptions = {}) {
-    const { threadCount, queueCountMax, deadlineMs, stateBytesMax, workerHeapMegabytesMax } = {
+    const { threadCount, queueCountMax, deadlineMs, stateBytesMax, isWarm, workerHeapMegabytesMax } = {
       ...DEFAULTS,
       ...options,
     };
@@ -79,12 +83,12 @@ export class CompilePool {
         resourceLimits: { maxOldGenerationSizeMb: workerHeapMegabytesMax },
       }),
     });
-    this.#lanes = Array.from({ length: threadCount }, this.#newLane);
+    this.#lanes = Array.from({ length: threadCount }, () => (isWarm ? this.#newLane() : undefined));
   }
 
   /** Compiles waiting, over all lanes. */
   get queueCount(): number {
-    return this.#lanes.reduce((sum, lane) => sum + Math.max(0, lane.taskCount - 1), 0);
+    return this.#lanes.reduce((sum, lane) => sum + Math.max(0, (lane?.taskCount ?? 0) - 1), 0);
   }
 
   /**
@@ -94,8 +98,7 @@ export class CompilePool {
   async compile(request: CompileRequest): Promise<CompileAnswer> {
     const { changed, ...rest } = request;
     const packed = packBytes(changed);
-    const lane = this.#lanes[laneIndexOf(rest.environment, this.#lanes.length)];
-    if (lane === undefined) throw new Error('the pool has no lane');
+    const lane = this.#laneOf(rest.environment);
     const answer = await this.#run(lane, { task: 'compile', request: rest, changed: packed }, packed.buffer);
     if (answer.status === 'overloaded') throw new PlatformError('overloaded', answer.detail);
     if (answer.status === 'explained') throw new Error('a worker answered another task');
@@ -140,8 +143,13 @@ export class CompilePool {
   /** Ends the workers; what runs is given up. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    const lanes = this.#explainLane === undefined ? this.#lanes : [...this.#lanes, this.#explainLane];
-    await Promise.all(lanes.map(({ piscina }) => piscina.destroy()));
+    await Promise.all([...this.#lanes, this.#explainLane].map(async (lane) => lane?.piscina.destroy()));
+  }
+
+  #laneOf(environment: EnvironmentRef): Lane | undefined {
+    const index = laneIndexOf(environment, this.#lanes.length);
+    if (!this.#isClosed) this.#lanes[index] ??= this.#newLane();
+    return this.#lanes[index];
   }
 
   async #run(

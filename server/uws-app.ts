@@ -15,10 +15,13 @@ export function createApp(): TemplatedApp {
   return uWS.App();
 }
 
-/** One port, one process: a taken port rejects with `conflict`, it is not a share of somebody else's requests. */
-export function listen(app: TemplatedApp, host: string, port: number): Promise<ListeningApp> {
+/**
+ * Rejects with `conflict` when the port is taken. `isShared`: the kernel spreads connections over all processes of this user that share the
+ * port; without it one port is one process's, not a share of somebody else's requests.
+ */
+export function listen(app: TemplatedApp, host: string, port: number, isShared: boolean): Promise<ListeningApp> {
   return new Promise((resolve, reject) => {
-    listenExclusively(app, host, port, (socket) => {
+    listenWith(app, host, port, isShared ? SHARED_PORT : EXCLUSIVE_PORT, (socket) => {
       if (socket === false) {
         reject(new PlatformError('conflict', `the port ${port} on ${host} cannot be listened on`));
         return;
@@ -42,16 +45,18 @@ export function listen(app: TemplatedApp, host: string, port: number): Promise<L
 }
 
 /** The native call takes (host, port, options, callback); the typings have either the host or the options. */
-function listenExclusively(
+function listenWith(
   app: TemplatedApp,
   host: string,
   port: number,
+  options: number,
   onListening: (socket: uWS.us_listen_socket | false) => void,
 ): void {
   const listenOn: unknown = Reflect.get(app, 'listen');
   assert(typeof listenOn === 'function', 'a uWS app listens');
-  Reflect.apply(listenOn, app, [host, port, EXCLUSIVE_PORT, onListening]);
+  Reflect.apply(listenOn, app, [host, port, options, onListening]);
 }
 
-/** LIBUS_LISTEN_EXCLUSIVE_PORT; the typings declare it in an enum that does not exist at run time. */
+/** LIBUS_LISTEN_DEFAULT (SO_REUSEPORT) and LIBUS_LISTEN_EXCLUSIVE_PORT; the typings declare an enum that does not exist at run time. */
+const SHARED_PORT = 0;
 const EXCLUSIVE_PORT = 1;

@@ -1,13 +1,15 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { PlatformError } from '@guidon/protocol';
 import type pino from 'pino';
-import type { MetricsPage } from './metrics-page.js';
+import { METRICS_CONTENT_TYPE } from './metric-family.js';
 
 export interface HealthParts {
   readonly host: string;
   readonly port: number;
-  readonly metrics: Pick<MetricsPage, 'render' | 'contentType'>;
+  readonly metrics: { render(): Promise<string> };
   readonly logger: pino.Logger;
+  /** False: nothing here can answer any more, restarting helps. */
+  readonly isLive: () => boolean;
   readonly isReady: () => boolean;
   /** Lines for `/readyz?verbose`. */
   readonly details: () => readonly string[];
@@ -54,7 +56,7 @@ export class HealthServer {
   async #answer(parts: HealthParts, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const [path, query] = (request.url ?? '').split('?');
     response.setHeader('Cache-Control', 'no-store');
-    if (path === '/livez') return send(response, 200, 'ok\n');
+    if (path === '/livez') return parts.isLive() ? send(response, 200, 'ok\n') : send(response, 503, 'not live\n');
     if (path === '/readyz') {
       const isReady = !this.#isDraining && parts.isReady();
       const lines = [isReady ? 'ready' : 'not ready', ...(query === 'verbose' ? parts.details() : [])];
@@ -63,7 +65,7 @@ export class HealthServer {
     if (path !== '/metrics') return send(response, 404, 'not found\n');
     try {
       const page = await parts.metrics.render();
-      send(response, 200, page, parts.metrics.contentType);
+      send(response, 200, page, METRICS_CONTENT_TYPE);
     } catch (error) {
       parts.logger.error({ err: error }, 'the metrics could not be rendered');
       send(response, 500, 'the metrics failed\n');

@@ -2,13 +2,17 @@ import type { CompilePool } from '@guidon/pool';
 import { Counter, Gauge, Registry } from 'prom-client';
 import type { Router } from '../route.js';
 import { DURATION_BUCKETS_MS, type RouteCounters } from '../route-counters.js';
+import type { EnvironmentSet } from '../snapshot-feed/environment-set.js';
 import type { SnapshotFeed } from '../snapshot-feed/snapshot-feed.js';
 import type { SnapshotKernel } from '../snapshot-kernel.js';
 import type { SnapshotStore } from '../snapshot-store/snapshot-store.js';
+import type { MetricFamily, MetricSample } from './metric-family.js';
+import { renderFamilies } from './metric-family.js';
 
 export interface MetricsParts {
   readonly router: Router;
   readonly feed: SnapshotFeed;
+  readonly environments: EnvironmentSet;
   readonly store: SnapshotStore;
   readonly kernel: SnapshotKernel;
   readonly pool: CompilePool;
@@ -21,24 +25,39 @@ export interface MetricsParts {
  */
 export class MetricsPage {
   readonly #registry = new Registry();
+  /** How one family of several processes becomes one, where it is not their sum. */
+  readonly #joins = new Map<string, MetricFamily['join']>();
   readonly #router: Router;
 
   constructor(parts: MetricsParts) {
     this.#router = parts.router;
-    this.#gauge('guidon_build_info', 'Always 1', ['version', 'node'], (gauge) => {
-      gauge.set({ version: parts.version, node: process.version }, 1);
-    });
+    this.#gauge(
+      'guidon_build_info',
+      'Always 1',
+      ['version', 'node'],
+      (gauge) => gauge.set({ version: parts.version, node: process.version }, 1),
+      'max',
+    );
     this.#requests(parts);
     this.#environments(parts);
     this.#node(parts);
   }
 
-  get contentType(): string {
-    return this.#registry.contentType;
+  async render(): Promise<string> {
+    return renderFamilies(await this.families());
   }
 
-  async render(): Promise<string> {
-    return (await this.#registry.metrics()) + renderDurations(this.#router.counters);
+  /** For whoever joins them with those of other processes. */
+  async families(): Promise<MetricFamily[]> {
+    const families = await this.#registry.getMetricsAsJSON();
+    return [
+      ...families.map(({ name, help, values, ...rest }): MetricFamily => {
+        const type = String(rest.type) === 'counter' ? 'counter' : 'gauge';
+        const samples = values.map(({ labels, value }) => ({ name, labels: textsOf(labels), value }));
+        return { name, help, type, join: this.#joins.get(name) ?? 'sum', samples };
+      }),
+      durationsOf(this.#router.counters),
+    ];
   }
 
   #requests({ router }: MetricsParts): void {
@@ -64,37 +83,50 @@ export class MetricsPage {
     this.#gauge('guidon_http_pending', 'Requests that answer later', [], (gauge) => gauge.set(router.pendingCount));
   }
 
-  #environments({ feed }: MetricsParts): void {
+  #environments({ environments }: MetricsParts): void {
     this.#counter('guidon_evaluations_total', 'Flags evaluated', ['environment'], (counter) => {
-      for (const { environment, evaluationCount } of feed.slots) {
+      for (const { environment, evaluationCount } of environments.slots) {
         counter.inc({ environment: environment.environmentId }, evaluationCount);
       }
     });
-    this.#gauge('guidon_snapshot_revision', 'Revision that serves', ['environment'], (gauge) => {
-      for (const { environment, active } of feed.slots) {
-        gauge.set({ environment: environment.environmentId }, active?.revision ?? 0);
-      }
-    });
+    this.#gauge(
+      'guidon_snapshot_revision',
+      'Revision that serves, in every process of this node',
+      ['environment'],
+      (gauge) => {
+        for (const { environment, active } of environments.slots) {
+          gauge.set({ environment: environment.environmentId }, active?.revision ?? 0);
+        }
+      },
+      'min',
+    );
     this.#gauge(
       'guidon_snapshot_age_seconds',
       'Since it was last confirmed as the newest',
       ['environment'],
       (gauge) => {
-        for (const { environment, confirmedAtMs } of feed.slots) {
+        for (const { environment, confirmedAtMs } of environments.slots) {
           gauge.set({ environment: environment.environmentId }, (performance.now() - confirmedAtMs) / 1000);
         }
       },
+      'max',
     );
     this.#counter('guidon_snapshot_outcomes_total', 'What became of revisions', ['outcome'], (counter) => {
-      for (const { reducer } of feed.entries) {
+      for (const { reducer } of environments.entries) {
         for (const [outcome, value] of Object.entries(reducer.counters)) counter.inc({ outcome }, value);
       }
     });
-    this.#gauge('guidon_quarantined_revisions', 'Revisions that failed a check', ['environment'], (gauge) => {
-      for (const { environment, reducer } of feed.entries) {
-        gauge.set({ environment: environment.environmentId }, reducer.quarantine.length);
-      }
-    });
+    this.#gauge(
+      'guidon_quarantined_revisions',
+      'Revisions that failed a check',
+      ['environment'],
+      (gauge) => {
+        for (const { environment, reducer } of environments.entries) {
+          gauge.set({ environment: environment.environmentId }, reducer.quarantine.length);
+        }
+      },
+      'max',
+    );
   }
 
   #node({ feed, store, kernel, pool }: MetricsParts): void {
@@ -112,12 +144,20 @@ export class MetricsPage {
     this.#gauge('guidon_kernel_memory_bytes', 'Linear memory of the kernel', [], (gauge) =>
       gauge.set(kernel.memoryBytes()),
     );
-    this.#gauge('guidon_lmdb_map_used_bytes', 'Pages in use of the node store', [], (gauge) => {
-      gauge.set(store.usage().usedBytes);
-    });
-    this.#gauge('guidon_store_healthy', '0 when the disk does not take writes', [], (gauge) => {
-      gauge.set(store.status === 'healthy' ? 1 : 0);
-    });
+    this.#gauge(
+      'guidon_lmdb_map_used_bytes',
+      'Pages in use of the node store',
+      [],
+      (gauge) => gauge.set(store.usage().usedBytes),
+      'max',
+    );
+    this.#gauge(
+      'guidon_store_healthy',
+      '0 when the disk does not take writes',
+      [],
+      (gauge) => gauge.set(store.status === 'healthy' ? 1 : 0),
+      'min',
+    );
     this.#gauge('guidon_compile_queue', 'Compiles that wait', [], (gauge) => gauge.set(pool.queueCount));
   }
 
@@ -139,12 +179,15 @@ export class MetricsPage {
     });
   }
 
+  /** `join`: what the processes of one node make of it together. */
   #gauge<Label extends string>(
     name: string,
     help: string,
     labelNames: readonly Label[],
     fill: (gauge: Gauge<Label>) => void,
+    join: MetricFamily['join'] = 'sum',
   ): void {
+    this.#joins.set(name, join);
     new Gauge<Label>({
       name,
       help,
@@ -159,20 +202,23 @@ export class MetricsPage {
 }
 
 /** A histogram from bucket counts, which prom-client cannot be handed. Over one request in sixteen (see route.ts). */
-function renderDurations(counters: readonly RouteCounters[]): string {
+function durationsOf(counters: readonly RouteCounters[]): MetricFamily {
   const name = 'guidon_http_request_duration_seconds';
-  const lines = [
-    `# HELP ${name} From the headers to the answer, over a sample of requests`,
-    `# TYPE ${name} histogram`,
-  ];
+  const samples: MetricSample[] = [];
   for (const { path, timedBuckets, timedMs, timedCount } of counters) {
     let cumulative = 0;
     for (const [index, boundMs] of DURATION_BUCKETS_MS.entries()) {
       cumulative += timedBuckets[index] ?? 0;
-      lines.push(`${name}_bucket{le="${boundMs / 1000}",route="${path}"} ${cumulative}`);
+      samples.push({ name: `${name}_bucket`, labels: { le: String(boundMs / 1000), route: path }, value: cumulative });
     }
-    lines.push(`${name}_bucket{le="+Inf",route="${path}"} ${timedCount}`);
-    lines.push(`${name}_sum{route="${path}"} ${timedMs / 1000}`, `${name}_count{route="${path}"} ${timedCount}`);
+    samples.push({ name: `${name}_bucket`, labels: { le: '+Inf', route: path }, value: timedCount });
+    samples.push({ name: `${name}_sum`, labels: { route: path }, value: timedMs / 1000 });
+    samples.push({ name: `${name}_count`, labels: { route: path }, value: timedCount });
   }
-  return `${lines.join('\n')}\n`;
+  const help = 'From the headers to the answer, over a sample of requests';
+  return { name, help, type: 'histogram', join: 'sum', samples };
+}
+
+function textsOf(labels: Readonly<Record<string, string | number | undefined>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(labels).map(([name, value]) => [name, String(value)]));
 }

@@ -61,6 +61,11 @@ export class EnvironmentEntry {
     });
   }
 
+  /** Reads what another process of this node wrote. */
+  async follow(): Promise<Outcome> {
+    return (await this.#run(() => this.reducer.follow())) ?? 'failed';
+  }
+
   /** Config from the bus. False: it was not taken, ask the source. */
   offerConfig(message: ConfigMessage): boolean {
     const outcome = this.#run(() => this.reducer.receive(message));

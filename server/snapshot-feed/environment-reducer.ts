@@ -1,12 +1,12 @@
 import type { ResidentSnapshot } from '@guidon/engine';
 import type { CompilePool } from '@guidon/pool';
 import { type EnvironmentRef, PlatformError } from '@guidon/protocol';
-import type { ConfigMessage, Manifest, Signed, TrustedKeys } from '@guidon/protocol/signed-config';
+import type { AccessList, ConfigMessage, Manifest, Signed, TrustedKeys } from '@guidon/protocol/signed-config';
 import type pino from 'pino';
 import type { AccessDirectory } from '../auth/access-directory.js';
 import type { ActiveSnapshot, EnvironmentSlot } from '../environment-slot.js';
 import type { SnapshotKernel } from '../snapshot-kernel.js';
-import type { HighWaterMark, Quarantine, SnapshotStore } from '../snapshot-store/snapshot-store.js';
+import type { HighWaterMark, PersistedState, Quarantine, SnapshotStore } from '../snapshot-store/snapshot-store.js';
 import type { StoredBlocks } from '../snapshot-store/stored-blocks.js';
 import { compareOrder, decideConfig, isFastForward } from './config-decision.js';
 import { QuarantineList } from './quarantine-list.js';
@@ -31,6 +31,14 @@ export type Outcome = 'activated' | 'ignored' | 'fetch' | 'fetch-whole' | 'refus
 
 /** I20 and the threat model: so many traps of one revision, and the one before serves again. */
 const TRAPS_MAX = 3;
+/** How often a reader starts again because the writer was faster. */
+const FOLLOW_COUNT_MAX = 5;
+
+/** What serves of one environment, as the disk has it. */
+interface StoredEnvironment {
+  readonly state: PersistedState | undefined;
+  readonly access: Signed | undefined;
+}
 
 /**
  * The only way config and access lists come into force for one environment, whatever source they came from (I7, I9, I10).
@@ -53,14 +61,15 @@ export class EnvironmentReducer {
   readonly #ledger: RevisionLedger;
   /** What served before, kept until a later one has proved itself: the way back from a revision that traps. */
   #previous: ActiveSnapshot | undefined;
+  /** Signatures of what was read last, where another process writes: the same ones bring nothing new. */
+  #followed: { readonly config: Uint8Array | undefined; readonly access: Uint8Array | undefined } | undefined;
 
   constructor(slot: EnvironmentSlot, parts: ReducerParts) {
     this.environment = slot.environment;
     this.slot = slot;
     this.#parts = parts;
     this.#logger = parts.logger.child({ environment: slot.environment });
-    this.#mark = parts.store.findMark(slot.environment, 'config');
-    this.#accessMark = parts.store.findMark(slot.environment, 'access');
+    this.#readMarks();
     this.#quarantine = new QuarantineList(parts.store, slot.environment);
     this.#ledger = new RevisionLedger(parts.store, slot.environment);
   }
@@ -89,6 +98,90 @@ export class EnvironmentReducer {
     return this.#restoreConfig();
   }
 
+  /**
+   * Brings into force what another process of this node has written, and writes nothing. It is checked as it is at a start; that the
+   * definitions are those of the manifest was checked by the process that wrote them, and again by the worker that explains.
+   */
+  async follow(): Promise<Outcome> {
+    for (let attempt = 1; ; attempt += 1) {
+      const stored = this.#readStored();
+      if (this.#hasFollowed(stored)) return 'ignored';
+      try {
+        const isNewAccess = this.#followAccess(stored.access);
+        const isNewConfig = await this.#followConfig(stored.state);
+        this.#followed = signaturesOf(stored);
+        return isNewAccess || isNewConfig ? 'activated' : 'ignored';
+      } catch (error) {
+        // Blocks are removed two revisions later: whoever was slower than that starts again with what is there now.
+        if (attempt === FOLLOW_COUNT_MAX || this.#isStored(stored)) throw error;
+      }
+    }
+  }
+
+  #readStored(): StoredEnvironment {
+    const { store } = this.#parts;
+    return store.readTogether(() => {
+      this.#readMarks();
+      this.#quarantine.read();
+      return { state: store.findState(this.environment), access: store.findAccess(this.environment) };
+    });
+  }
+
+  /** Marks never fall, whatever the disk says (I7). */
+  #readMarks(): void {
+    const { store } = this.#parts;
+    this.#mark = newest(this.#mark, store.findMark(this.environment, 'config'));
+    this.#accessMark = newest(this.#accessMark, store.findMark(this.environment, 'access'));
+  }
+
+  #hasFollowed(stored: StoredEnvironment): boolean {
+    const { config, access } = signaturesOf(stored);
+    const { config: lastConfig, access: lastAccess } = this.#followed ?? { config: undefined, access: undefined };
+    return this.#followed !== undefined && isSameBytes(config, lastConfig) && isSameBytes(access, lastAccess);
+  }
+
+  #isStored({ state }: StoredEnvironment): boolean {
+    const now = this.#parts.store.readTogether(() => this.#parts.store.findState(this.environment));
+    return isSameBytes(now?.signed.signature, state?.signed.signature);
+  }
+
+  #followAccess(signed: Signed | undefined): boolean {
+    if (signed === undefined || isSameBytes(signed.signature, this.#followed?.access)) return false;
+    const { keys, directory } = this.#parts;
+    directory.replace(this.slot, this.#verifyStoredAccess(signed, keys()));
+    return true;
+  }
+
+  async #followConfig(state: PersistedState | undefined): Promise<boolean> {
+    if (state === undefined || isSameBytes(state.signed.signature, this.#followed?.config)) return false;
+    const manifest = this.#parts.keys().verifyManifest(this.environment, state.signed);
+    // In quarantine: whoever writes is about to put the last good one back.
+    if (this.#quarantine.has(manifest)) return false;
+    const active = this.#active;
+    const order = active === undefined ? 1 : compareOrder(manifest, active);
+    if (order === 0 && manifest.digest === active?.digest) return false;
+    if (order === 0) throw new PlatformError('conflict', 'the stored revision is another one of the same number');
+    this.#assertNotOlder(manifest);
+    if (state.root === undefined) throw new PlatformError('validation-failed', 'the stored root is damaged');
+    this.#ledger.forget();
+    const resident = await this.#load(manifest, state.root, this.#ledger.blocks());
+    if (order < 0) this.#releasePrevious();
+    this.#swap(manifest, resident, order < 0);
+    return true;
+  }
+
+  #releasePrevious(): void {
+    if (this.#previous !== undefined) this.#parts.kernel.release(this.#previous.resident);
+    this.#previous = undefined;
+  }
+
+  /** Only a quarantine takes this node below what it has served (I7). */
+  #assertNotOlder(manifest: Manifest): void {
+    if (this.#mark === undefined || compareOrder(manifest, this.#mark) >= 0) return;
+    if (this.#quarantine.wasRefused(this.#mark)) return;
+    throw new PlatformError('revision-behind', 'the stored revision is older than the high-water mark');
+  }
+
   async #restoreConfig(): Promise<boolean> {
     const { store } = this.#parts;
     try {
@@ -97,11 +190,7 @@ export class EnvironmentReducer {
       if (state === undefined) return false;
       const manifest = this.#parts.keys().verifyManifest(this.environment, state.signed);
       if (this.#quarantine.has(manifest)) return (await this.#ledger.rollBack()) && (await this.#restoreConfig());
-      const isOlder = this.#mark !== undefined && compareOrder(manifest, this.#mark) < 0;
-      // Only a quarantine takes this node below its own mark (I7).
-      if (isOlder && this.#mark !== undefined && !this.#quarantine.wasRefused(this.#mark)) {
-        throw new PlatformError('revision-behind', 'the stored revision is older than the high-water mark');
-      }
+      this.#assertNotOlder(manifest);
       this.#ledger.assertDigest(manifest);
       const resident = await this.#loadStored(manifest, state.root);
       if (resident === undefined) return await this.#recompile(manifest, state.signed);
@@ -184,13 +273,17 @@ export class EnvironmentReducer {
   }
 
   /** Stops serving: the environment is gone. */
-  async remove(): Promise<void> {
+  stop(): void {
     this.#parts.directory.remove(this.slot);
     const { active } = this.slot;
     this.slot.active = undefined;
     if (active !== undefined) this.#parts.kernel.release(active.resident);
-    if (this.#previous !== undefined) this.#parts.kernel.release(this.#previous.resident);
-    this.#previous = undefined;
+    this.#releasePrevious();
+  }
+
+  /** Stops serving and removes it from the disk. */
+  async remove(): Promise<void> {
+    this.stop();
     await this.#parts.store.removeEnvironment(this.environment);
   }
 
@@ -198,15 +291,19 @@ export class EnvironmentReducer {
     const signed = this.#parts.store.findAccess(this.environment);
     if (signed === undefined) return;
     try {
-      const accessList = this.#parts.keys().verifyAccessList(this.environment, signed);
-      const mark = { epoch: accessList.epoch, revision: accessList.sequence };
-      if (this.#accessMark !== undefined && compareOrder(mark, this.#accessMark) < 0) {
-        throw new PlatformError('revision-behind', 'the stored access list is older than the high-water mark');
-      }
-      this.#parts.directory.replace(this.slot, accessList);
+      this.#parts.directory.replace(this.slot, this.#verifyStoredAccess(signed, this.#parts.keys()));
     } catch (error) {
       this.#logger.error({ err: error }, 'the stored access list cannot be used');
     }
+  }
+
+  #verifyStoredAccess(signed: Signed, keys: TrustedKeys): AccessList {
+    const accessList = keys.verifyAccessList(this.environment, signed);
+    const mark = { epoch: accessList.epoch, revision: accessList.sequence };
+    if (this.#accessMark !== undefined && compareOrder(mark, this.#accessMark) < 0) {
+      throw new PlatformError('revision-behind', 'the stored access list is older than the high-water mark');
+    }
+    return accessList;
   }
 
   /** Undefined when it is damaged or was made by another version of the compiler. */
@@ -364,4 +461,20 @@ export class EnvironmentReducer {
     const quarantine = await this.#quarantine.put(revision, reason);
     this.#logger.error({ quarantine }, 'revision quarantined; the last good one serves');
   }
+}
+
+function signaturesOf({ state, access }: StoredEnvironment): {
+  config: Uint8Array | undefined;
+  access: Uint8Array | undefined;
+} {
+  return { config: state?.signed.signature, access: access?.signature };
+}
+
+function isSameBytes(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {
+  return a === undefined || b === undefined ? a === b : Buffer.compare(a, b) === 0;
+}
+
+function newest(a: HighWaterMark | undefined, b: HighWaterMark | undefined): HighWaterMark | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
+  return compareOrder(a, b) < 0 ? b : a;
 }

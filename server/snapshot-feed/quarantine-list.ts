@@ -18,13 +18,18 @@ export class QuarantineList {
   readonly #store: SnapshotStore;
   readonly #environment: EnvironmentRef;
   /** Of every build, oldest first. */
-  #all: readonly Quarantine[];
+  #all: readonly Quarantine[] = [];
   #strikes: { readonly digest: string; readonly count: number } | undefined;
 
   constructor(store: SnapshotStore, environment: EnvironmentRef) {
     this.#store = store;
     this.#environment = environment;
-    this.#all = store.listQuarantine(environment).sort(compareOrder);
+    this.read();
+  }
+
+  /** What the disk has; another process may have written it. */
+  read(): void {
+    this.#all = this.#store.listQuarantine(this.#environment).sort(compareOrder);
   }
 
   /** Of this build. */

@@ -29,6 +29,8 @@ export class RevisionLedger {
   #index = new Map<string, string>();
   #blockIds = new Set<string>();
   #fallback: Fallback | undefined;
+  /** False where another process writes: then the disk is read when somebody needs it. */
+  #isRead = false;
 
   constructor(store: SnapshotStore, environment: EnvironmentRef) {
     this.#store = store;
@@ -36,11 +38,26 @@ export class RevisionLedger {
   }
 
   get hasFallback(): boolean {
+    this.#mustBeRead();
     return this.#fallback !== undefined;
   }
 
   /** Reads the disk. What is found stays known even when it is damaged: the next whole configuration removes what it does not name. */
   read(): void {
+    this.#store.readTogether(() => this.#read());
+    this.#isRead = true;
+  }
+
+  /** Another process has changed the disk. */
+  forget(): void {
+    this.#isRead = false;
+  }
+
+  #mustBeRead(): void {
+    if (!this.#isRead) this.read();
+  }
+
+  #read(): void {
     const entries = this.#store.listEntries(this.#environment);
     this.#index = new Map(entries.map(([kind, key, hash]) => [`${kind}\0${key}`, hash]));
     this.#blockIds = new Set(this.#store.listBlockIds(this.#environment));
@@ -50,6 +67,7 @@ export class RevisionLedger {
 
   /** Throws unless the definitions are those that the manifest names. */
   assertDigest({ digest }: Manifest): void {
+    this.#mustBeRead();
     const tree = new DigestTree();
     for (const [name, hash] of this.#index) tree.set(...nameOf(name), Buffer.from(hash, 'hex'));
     if (tree.digest() !== digest) throw new PlatformError('validation-failed', 'the stored digest is wrong');
@@ -57,6 +75,7 @@ export class RevisionLedger {
 
   /** Of the stored revision, except for those named; undefined when one is missing or damaged. */
   definitions(except: readonly (readonly [string, string])[] = []): Uint8Array[] | undefined {
+    this.#mustBeRead();
     const index = new Map(this.#index);
     for (const [kind, key] of except) index.delete(`${kind}\0${key}`);
     return this.#store.findDefinitions(this.#environment, index.values());
@@ -64,12 +83,16 @@ export class RevisionLedger {
 
   /** The blocks of the stored revision, or of what `answer` makes of it. */
   blocks(answer?: CompiledAnswer): StoredBlocks {
-    if (answer === undefined) return new StoredBlocks(this.#store, this.#environment, this.#blockIds);
-    return new StoredBlocks(this.#store, this.#environment, this.#blockIdsAfter(answer), answer.newBlocks);
+    const ids = (): ReadonlySet<string> => {
+      this.#mustBeRead();
+      return answer === undefined ? this.#blockIds : this.#blockIdsAfter(answer);
+    };
+    return new StoredBlocks(this.#store, this.#environment, ids, answer?.newBlocks);
   }
 
   /** Writes a revision, with its mark, before it is activated (I7). */
   async put(change: LedgerChange): Promise<void> {
+    this.#mustBeRead();
     const { answer, changed } = change;
     const before = { index: this.#index, blockIds: this.#blockIds };
     const index = this.#indexAfter(change);
@@ -106,6 +129,7 @@ export class RevisionLedger {
 
   /** Makes the last good revision the stored one. False: there is none. */
   async rollBack(): Promise<boolean> {
+    this.#mustBeRead();
     const content = this.#fallbackContent();
     if (this.#fallback === undefined || content === undefined) return false;
     const kept = new Set(content.index.values());

@@ -4,30 +4,28 @@ import {
   bucketOfEnvironment,
   decodeConfigMessage,
   decodeSigned,
-  EnvironmentDigests,
   type EnvironmentState,
 } from '@guidon/protocol/signed-config';
 import type pino from 'pino';
-import { EnvironmentSlot } from '../environment-slot.js';
+import type { SnapshotStore } from '../snapshot-store/snapshot-store.js';
 import { Backoff } from './backoff.js';
 import type { ConfigSource, NodeStatus } from './config-source.js';
-import { EnvironmentEntry } from './environment-entry.js';
-import { EnvironmentReducer, type Outcome, type ReducerParts } from './environment-reducer.js';
-import { Semaphore } from './serial-queue.js';
-import { Trust } from './trust.js';
+import type { EnvironmentEntry } from './environment-entry.js';
+import type { Outcome } from './environment-reducer.js';
+import type { EnvironmentSet } from './environment-set.js';
 
 export interface SnapshotFeedOptions {
   readonly nodeId: string;
   readonly source: ConfigSource;
   readonly bus: ChangeBus | undefined;
-  readonly parts: Omit<ReducerParts, 'keys'>;
-  readonly trustRoot: string | undefined;
+  readonly environments: EnvironmentSet;
+  readonly store: SnapshotStore;
   readonly pollIntervalMs: number;
+  /** Told with each poll that was answered which environments are not at what the control plane has. */
+  readonly onConfirmed?: (behind: ReadonlySet<string>) => void;
   readonly logger: pino.Logger;
 }
 
-/** Environments that are brought up to date at once. */
-const CONCURRENCY_MAX = 4;
 /** A poll that was asked for between two polls comes no closer than this to the one before. */
 const POLL_SPACING_MS = 100;
 const FAILED_POLL = { firstMs: 500, maxMs: 8_000 } as const;
@@ -48,12 +46,8 @@ export class SnapshotFeed {
   readonly counters = { polls: 0, failedPolls: 0, busMessages: 0, busRefused: 0 };
   readonly #options: SnapshotFeedOptions;
   readonly #logger: pino.Logger;
-  readonly #entries = new Map<string, EnvironmentEntry>();
-  readonly #bySlot = new Map<EnvironmentSlot, EnvironmentEntry>();
-  readonly #mine = new EnvironmentDigests();
-  readonly #slices = new Semaphore(CONCURRENCY_MAX);
+  readonly #environments: EnvironmentSet;
   readonly #backoff = new Backoff(FAILED_POLL);
-  readonly #trust: Trust;
   #unsubscribe: (() => void) | undefined;
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
@@ -68,24 +62,23 @@ export class SnapshotFeed {
   constructor(options: SnapshotFeedOptions) {
     this.#options = options;
     this.#logger = options.logger;
-    this.#trust = new Trust(options.parts.store, options.trustRoot, options.logger);
+    this.#environments = options.environments;
   }
 
-  /** Loads what the disk has, then follows the control plane. Resolves when the disk has been read. */
+  /** Loads what the disk has and does not serve yet, then follows the control plane. Resolves when the disk has been read. */
   async start(): Promise<void> {
-    this.#trust.restore();
-    const known = this.#trust.isKnown ? this.#options.parts.store.listEnvironments() : [];
-    await Promise.all(known.map((environment) => this.#add(environment).restore()));
+    const { trust } = this.#environments;
+    trust.restore();
+    this.#environments.onChange((entry, outcome) => this.#changed(entry, outcome));
+    const known = trust.isKnown ? this.#options.store.listEnvironments() : [];
+    await Promise.all(
+      known.map(async (environment) => {
+        const entry = this.#environments.take(environment);
+        if (entry.slot.active === undefined) await entry.restore();
+      }),
+    );
     this.#unsubscribe = this.#options.bus?.subscribe((subject, message) => this.#hear(subject, message));
     this.#schedule(0);
-  }
-
-  get slots(): readonly EnvironmentSlot[] {
-    return [...this.#bySlot.keys()];
-  }
-
-  get entries(): readonly EnvironmentEntry[] {
-    return [...this.#entries.values()];
   }
 
   /**
@@ -93,7 +86,7 @@ export class SnapshotFeed {
    * refused environment does not take the others away (I11); a node on which all were refused answers nobody.
    */
   get isReady(): boolean {
-    const entries = this.entries;
+    const { entries } = this.#environments;
     if (entries.length === 0) return this.#hasAnswered;
     if (!entries.some(({ slot }) => slot.active !== undefined) && !entries.every(({ isEmpty }) => isEmpty))
       return false;
@@ -102,39 +95,15 @@ export class SnapshotFeed {
     );
   }
 
-  entryOf(slot: EnvironmentSlot): EnvironmentEntry | undefined {
-    return this.#bySlot.get(slot);
-  }
-
-  find(environmentId: string): EnvironmentEntry | undefined {
-    return this.#entries.get(environmentId);
-  }
-
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#unsubscribe?.();
     clearTimeout(this.#timer);
     await this.#running;
-    await Promise.all(this.entries.map((entry) => entry.idle()));
-  }
-
-  #add(environment: EnvironmentRef): EnvironmentEntry {
-    const { parts, source } = this.#options;
-    const slot = new EnvironmentSlot(environment, performance.now());
-    const reducer = new EnvironmentReducer(slot, { ...parts, keys: this.#trust.keys });
-    const entry = new EnvironmentEntry(reducer, {
-      source,
-      slices: this.#slices,
-      logger: this.#logger,
-      onChange: (outcome) => this.#changed(entry, outcome),
-    });
-    this.#entries.set(environment.environmentId, entry);
-    this.#bySlot.set(slot, entry);
-    return entry;
+    await this.#environments.idle();
   }
 
   #changed(entry: EnvironmentEntry, outcome: Outcome): void {
-    this.#mine.set({ ...entry.environment, ...entry.reducer.standing });
     if (outcome === 'refused') this.#needsKeySet = true;
     if (outcome === 'activated') entry.slot.confirmedAtMs = performance.now();
     if (outcome === 'activated' || outcome === 'refused') this.#isStatusDue = true;
@@ -147,7 +116,7 @@ export class SnapshotFeed {
     const subject = findSubject(subjectText);
     if (subject === undefined) return;
     this.counters.busMessages += 1;
-    const entry = this.#entries.get(subject.environmentId);
+    const entry = this.#environments.find(subject.environmentId);
     try {
       if (entry === undefined || entry.environment.tenantId !== subject.tenantId) {
         this.#wantPoll();
@@ -204,15 +173,16 @@ export class SnapshotFeed {
   }
 
   async #refreshKeys(): Promise<void> {
-    if (this.#trust.isKnown && !this.#needsKeySet && this.counters.polls % KEY_SET_EVERY !== 0) return;
-    await this.#trust.refresh(this.#options.source);
+    const { trust } = this.#environments;
+    if (trust.isKnown && !this.#needsKeySet && this.counters.polls % KEY_SET_EVERY !== 0) return;
+    await trust.refresh(this.#options.source);
     this.#needsKeySet = false;
   }
 
   async #compare(): Promise<void> {
     const { source } = this.#options;
-    const theirs = await source.fetchDigests(this.#mine.root());
-    const mine = this.#mine.bucketDigests();
+    const theirs = await source.fetchDigests(this.#environments.digests.root());
+    const mine = this.#environments.digests.bucketDigests();
     const unequal = theirs?.buckets.flatMap((digest, bucket) => (digest === mine[bucket] ? [] : [bucket])) ?? [];
     const states = unequal.length === 0 ? [] : await source.fetchBuckets(unequal);
     const behind = new Set<string>();
@@ -221,9 +191,10 @@ export class SnapshotFeed {
     }
     this.#hasAnswered = true; // only now: between the two answers nothing is known of the environments (I13)
     const nowMs = performance.now();
-    for (const { environment, slot } of this.entries) {
+    for (const { environment, slot } of this.#environments.entries) {
       if (!behind.has(environment.environmentId)) slot.confirmedAtMs = nowMs;
     }
+    this.#options.onConfirmed?.(behind);
     await this.#forgetAbsent(new Set(unequal), states);
   }
 
@@ -234,7 +205,7 @@ export class SnapshotFeed {
       projectId: state.projectId,
       environmentId: state.environmentId,
     };
-    const entry = this.#entries.get(state.environmentId) ?? this.#add(environment);
+    const entry = this.#environments.take(environment);
     if (!isSameEnvironment(entry.environment, environment)) {
       this.#logger.error({ environment, known: entry.environment }, 'an environment id names two environments');
       return true;
@@ -245,18 +216,16 @@ export class SnapshotFeed {
 
   async #forgetAbsent(buckets: ReadonlySet<number>, states: readonly EnvironmentState[]): Promise<void> {
     const named = new Set<string>(states.map(({ environmentId }) => environmentId));
-    const absent = this.entries.filter(
+    const absent = this.#environments.entries.filter(
       ({ environment: { environmentId } }) =>
         buckets.has(bucketOfEnvironment(environmentId)) && !named.has(environmentId),
     );
     // A control plane that has lost everything is not one that says that there is nothing (I13).
-    if (absent.length === this.#entries.size) return;
+    if (absent.length === this.#environments.size) return;
     for (const entry of absent) {
       entry.absentCount += 1;
       if (entry.absentCount < ABSENT_POLLS_MAX) continue;
-      this.#entries.delete(entry.environment.environmentId);
-      this.#bySlot.delete(entry.slot);
-      this.#mine.delete(entry.environment.environmentId);
+      this.#environments.delete(entry);
       await entry.idle();
       await entry.reducer.remove();
       this.#logger.info({ environment: entry.environment }, 'environment removed');
@@ -268,8 +237,8 @@ export class SnapshotFeed {
     this.#isStatusDue = false;
     const status: NodeStatus = {
       nodeId: this.#options.nodeId,
-      store: this.#options.parts.store.status,
-      environments: this.entries.map(({ environment, reducer }) => ({
+      store: this.#options.store.status,
+      environments: this.#environments.entries.map(({ environment, reducer }) => ({
         ...environment,
         ...reducer.standing,
         quarantined: reducer.quarantine,

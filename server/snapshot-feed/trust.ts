@@ -31,12 +31,13 @@ export class Trust {
     return this.#keys;
   };
 
-  /** What was trusted before the restart. */
+  /** What the disk has: of before a restart, or of another process of this node. */
   restore(): void {
     const stored = this.#store.findTrust();
-    if (stored === undefined) return;
+    if (stored === undefined || (this.#rootPublicKey !== undefined && this.#rootPublicKey !== stored.rootPublicKey))
+      return;
     try {
-      const keys = new TrustedKeys(stored.rootPublicKey, this.#trustRoot);
+      const keys = this.#keys ?? new TrustedKeys(stored.rootPublicKey, this.#trustRoot);
       keys.acceptKeySet(stored.keySet);
       this.#keys = keys;
       this.#rootPublicKey = stored.rootPublicKey;

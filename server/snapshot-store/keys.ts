@@ -7,6 +7,8 @@ import type { EnvironmentRef } from '@guidon/protocol';
  *   key                                   value
  *   ['', 'trust']                         root public key and the key set in force, as received
  *   ['', 'environment', environmentId]    the three ids
+ *   ['', 'change']                        how many changes were committed: what the other processes of the node compare
+ *   ['', 'ended', term]                   the writer with this number has been followed by another: its commits fail
  *   [t, e, 'state']                       manifest and signature as received, hash of the root
  *   [t, e, 'root']                        root block of the snapshot
  *   [t, e, 'block', block id]             one block of the snapshot
@@ -34,6 +36,10 @@ const of =
 
 export const keys = {
   trust: (): StoreKey => ['', 'trust'],
+  changeCount: (): StoreKey => ['', 'change'],
+  /** Ten digits, so that they are listed in order. */
+  ended: (term: number): StoreKey => [...keys.allEnded(), String(term).padStart(10, '0')],
+  allEnded: (): StoreKey => ['', 'ended'],
   environments: (): StoreKey => ['', 'environment'],
   environment: ({ environmentId }: EnvironmentRef): StoreKey => ['', 'environment', environmentId],
   /** Prefix of everything an environment has. */

@@ -5,7 +5,7 @@ import { type EnvironmentRef, parseEnvironmentRef } from '@guidon/protocol';
 import type { Signed } from '@guidon/protocol/signed-config';
 import type pino from 'pino';
 import { keys, type MarkTopic, type StoreKey } from './keys.js';
-import { type RowChange, RowStore } from './row-store.js';
+import { type RowChange, RowStore, type StoreRole } from './row-store.js';
 import { openJson, sealJson } from './sealed-json.js';
 
 /** Order of a topic: nothing below it is ever accepted again, also across a restart (I7). */
@@ -49,6 +49,14 @@ export interface RevisionWrite {
   readonly fallback: (Fallback & { readonly isReplaced: boolean }) | undefined;
 }
 
+/** One commit, as the writer tells it to the processes that read the store. */
+export interface StoreChange {
+  /** Of all commits; one above the last. */
+  readonly count: number;
+  /** Whose rows; undefined for those of the node itself. */
+  readonly environmentId: string | undefined;
+}
+
 export interface Quarantine {
   readonly epoch: number;
   readonly revision: number;
@@ -64,13 +72,41 @@ export interface Quarantine {
  */
 export class SnapshotStore {
   readonly #rows: RowStore;
+  #changeCount: number;
+  #onChange: (change: StoreChange) => void = () => undefined;
 
   private constructor(rows: RowStore) {
     this.#rows = rows;
+    this.#changeCount = this.storedChangeCount();
   }
 
-  static async open(dataDirectory: string, logger: pino.Logger): Promise<SnapshotStore> {
-    return new SnapshotStore(await RowStore.open(join(dataDirectory, 'snapshots'), logger));
+  static async open(dataDirectory: string, logger: pino.Logger, role: StoreRole = 'sole'): Promise<SnapshotStore> {
+    return new SnapshotStore(await RowStore.open(storeDirectoryOf(dataDirectory), role, logger));
+  }
+
+  /** Of a reader: from now on this process is the one that writes. */
+  async becomeWriter(): Promise<void> {
+    await this.#rows.becomeWriter();
+    this.#changeCount = this.storedChangeCount();
+  }
+
+  /** Told of each change once it is on disk: what the other processes of this node are told. */
+  onChange(listener: (change: StoreChange) => void): void {
+    this.#onChange = listener;
+  }
+
+  /** Changes committed so far. Another number than the one remembered: something has changed. */
+  storedChangeCount(): number {
+    return Number(this.#findJson(keys.changeCount())?.count ?? 0);
+  }
+
+  /** See RowStore.readTogether: everything that `read` reads is of one moment. */
+  readTogether<Result>(read: () => Result): Result {
+    return this.#rows.readTogether(read);
+  }
+
+  forgetDeadReaders(): void {
+    this.#rows.forgetDeadReaders();
   }
 
   get status(): RowStore['status'] {
@@ -192,7 +228,7 @@ export class SnapshotStore {
       ...write.droppedHashes.map((hash) => ({ key: keys.definition(environment, hash) })),
       ...write.droppedBlockIds.map((id) => ({ key: keys.block(environment, id) })),
     ];
-    return this.#rows.commit(changes, loose);
+    return this.#commit(environment, changes, loose);
   }
 
   #fallbackRows(environment: EnvironmentRef, fallback: RevisionWrite['fallback']): RowChange[] {
@@ -214,7 +250,7 @@ export class SnapshotStore {
 
   /** Makes the fallback the stored revision; the high-water mark stays (I7). */
   rollBack(environment: EnvironmentRef, fallback: Fallback, droppedHashes: readonly string[]): Promise<boolean> {
-    return this.#rows.commit([
+    return this.#commit(environment, [
       this.#moved(keys.fallbackState(environment), keys.state(environment)),
       this.#moved(keys.fallbackRoot(environment), keys.root(environment)),
       ...this.#fallbackRows(environment, undefined),
@@ -225,7 +261,7 @@ export class SnapshotStore {
   }
 
   putAccess(environment: EnvironmentRef, signed: Signed, mark: HighWaterMark): Promise<boolean> {
-    return this.#rows.commit([
+    return this.#commit(environment, [
       { key: keys.environment(environment), value: sealJson(environment) },
       { key: keys.mark(environment, 'access'), value: sealJson(mark) },
       { key: keys.access(environment), value: sealJson(rowOf(signed)) },
@@ -239,27 +275,46 @@ export class SnapshotStore {
     forgotten: readonly Quarantine[],
   ): Promise<boolean> {
     const keyOf = ({ digest, build }: Quarantine): StoreKey => keys.quarantine(environment, digest, build);
-    return this.#rows.commit([
+    return this.#commit(environment, [
       ...forgotten.map((one) => ({ key: keyOf(one) })),
       { key: keyOf(quarantine), value: sealJson(quarantine) },
     ]);
   }
 
   putTrust(rootPublicKey: string, keySet: Signed): Promise<boolean> {
-    return this.#rows.commit([{ key: keys.trust(), value: sealJson({ ...rowOf(keySet), rootPublicKey }) }]);
+    return this.#commit(undefined, [{ key: keys.trust(), value: sealJson({ ...rowOf(keySet), rootPublicKey }) }]);
   }
 
   /** Forgets an environment, except for its high-water marks: should it come back, it does not come back older. */
   removeEnvironment(environment: EnvironmentRef): Promise<boolean> {
     const rows = this.#rows.list(keys.all(environment)).filter((key) => key[2] !== 'mark');
     const changes: RowChange[] = [...rows, keys.environment(environment)].map((key) => ({ key }));
-    return this.#rows.commit(changes);
+    return this.#commit(environment, changes);
+  }
+
+  async #commit(
+    environment: EnvironmentRef | undefined,
+    changes: readonly RowChange[],
+    loose: readonly RowChange[] = [],
+  ): Promise<boolean> {
+    this.#changeCount += 1;
+    const change: StoreChange = { count: this.#changeCount, environmentId: environment?.environmentId };
+    const row = { key: keys.changeCount(), value: sealJson({ count: change.count }) };
+    const isDurable = await this.#rows.commit([...changes, row], loose);
+    // What is in memory only, the others cannot read; they see the gap in the count when it has been written later.
+    if (isDurable) this.#onChange(change);
+    return isDurable;
   }
 
   #findJson(key: StoreKey): Readonly<Record<string, unknown>> | undefined {
     const bytes = this.#rows.findBorrowed(key);
     return bytes === undefined ? undefined : openJson(bytes);
   }
+}
+
+/** Where in a node's directory its store lies. */
+export function storeDirectoryOf(dataDirectory: string): string {
+  return join(dataDirectory, 'snapshots');
 }
 
 function indexRow(environment: EnvironmentRef, [kind, key, hash]: IndexEntry): RowChange {

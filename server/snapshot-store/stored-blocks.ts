@@ -4,45 +4,45 @@ import type { SnapshotStore } from './snapshot-store.js';
 /**
  * The blocks of one snapshot as the kernel asks for them, one by one and only those that are not resident yet: new ones from memory, the
  * others from the mapped file. A block from the file is a copy, because the kernel lets the event loop turn while it hashes and
- * copies a large one, and whoever reads the store then would overwrite what was borrowed.
+ * copies a large one, and whoever reads the store then would overwrite what was borrowed. Loading never lists them, so `ids` is asked only by
+ * whoever does.
  */
 export class StoredBlocks implements ReadonlyMap<string, Uint8Array> {
   readonly #store: SnapshotStore;
   readonly #environment: EnvironmentRef;
-  readonly #ids: ReadonlySet<string>;
+  readonly #idsOf: () => ReadonlySet<string>;
   readonly #newBlocks: ReadonlyMap<string, Uint8Array>;
 
   constructor(
     store: SnapshotStore,
     environment: EnvironmentRef,
-    ids: ReadonlySet<string>,
+    ids: () => ReadonlySet<string>,
     newBlocks: ReadonlyMap<string, Uint8Array> = new Map(),
   ) {
     this.#store = store;
     this.#environment = environment;
-    this.#ids = ids;
+    this.#idsOf = ids;
     this.#newBlocks = newBlocks;
   }
 
   get size(): number {
-    return this.#ids.size;
+    return this.#idsOf().size;
   }
 
   has(id: string): boolean {
-    return this.#ids.has(id);
+    return this.#idsOf().has(id);
   }
 
   get(id: string): Uint8Array | undefined {
-    if (!this.#ids.has(id)) return undefined;
     return this.#newBlocks.get(id) ?? this.#store.findBlock(this.#environment, id);
   }
 
   keys(): SetIterator<string> {
-    return this.#ids.values();
+    return this.#idsOf().values();
   }
 
   *entries(): MapIterator<[string, Uint8Array]> {
-    for (const id of this.#ids) {
+    for (const id of this.#idsOf()) {
       const bytes = this.get(id);
       if (bytes !== undefined) yield [id, bytes];
     }

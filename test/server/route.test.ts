@@ -82,7 +82,7 @@ beforeAll(async () => {
     handle: () => undefined,
   });
   router.seal();
-  listening = await listen(app, '127.0.0.1', 0);
+  listening = await listen(app, '127.0.0.1', 0, false);
   port = listening.port;
 });
 

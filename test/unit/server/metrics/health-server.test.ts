@@ -8,8 +8,9 @@ describe('HealthServer', () => {
     const health = await HealthServer.listen({
       host: '127.0.0.1',
       port: 0,
-      metrics: { contentType: 'text/plain', render: () => Promise.reject(new Error('a gauge is broken')) },
+      metrics: { render: () => Promise.reject(new Error('a gauge is broken')) },
       logger: pino({}, { write: (line: string) => void lines.push(line) }),
+      isLive: () => true,
       isReady: () => true,
       details: () => [],
     });

@@ -19,7 +19,7 @@ const text = (bytes: Uint8Array | undefined) => (bytes === undefined ? undefined
 const row = (...key: string[]) => ({ key, value: Buffer.from(key.join('/')) });
 
 async function filled(): Promise<void> {
-  const store = await RowStore.open(directory, logger);
+  const store = await RowStore.open(directory, 'sole', logger);
   const rows = Array.from({ length: 500 }, (_, index) => ({
     key: ['t', 'e', 'block', `block-${index}`],
     value: Buffer.alloc(3_000, index),
@@ -30,11 +30,11 @@ async function filled(): Promise<void> {
 
 describe('RowStore', () => {
   it('commit() writes and removes, durable across a reopen', async () => {
-    const store = await RowStore.open(directory, logger);
+    const store = await RowStore.open(directory, 'sole', logger);
     expect(await store.commit([row('t', 'e', 'a'), row('t', 'e', 'b')], [row('t', 'e', 'c')])).toBe(true);
     expect(await store.commit([{ key: ['t', 'e', 'a'] }])).toBe(true);
     await store.close();
-    const again = await RowStore.open(directory, logger);
+    const again = await RowStore.open(directory, 'sole', logger);
     expect(again.find(['t', 'e', 'a'])).toBeUndefined();
     expect(text(again.find(['t', 'e', 'b']))).toBe('t/e/b');
     expect(text(again.find(['t', 'e', 'c']))).toBe('t/e/c');
@@ -42,7 +42,7 @@ describe('RowStore', () => {
   });
 
   it('list() stays within its prefix (I16)', async () => {
-    const store = await RowStore.open(directory, logger);
+    const store = await RowStore.open(directory, 'sole', logger);
     await store.commit([
       row('t', 'e', 'x', '1'),
       row('t', 'e', 'xy', '1'),
@@ -57,7 +57,7 @@ describe('RowStore', () => {
   });
 
   it('what a failed commit held is read from memory, in order, and written with the next one', async () => {
-    const store = await RowStore.open(directory, logger);
+    const store = await RowStore.open(directory, 'sole', logger);
     await store.commit([row('t', 'e', 'old')]);
     // A key that LMDB cannot take makes the whole batch fail, as a full disk does.
     const tooLong = { key: ['t', 'e', 'x'.repeat(5_000)], value: Buffer.from('x') };
@@ -69,8 +69,41 @@ describe('RowStore', () => {
     await store.close();
   });
 
+  it('the commits of a writer that another one has followed change nothing (I6)', async () => {
+    const first = await RowStore.open(directory, 'writer', logger);
+    expect(await first.commit([row('t', 'e', 'state')])).toBe(true);
+    const second = await RowStore.open(directory, 'writer', logger);
+    expect(await second.commit([row('t', 'e', 'second')])).toBe(true);
+    expect(await first.commit([{ key: ['t', 'e', 'state'], value: Buffer.from('late') }, row('t', 'e', 'late')])).toBe(
+      false,
+    );
+    expect(first.status).toBe('broken');
+    expect(second.status).toBe('healthy');
+    expect(text(second.find(['t', 'e', 'state']))).toBe('t/e/state');
+    expect(second.find(['t', 'e', 'late'])).toBeUndefined();
+    expect(await second.commit([row('t', 'e', 'again')])).toBe(true);
+    await second.close();
+    await first.close();
+  });
+
+  it('of two writers that start at once one writes', async () => {
+    const stores = await Promise.all([1, 2].map(() => RowStore.open(directory, 'writer', logger)));
+    const written = await Promise.all(stores.map((store, index) => store.commit([row('t', 'e', `by-${index}`)])));
+    expect(written.filter(Boolean)).toHaveLength(1);
+    await Promise.all(stores.map((store) => store.close()));
+  });
+
+  it('a reader cannot write', async () => {
+    const writer = await RowStore.open(directory, 'writer', logger);
+    const reader = await RowStore.open(directory, 'reader', logger);
+    expect(() => reader.commit([row('t', 'e', 'x')])).toThrow('only the writer writes');
+    expect(writer.find(['t', 'e', 'x'])).toBeUndefined();
+    await reader.close();
+    await writer.close();
+  });
+
   it('what comes and goes while the disk takes nothing leaves nothing behind', async () => {
-    const store = await RowStore.open(directory, logger);
+    const store = await RowStore.open(directory, 'sole', logger);
     await store.commit([row('t', 'e', 'old')]);
     const tooLong = { key: ['t', 'e', 'x'.repeat(5_000)], value: Buffer.from('x') };
     await store.commit([tooLong, { key: ['t', 'e', 'old'] }]);
@@ -95,7 +128,7 @@ describe('RowStore', () => {
   ])('open() sets a file aside that is %s, and starts empty (M5)', async (_name, damage) => {
     await filled();
     await damage(join(directory, 'data.mdb'));
-    const store = await RowStore.open(directory, logger);
+    const store = await RowStore.open(directory, 'sole', logger);
     expect(store.find(['t', 'e', 'state'])).toBeUndefined();
     expect(await store.commit([row('t', 'e', 'state')])).toBe(true);
     await store.close();
@@ -104,7 +137,7 @@ describe('RowStore', () => {
 
   it('open() keeps a file that is whole', async () => {
     await filled();
-    const store = await RowStore.open(directory, logger);
+    const store = await RowStore.open(directory, 'sole', logger);
     expect(text(store.find(['t', 'e', 'state']))).toBe('t/e/state');
     expect(store.list(['t', 'e', 'block'])).toHaveLength(500);
     await store.close();

@@ -13,14 +13,14 @@ let directory = '';
 beforeEach(async () => {
   parent = await mkdtemp(join(tmpdir(), 'store-directory-'));
   directory = join(parent, 'rows');
-  const store = await RowStore.open(directory, logger);
+  const store = await RowStore.open(directory, 'sole', logger);
   await store.commit([{ key: ['t', 'e', 'state'], value: Buffer.from('last good') }]);
   await store.close();
 });
 afterEach(() => rm(parent, { recursive: true, force: true }));
 
 async function state(): Promise<string | undefined> {
-  const store = await RowStore.open(directory, logger);
+  const store = await RowStore.open(directory, 'sole', logger);
   const value = store.find(['t', 'e', 'state']);
   await store.close();
   return value === undefined ? undefined : Buffer.from(value).toString();

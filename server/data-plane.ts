@@ -1,0 +1,249 @@
+import { randomBytes } from 'node:crypto';
+import { CompilePool } from '@guidon/pool';
+import type { ChangeBus } from '@guidon/protocol';
+import { findCredential } from '@guidon/protocol/signed-config';
+import type pino from 'pino';
+import { AccessDirectory } from './auth/access-directory.js';
+import { MetricsPage } from './metrics/metrics-page.js';
+import { Router } from './route.js';
+import { EvaluateRoute } from './routes/evaluate-route.js';
+import { ExplainRoute } from './routes/explain-route.js';
+import { EnvironmentSet } from './snapshot-feed/environment-set.js';
+import { HttpConfigSource } from './snapshot-feed/http-config-source.js';
+import { SnapshotFeed } from './snapshot-feed/snapshot-feed.js';
+import { StoreFollower } from './snapshot-feed/store-follower.js';
+import { SnapshotKernel } from './snapshot-kernel.js';
+import type { StoreRole } from './snapshot-store/row-store.js';
+import { SnapshotStore, type StoreChange } from './snapshot-store/snapshot-store.js';
+import { createApp, type ListeningApp, listen } from './uws-app.js';
+
+export interface DataPlaneOptions {
+  /** The node's own directory; shared with nobody but the processes of the same node. */
+  readonly dataDirectory: string;
+  readonly controlPlaneUrl: string;
+  readonly nodeCredential: string;
+  /** Fingerprint of the root key; without it the first one seen is trusted and kept. */
+  readonly trustRoot?: string;
+  /** Makes changes arrive at once; without it they arrive by the next poll. */
+  readonly bus?: ChangeBus;
+  readonly logger: pino.Logger;
+  readonly pollIntervalMs?: number;
+  /** Answers carry `X-Config-Age` once the config has not been confirmed for this long. */
+  readonly staleAfterMs?: number;
+}
+
+/** What a process tells the other processes of its node. */
+export interface SiblingListener {
+  /** The writer: this was committed. */
+  onChange(change: StoreChange): void;
+  /** The writer: the control plane was asked; the rest is at what it has. */
+  onConfirmed(behind: ReadonlySet<string>): void;
+  /** A reader: a request made the kernel trap on what serves; only the writer may act on it. */
+  onTrap(environmentId: string, revision: number): void;
+}
+
+const POLL_INTERVAL_MS = 5_000;
+const STALE_AFTER_MS = 60_000;
+const DRAIN_DEADLINE_MS = 10_000;
+const AGE_INTERVAL_MS = 1_000;
+
+/**
+ * Everything of a node that lies in one process: its kernel, its store, what keeps the environments up to date, and its routes. A node is one
+ * of these, or several on the same store of which one leads (see docs/adr/0016). States:
+ *
+ *   opened --lead--> leading: follows the control plane and writes the store
+ *   opened --follow--> following: follows the store that another process writes --lead--> leading
+ *   any --close--> closed
+ */
+export class DataPlane {
+  readonly environments: EnvironmentSet;
+  readonly metrics: MetricsPage;
+  readonly store: SnapshotStore;
+  readonly #source: HttpConfigSource;
+  readonly #feed: SnapshotFeed;
+  readonly #follower: StoreFollower;
+  readonly #router: Router;
+  readonly #app = createApp();
+  readonly #kernel: SnapshotKernel;
+  readonly #siblings: SiblingListener | undefined;
+  /** Newest first: what was started last is closed first. */
+  readonly #closers: (() => Promise<void> | void)[] = [];
+  #state: 'opened' | 'leading' | 'following' = 'opened';
+  #listening: ListeningApp | undefined;
+  /** Another process of this node has been ready: then there is nothing to wait for but its store. */
+  #isNodeReady = false;
+  #closing: Promise<void> | undefined;
+
+  /** `siblings` hear what the other processes of this node have to know; a node of one process has none. */
+  static async open(
+    options: DataPlaneOptions,
+    role: StoreRole = 'sole',
+    siblings?: SiblingListener,
+  ): Promise<DataPlane> {
+    const { logger } = options;
+    // The probe of the store and the kernel's compilation do not wait for each other.
+    const [store, kernel] = await Promise.all([
+      SnapshotStore.open(options.dataDirectory, logger, role),
+      SnapshotKernel.create(logger),
+    ]);
+    return new DataPlane(options, store, kernel, role, siblings);
+  }
+
+  private constructor(
+    options: DataPlaneOptions,
+    store: SnapshotStore,
+    kernel: SnapshotKernel,
+    role: StoreRole,
+    siblings: SiblingListener | undefined,
+  ) {
+    const { logger } = options;
+    this.store = store;
+    this.#kernel = kernel;
+    this.#siblings = siblings;
+    this.#closers.unshift(() => store.close());
+    const pool = new CompilePool({ isWarm: role !== 'reader' });
+    this.#closers.unshift(() => pool.close());
+    const directory = new AccessDirectory(() => this.isReady);
+    const source = new HttpConfigSource({ url: options.controlPlaneUrl, nodeCredential: options.nodeCredential });
+    this.#source = source;
+    this.environments = new EnvironmentSet({
+      source,
+      parts: { store, pool, kernel, directory, logger, now: Date.now },
+      trustRoot: options.trustRoot,
+      logger,
+    });
+    this.#feed = new SnapshotFeed({
+      nodeId: findCredential(options.nodeCredential)?.credentialId ?? randomBytes(11).toString('hex'),
+      source,
+      bus: options.bus,
+      environments: this.environments,
+      store,
+      pollIntervalMs: options.pollIntervalMs ?? POLL_INTERVAL_MS,
+      onConfirmed: (behind) => siblings?.onConfirmed(behind),
+      logger,
+    });
+    this.#follower = new StoreFollower({ environments: this.environments, store, logger });
+    store.onChange((change) => siblings?.onChange(change));
+    kernel.onTrap((slot) => this.#trapped(slot.environment.environmentId));
+    this.#router = this.#routes(pool, directory, logger);
+    const staleAfterMs = options.staleAfterMs ?? STALE_AFTER_MS;
+    const ageTimer = setInterval(() => {
+      for (const slot of this.environments.slots) slot.markAge(performance.now(), staleAfterMs);
+    }, AGE_INTERVAL_MS);
+    this.#closers.unshift(() => clearInterval(ageTimer));
+    this.metrics = new MetricsPage({
+      router: this.#router,
+      feed: this.#feed,
+      environments: this.environments,
+      store,
+      kernel,
+      pool,
+      version: '0.1.0',
+    });
+  }
+
+  #routes(pool: CompilePool, directory: AccessDirectory, logger: pino.Logger): Router {
+    const router = new Router(this.#app, {
+      onError: (error, requestId, path) => logger.error({ err: error, requestId, path }, 'a request failed'),
+    });
+    const parts = { directory, kernel: this.#kernel, now: Date.now };
+    const { environments } = this;
+    router.add(new EvaluateRoute('evaluate', parts));
+    router.add(new EvaluateRoute('batch', parts));
+    router.add(
+      new ExplainRoute({
+        ...parts,
+        pool,
+        definitionsOf: (slot) => environments.entryOf(slot)?.reducer.definitionsInForce(),
+      }),
+    );
+    router.seal();
+    return router;
+  }
+
+  /** Resolves when this process answers from the disk; from then on it follows the control plane, and it alone writes the store. */
+  async lead(): Promise<void> {
+    if (this.#state === 'following') {
+      await this.#follower.close();
+      await this.store.becomeWriter();
+      this.store.forgetDeadReaders();
+      await this.#follower.readOnce();
+    }
+    this.#state = 'leading';
+    this.#closers.unshift(() => {
+      this.#source.close(); // first: a poll that waits for the control plane is given up
+      return this.#feed.close();
+    });
+    await this.#feed.start();
+  }
+
+  /** Resolves when this process answers what the store has; from then on it follows the store. */
+  async follow(): Promise<void> {
+    this.#state = 'following';
+    this.#closers.unshift(() => this.#follower.close());
+    await this.#follower.start();
+  }
+
+  /** Another process of this node wrote the store. */
+  hearChange(change: StoreChange): void {
+    if (this.#state === 'following') this.#follower.hear(change);
+  }
+
+  hearConfirmed(behind: ReadonlySet<string>): void {
+    if (this.#state === 'following') this.#follower.confirm(behind);
+  }
+
+  /** A process that follows saw the kernel trap. What serves here is another revision: then it says nothing. */
+  hearTrap(environmentId: string, revision: number): void {
+    const entry = this.environments.find(environmentId);
+    if (this.#state === 'leading' && entry?.slot.active?.revision === revision) entry.reportTrap();
+  }
+
+  hearNodeReady(): void {
+    this.#isNodeReady = true;
+  }
+
+  #trapped(environmentId: string): void {
+    const entry = this.environments.find(environmentId);
+    if (this.#state === 'leading') entry?.reportTrap();
+    else this.#siblings?.onTrap(environmentId, entry?.slot.active?.revision ?? 0);
+  }
+
+  /** Every environment that can be answered is, and it is known who may ask. */
+  get isReady(): boolean {
+    if (this.#state === 'following') return this.#isNodeReady && this.#follower.hasScanned;
+    return this.#isNodeReady || this.#feed.isReady;
+  }
+
+  /** One line for the store and for each environment. */
+  details(): string[] {
+    return [
+      `store ${this.store.status}`,
+      ...this.environments.slots.map(
+        ({ environment, active }) => `${environment.environmentId} revision ${active?.revision ?? 'none'}`,
+      ),
+    ];
+  }
+
+  /** `isShared`: other processes of this node listen on the same port. Resolves with the port. */
+  async listen(host: string, port: number, isShared: boolean): Promise<number> {
+    const listening = await listen(this.#app, host, port, isShared);
+    this.#listening = listening;
+    this.#closers.unshift(() => listening.close());
+    return listening.port;
+  }
+
+  /** No new connections, pending answers finish, then everything is closed. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    if (this.#listening !== undefined) {
+      this.#listening.stopListening();
+      await this.#router.drain(DRAIN_DEADLINE_MS);
+    }
+    for (const close of this.#closers) await close();
+  }
+}

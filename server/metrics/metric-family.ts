@@ -1,0 +1,62 @@
+/** One metric as the Prometheus page has it, as plain values that cross a process border. */
+export interface MetricFamily {
+  readonly name: string;
+  readonly help: string;
+  readonly type: 'counter' | 'gauge' | 'histogram';
+  /** What the processes of one node make of it together: counters are always summed. */
+  readonly join: 'sum' | 'max' | 'min';
+  readonly samples: readonly MetricSample[];
+}
+
+export interface MetricSample {
+  /** The family's name; of a histogram with `_bucket`, `_sum` or `_count`. */
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly value: number;
+}
+
+export const METRICS_CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
+
+const JOINS: Readonly<Record<MetricFamily['join'], (a: number, b: number) => number>> = {
+  sum: (a, b) => a + b,
+  max: Math.max,
+  min: Math.min,
+};
+
+/** The families of several processes as those of one node: same names and labels become one sample. */
+export function joinFamilies(pages: readonly (readonly MetricFamily[])[]): MetricFamily[] {
+  const families = new Map<string, { family: MetricFamily; samples: Map<string, MetricSample> }>();
+  for (const family of pages.flat()) {
+    const joined = families.get(family.name) ?? { family, samples: new Map<string, MetricSample>() };
+    families.set(family.name, joined);
+    for (const sample of family.samples) {
+      const key = lineOf(sample);
+      const other = joined.samples.get(key);
+      const value = other === undefined ? sample.value : JOINS[family.join](other.value, sample.value);
+      joined.samples.set(key, { ...sample, value });
+    }
+  }
+  return [...families.values()].map(({ family, samples }) => ({ ...family, samples: [...samples.values()] }));
+}
+
+/** Prometheus' text format, version 0.0.4. */
+export function renderFamilies(families: readonly MetricFamily[]): string {
+  const lines = families.flatMap(({ name, help, type, samples }) => [
+    `# HELP ${name} ${help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')}`,
+    `# TYPE ${name} ${type}`,
+    ...samples.map((sample) => `${lineOf(sample)} ${sample.value}`),
+  ]);
+  return `${lines.join('\n')}\n`;
+}
+
+/** Name and labels in one order, whatever order they were given in. */
+function lineOf({ name, labels }: MetricSample): string {
+  const pairs = Object.entries(labels)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([label, value]) => `${label}="${escapeLabel(value)}"`);
+  return pairs.length === 0 ? name : `${name}{${pairs.join(',')}}`;
+}
+
+function escapeLabel(value: string): string {
+  return value.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n');
+}
