@@ -70,7 +70,7 @@ export function raiseWeight(thread: usize, weight: u32): void {
 
 /** The context at hand has the value of `state` where flags look. */
 export function weighValue(thread: usize, state: usize): void {
-  const type = load<u32>(state, SLOT_STATE_TYPE);
+  const type = load<u16>(state, SLOT_STATE_TYPE);
   if (type === VALUE_STRING) weighText(thread, <usize>load<u32>(state, SLOT_STATE_LENGTH));
   else if (type === VALUE_ARRAY || type === VALUE_OBJECT) raiseWeight(thread, weightWithin(thread, state));
 }
@@ -83,12 +83,12 @@ function weightWithin(thread: usize, state: usize): u32 {
   const element = thread + THREAD_ELEMENT;
   let open = load<u32>(state, SLOT_STATE_LENGTH);
   let weight: u32 = open;
-  if (load<u32>(state, SLOT_STATE_TYPE) === VALUE_OBJECT) open <<= 1;
+  if (load<u16>(state, SLOT_STATE_TYPE) === VALUE_OBJECT) open <<= 1;
   let at = <usize>load<u32>(state, SLOT_STATE_ADDRESS);
   while (open > 0) {
     --open;
     decodeValue(element, at);
-    const type = load<u32>(element, SLOT_STATE_TYPE);
+    const type = load<u16>(element, SLOT_STATE_TYPE);
     const length = load<u32>(element, SLOT_STATE_LENGTH);
     if (type === VALUE_ARRAY || type === VALUE_OBJECT) {
       at = <usize>load<u32>(element, SLOT_STATE_ADDRESS);

@@ -57,7 +57,7 @@ export function answerBatch(thread: usize, body: usize, end: usize): usize {
 function isArray(thread: usize, at: usize): bool {
   const element = thread + THREAD_ELEMENT;
   decodeValue(element, at);
-  return load<u32>(element, SLOT_STATE_TYPE) === VALUE_ARRAY;
+  return load<u16>(element, SLOT_STATE_TYPE) === VALUE_ARRAY;
 }
 
 // @ts-expect-error: decorator

@@ -6,7 +6,7 @@ const ADDRESS_TEXT_MAX: u32 = 45;
 /** Is the address of `state` inside any of `count` CIDR blocks? */
 export function matchesCidr(thread: usize, blocks: usize, count: u32, state: usize): bool {
   const length = load<u32>(state, SLOT_STATE_LENGTH);
-  if (load<u32>(state, SLOT_STATE_TYPE) !== VALUE_STRING || length > ADDRESS_TEXT_MAX) return false;
+  if (load<u16>(state, SLOT_STATE_TYPE) !== VALUE_STRING || length > ADDRESS_TEXT_MAX) return false;
   const address = thread + THREAD_ADDRESS;
   const at = <usize>load<u32>(state, SLOT_STATE_ADDRESS);
   const family = parseAddress(address, at, at + length);

@@ -1,226 +1,89 @@
-import { matchesCidr } from "./cidr";
-import { STOP_GENERAL, spend } from "./fuel";
+import { holdsClause } from "./clause";
 import {
   ALWAYS,
   NEVER,
-  NODE_ARGUMENT,
-  NODE_BIT_KINDS,
   NODE_BIT_NEGATE,
-  NODE_BIT_NOW,
   NODE_BITS,
   NODE_BYTES,
-  NODE_COUNT,
   NODE_ON_FALSE,
   NODE_ON_TRUE,
   NODE_OP,
-  NODE_OPERAND,
   NODE_SLOT,
-  OP_AFTER,
-  OP_CIDR,
-  OP_CONTAINS_IGNORE_CASE,
-  OP_EXISTS,
-  OP_GTE,
-  OP_IN,
-  OP_MATCHES,
-  OP_SEGMENT,
-  OP_SEMVER_GTE,
-  REGEX_FUEL,
-  REGEX_INPUT_BYTES_MAX,
+  OP_ONE_LAST,
+  RULE_ENTRY,
+  RULE_NODES,
   SLOT_STATE_ADDRESS,
   SLOT_STATE_BYTES,
-  SLOT_STATE_DERIVED,
   SLOT_STATE_LENGTH,
-  SLOT_STATE_NUMBER,
   SLOT_STATE_STAMP,
   SLOT_STATE_TYPE,
-  THREAD_ELEMENT,
   THREAD_FUEL,
-  THREAD_KIND_COUNT,
-  THREAD_KINDS,
-  THREAD_NOW,
   THREAD_SLOT_STATES,
   THREAD_STAMP,
-  VALUE_ARRAY,
-  VALUE_MISSING,
   VALUE_NUMBER,
   VALUE_STRING,
 } from "./layout";
-import { textAddress, textBytes } from "./msgpack-scan";
-import { matchesInstant, matchesOrder } from "./operators-number";
-import { matchesIn, matchesText } from "./operators-text";
-import { holdsAnySegment } from "./segment";
-import { matchesSemver } from "./semver";
+import { matchesOneNumber, matchesOneString } from "./operators-one";
 import { resolveSlot } from "./slot";
-import { decodeValue, setSpan, skipValue } from "./value";
-
-// @ts-expect-error: decorator
-@external("guidon", "findPattern")
-declare function findPattern(block: usize, pattern: u32, input: usize, inputBytes: u32): i32;
 
 /**
- * Runs a condition from `entry`: 1 it holds, 0 it does not, negative: the flag stops (STOP_…). Jumps only go forward. `segmentDepth` is
- * the depth at which a segment named here would be: 0 in a flag's rule, one more in each segment's.
+ * Runs the conditions of `count` rules from `rule` on (RULE or SEGMENT_RULE, `ruleBytes` each, which begin alike) up to the first that
+ * holds. Returns how many rules are left with that one, 0 = none holds, negative: the flag stops (STOP_…). Jumps only go forward.
+ * `segmentDepth` is the depth at which a segment named here would be: 0 in a flag's rule, one more in each segment's.
  */
-export function holdsCondition(thread: usize, block: usize, refs: usize, segmentRefs: usize, nodes: usize, entry: u32, segmentDepth: u32): i32 {
+export function findRule(
+  thread: usize,
+  block: usize,
+  refs: usize,
+  segmentRefs: usize,
+  rule: usize,
+  count: i32,
+  ruleBytes: usize,
+  segmentDepth: u32,
+): i32 {
   const states = <usize>load<u32>(thread, THREAD_SLOT_STATES);
   const stamp = load<u32>(thread, THREAD_STAMP);
-  // Kept out of memory between the clauses that cost no more than themselves and their values: bench W3.
+  // Kept out of memory between the clauses that hold their own value: bench W3.
   let fuel = load<u64>(thread, THREAD_FUEL);
-  let label = entry;
-  while (label < NEVER) {
-    const node = nodes + <usize>label * NODE_BYTES;
-    const op = <u32>load<u8>(node, NODE_OP);
-    const bits = <u32>load<u8>(node, NODE_BITS);
-    let result: i32;
-    if (op === OP_SEGMENT || bits > NODE_BIT_NEGATE) {
-      store<u64>(thread, fuel, THREAD_FUEL);
-      result =
-        op === OP_SEGMENT
-          ? holdsSegmentClause(thread, block, segmentRefs, node, segmentDepth)
-          : holdsOutside(thread, block, node, op, bits);
-      if (result < 0) return result;
-      fuel = load<u64>(thread, THREAD_FUEL);
-    } else {
-      const slot = load<u32>(refs + (<usize>load<u32>(node, NODE_SLOT) << 2));
-      const state = states + <usize>slot * SLOT_STATE_BYTES;
-      if (load<u32>(state, SLOT_STATE_STAMP) !== stamp) resolveSlot(thread, slot, state);
-      const type = load<u32>(state, SLOT_STATE_TYPE);
-      if (type === VALUE_MISSING || type === VALUE_ARRAY || op === OP_EXISTS) {
+  for (; count > 0; --count) {
+    const nodes = block + load<u32>(rule, RULE_NODES);
+    let label = <u32>load<u16>(rule, RULE_ENTRY);
+    while (label < NEVER) {
+      const node = nodes + <usize>label * NODE_BYTES;
+      const op = <u32>load<u8>(node, NODE_OP);
+      let result: i32 = -1;
+      if (op <= OP_ONE_LAST) {
+        const slot = load<u32>(refs + (<usize>load<u32>(node, NODE_SLOT) << 2));
+        const state = states + <usize>slot * SLOT_STATE_BYTES;
+        if (load<u32>(state, SLOT_STATE_STAMP) !== stamp) resolveSlot(thread, slot, state);
+        const type = load<u16>(state, SLOT_STATE_TYPE);
+        if (type === VALUE_STRING) {
+          const length = load<u32>(state, SLOT_STATE_LENGTH);
+          // The clause and its attribute are charged at once: either way a flag that cannot pay ends here.
+          const cost = <u64>(2 + (length >> 6));
+          if (cost <= fuel) {
+            fuel -= cost;
+            result = <i32>matchesOneString(thread, block, node, op, state, <usize>load<u32>(state, SLOT_STATE_ADDRESS), length) ^ <i32>(load<u8>(node, NODE_BITS) & NODE_BIT_NEGATE);
+          }
+        } else if (type === VALUE_NUMBER) {
+          if (fuel >= 2) {
+            fuel -= 2;
+            result = <i32>matchesOneNumber(node, op, state) ^ <i32>(load<u8>(node, NODE_BITS) & NODE_BIT_NEGATE);
+          }
+        }
+      }
+      if (result < 0) {
+        // Another clause, another type, or no fuel for this one, which is found out once more there.
         store<u64>(thread, fuel, THREAD_FUEL);
-        result = holdsUnusual(thread, block, node, op, state, bits & NODE_BIT_NEGATE);
+        result = holdsClause(thread, block, refs, segmentRefs, node, op, segmentDepth);
         if (result < 0) return result;
         fuel = load<u64>(thread, THREAD_FUEL);
-      } else {
-        // The clause and its values are charged at once: either way a flag that cannot pay ends here.
-        const cost = 1 + costOf(node, op, state, type);
-        if (cost > fuel) {
-          store<u64>(thread, fuel, THREAD_FUEL);
-          return STOP_GENERAL;
-        }
-        fuel -= cost;
-        result = <i32>matchesValue(thread, block, node, op, state) ^ <i32>(bits & NODE_BIT_NEGATE);
       }
+      label = result !== 0 ? load<u16>(node, NODE_ON_TRUE) : load<u16>(node, NODE_ON_FALSE);
     }
-    label = result !== 0 ? load<u16>(node, NODE_ON_TRUE) : load<u16>(node, NODE_ON_FALSE);
+    if (label === ALWAYS) break;
+    rule += ruleBytes;
   }
   store<u64>(thread, fuel, THREAD_FUEL);
-  return <i32>(label === ALWAYS);
-}
-
-function holdsSegmentClause(thread: usize, block: usize, segmentRefs: usize, node: usize, segmentDepth: u32): i32 {
-  if (!spend(thread, 1)) return STOP_GENERAL;
-  const count = load<u32>(node, NODE_COUNT);
-  const result = holdsAnySegment(thread, segmentRefs, block + load<u32>(node, NODE_OPERAND), count, segmentDepth);
-  return result < 0 ? result : result ^ <i32>(load<u8>(node, NODE_BITS) & NODE_BIT_NEGATE);
-}
-
-/** A missing attribute, an array, or `exists`. */
-function holdsUnusual(thread: usize, block: usize, node: usize, op: u32, state: usize, negate: i32): i32 {
-  if (!spend(thread, 1)) return STOP_GENERAL;
-  const type = load<u32>(state, SLOT_STATE_TYPE);
-  if (op === OP_EXISTS) return <i32>(load<u32>(node, NODE_ARGUMENT) === <u32>(type !== VALUE_MISSING)) ^ negate;
-  return type === VALUE_MISSING ? 0 : holdsArray(thread, block, node, op, state, negate);
-}
-
-/** What one element costs: a string more the longer it is (docs/evaluation.md). */
-// @ts-expect-error: decorator
-@inline
-function costOf(node: usize, op: u32, state: usize, type: u32): u64 {
-  const isString = type === VALUE_STRING;
-  const units = isString ? <u64>(1 + (load<u32>(state, SLOT_STATE_LENGTH) >> 6)) : <u64>1;
-  if (op === OP_IN) return units;
-  const count = <u64>load<u32>(node, NODE_COUNT);
-  if (op !== OP_MATCHES) return units * count;
-  return isString ? count * <u64>(1 + (regexInputBytes(state) >> 6)) * REGEX_FUEL : 0;
-}
-
-/** `@now` and the context's kinds, which are there whatever the clause's kind is. */
-function holdsOutside(thread: usize, block: usize, node: usize, op: u32, bits: u32): i32 {
-  if (!spend(thread, 1)) return STOP_GENERAL;
-  const negate = <i32>(bits & NODE_BIT_NEGATE);
-  const element = thread + THREAD_ELEMENT;
-  if (op === OP_EXISTS) return <i32>(load<u32>(node, NODE_ARGUMENT) === 1) ^ negate;
-  if (bits & <u32>NODE_BIT_NOW) {
-    store<u32>(element, <u32>VALUE_NUMBER, SLOT_STATE_TYPE);
-    store<f64>(element, load<f64>(thread, THREAD_NOW), SLOT_STATE_NUMBER);
-    if (!spend(thread, costOf(node, op, element, VALUE_NUMBER))) return STOP_GENERAL;
-    return <i32>matchesValue(thread, block, node, op, element) ^ negate;
-  }
-  const kinds = <usize>load<u32>(thread, THREAD_KINDS);
-  const kindCount = load<u32>(thread, THREAD_KIND_COUNT);
-  let cost: u64 = 0;
-  for (let index: u32 = 0; index < kindCount; ++index) {
-    loadKind(element, kinds, index);
-    cost += costOf(node, op, element, VALUE_STRING);
-  }
-  if (!spend(thread, cost)) return STOP_GENERAL;
-  for (let index: u32 = 0; index < kindCount; ++index) {
-    loadKind(element, kinds, index);
-    if (matchesValue(thread, block, node, op, element)) return 1 ^ negate;
-  }
-  return negate;
-}
-
-// @ts-expect-error: decorator
-@inline
-function loadKind(element: usize, kinds: usize, index: u32): void {
-  const text = load<u64>(kinds + (<usize>index << 3));
-  setSpan(element, VALUE_STRING, textAddress(text), textBytes(text));
-  store<u32>(element, 0, SLOT_STATE_DERIVED);
-}
-
-/** One level: an element that is an array or object matches nothing. All elements are charged before the first is compared. */
-function holdsArray(thread: usize, block: usize, node: usize, op: u32, state: usize, negate: i32): i32 {
-  const element = thread + THREAD_ELEMENT;
-  const count = load<u32>(state, SLOT_STATE_LENGTH);
-  const first = <usize>load<u32>(state, SLOT_STATE_ADDRESS);
-  let cost: u64 = 0;
-  let at = first;
-  for (let index: u32 = 0; index < count; ++index) {
-    decodeValue(element, at);
-    cost += costOf(node, op, element, load<u32>(element, SLOT_STATE_TYPE));
-    at = skipValue(at);
-  }
-  if (!spend(thread, cost)) return STOP_GENERAL;
-  at = first;
-  for (let index: u32 = 0; index < count; ++index) {
-    decodeValue(element, at);
-    if (matchesValue(thread, block, node, op, element)) return 1 ^ negate;
-    at = skipValue(at);
-  }
-  return negate;
-}
-
-/** Does one value match any value of the clause? Types must agree; an array or object matches nothing. */
-// @ts-expect-error: decorator
-@inline
-function matchesValue(thread: usize, block: usize, node: usize, op: u32, state: usize): bool {
-  const operand = block + load<u32>(node, NODE_OPERAND);
-  if (op === OP_IN) return matchesIn(block, operand, state);
-  const count = load<u32>(node, NODE_COUNT);
-  if (op <= OP_CONTAINS_IGNORE_CASE) return matchesText(thread, block, op, operand, count, state);
-  if (op === OP_MATCHES) return matchesPattern(block, load<u32>(node, NODE_ARGUMENT), count, state);
-  if (op <= OP_GTE) return matchesOrder(op, operand, count, state);
-  if (op <= OP_AFTER) return matchesInstant(op, operand, count, state);
-  if (op <= OP_SEMVER_GTE) return matchesSemver(thread, block, op, operand, count, state);
-  return op === OP_CIDR && matchesCidr(thread, operand, count, state);
-}
-
-function matchesPattern(block: usize, pattern: u32, count: u32, state: usize): bool {
-  if (load<u32>(state, SLOT_STATE_TYPE) !== VALUE_STRING) return false;
-  const inputBytes = regexInputBytes(state);
-  for (let index: u32 = 0; index < count; ++index) {
-    if (findPattern(block, pattern + index, <usize>load<u32>(state, SLOT_STATE_ADDRESS), inputBytes) !== 0) return true;
-  }
-  return false;
-}
-
-/** The longest prefix of whole code points within the limit. */
-function regexInputBytes(state: usize): u32 {
-  let byteCount = load<u32>(state, SLOT_STATE_LENGTH);
-  if (byteCount <= REGEX_INPUT_BYTES_MAX) return byteCount;
-  byteCount = REGEX_INPUT_BYTES_MAX;
-  const address = <usize>load<u32>(state, SLOT_STATE_ADDRESS);
-  while ((load<u8>(address + byteCount) & 0xc0) === 0x80) --byteCount;
-  return byteCount;
+  return count;
 }

@@ -1,5 +1,6 @@
 import { raiseWeight, weighText, weighValue } from "./admission";
-import { equalBytes, nameHash } from "./bytes";
+import { equalBytes } from "./bytes";
+import { findSlot } from "./find-slot";
 import {
   CONTEXT_ATTRIBUTES_MAX,
   CONTEXT_BYTES_MAX,
@@ -9,71 +10,29 @@ import {
   CONTEXT_STATE_VALID,
   MSGPACK_KINDS_MAX,
   NONE,
-  ROOT_SLOT_HASH,
-  ROOT_SLOT_HASH_COUNT,
-  ROOT_NAME_MARKS,
-  ROOT_SLOTS,
   ROOT_USER_KIND,
-  SHAPE_BYTES,
-  SHAPE_COUNT,
-  SHAPE_KIND,
-  SHAPE_NAMES,
-  SHAPE_NAME_BYTES,
-  SHAPE_NAME_COUNT,
-  SHAPE_NAME_FIRST,
-  SHAPE_NAME_HASH,
-  SHAPE_NAME_LAST,
-  SHAPE_NAME_LENGTH,
-  SHAPE_NAME_LENGTH_MAX,
-  SHAPE_NAME_MIDDLE,
-  SHAPE_NAME_SLOT,
-  SHAPE_ROOT,
-  SLOT_BYTES,
-  SLOT_NAME_BYTES,
-  SLOT_NAME_HASH,
-  SLOT_NAME_OFFSET,
-  SLOT_PARENT,
   SLOT_STATE_BYTES,
-  SLOT_STATE_DERIVED,
   SLOT_STATE_LENGTH,
   SLOT_STATE_STAMP,
-  SLOT_STATE_TYPE,
   THREAD_CONTEXT_STATE,
   THREAD_DEPTH_MAX,
   THREAD_ELEMENT,
-  THREAD_KEY_TOP,
   THREAD_KIND_AT,
   THREAD_KIND_COUNT,
   THREAD_KINDS,
   THREAD_MEMBERS,
   THREAD_MULTI,
   THREAD_ROOT,
-  THREAD_SHAPES,
   THREAD_SLOT_STATES,
   THREAD_STAMP,
   THREAD_WEIGHT,
-  VALUE_MISSING,
-  VALUE_STRING,
 } from "./layout";
-import {
-  enterMap,
-  hasKey,
-  leaveMap,
-  malformed,
-  readName,
-  readText,
-  scanValue,
-  textAddress,
-  textBytes,
-} from "./msgpack-scan";
-import { isUtf8, lowBytes } from "./utf8";
-import { decodeValue, setSpan } from "./value";
+import { dropEmptyTargetingKey, indexMembers, TARGETING_KEY, TARGETING_KEY_BYTES } from "./member-index";
+import { enterMap, malformed, readText, scanValue, textAddress, textBytes } from "./msgpack-scan";
+import { isKindName } from "./shape";
+import { decodeValue } from "./value";
 
 const USER: usize = memory.data<u8>([0x75, 0x73, 0x65, 0x72]);
-const TARGETING_KEY: usize = memory.data<u8>([0x74, 0x61, 0x72, 0x67, 0x65, 0x74, 0x69, 0x6e, 0x67, 0x4b, 0x65, 0x79]);
-const TARGETING_KEY_BYTES: usize = 12;
-/** "kind" as a little-endian word. */
-const KIND_WORD: u32 = 0x646e696b;
 /** "multi" as a word and its last byte. */
 const MULTI_WORD: u32 = 0x746c756d;
 
@@ -103,33 +62,6 @@ function addKind(thread: usize, address: usize, length: usize): void {
   if (count >= MSGPACK_KINDS_MAX) return;
   store<u64>(<usize>load<u32>(thread, THREAD_KINDS) + (<usize>count << 3), (<u64>address << 32) | <u64>length);
   store<u32>(thread, count + 1, THREAD_KIND_COUNT);
-}
-
-/** Slot of a name below `parent` (NONE: a kind), or NONE. */
-function findSlot(root: usize, parent: u32, address: usize, length: usize): u32 {
-  return findHashedSlot(root, parent, address, length, nameHash(address, length));
-}
-
-function findHashedSlot(root: usize, parent: u32, address: usize, length: usize, hash: u32): u32 {
-  if (((load<u64>(root, ROOT_NAME_MARKS) >> <u64>(hash & 63)) & 1) === 0) return NONE;
-  const mask = load<u32>(root, ROOT_SLOT_HASH_COUNT) - 1;
-  const table = root + load<u32>(root, ROOT_SLOT_HASH);
-  const slots = root + load<u32>(root, ROOT_SLOTS);
-  let place = (hash ^ (parent * 0x9e3779b1)) & mask;
-  while (true) {
-    const entry = load<u32>(table + (<usize>place << 2));
-    if (entry === 0) return NONE;
-    const slot = slots + <usize>(entry - 1) * SLOT_BYTES;
-    if (
-      load<u32>(slot, SLOT_NAME_HASH) === hash &&
-      load<u32>(slot, SLOT_PARENT) === parent &&
-      load<u32>(slot, SLOT_NAME_BYTES) === <u32>length &&
-      equalBytes(root + load<u32>(slot, SLOT_NAME_OFFSET), address, length)
-    ) {
-      return entry - 1;
-    }
-    place = (place + 1) & mask;
-  }
 }
 
 /**
@@ -232,12 +164,6 @@ function indexKinds(thread: usize, at: usize, end: usize, depth: u32): void {
   raiseWeight(thread, kindsWeight);
 }
 
-// @ts-expect-error: decorator
-@inline
-function isKindName(address: usize, length: usize): bool {
-  return length === 4 && load<u32>(address) === KIND_WORD;
-}
-
 /** Bytes of the header of a map that starts with `first`. */
 // @ts-expect-error: decorator
 @inline
@@ -266,144 +192,6 @@ function indexObject(thread: usize, at: usize, end: usize, depth: u32, kindSlot:
   return indexMembers(thread, start, end, count, depth, kindSlot);
 }
 
-/** The SHAPE of a kind; another kind may take its place. */
-function shapeOf(thread: usize, root: usize, kindSlot: u32): usize {
-  const shape = <usize>load<u32>(thread, THREAD_SHAPES) + <usize>(kindSlot & (<u32>SHAPE_COUNT - 1)) * SHAPE_BYTES;
-  if (load<u32>(shape, SHAPE_ROOT) !== <u32>root || load<u32>(shape, SHAPE_KIND) !== kindSlot) {
-    memory.fill(shape, 0, SHAPE_BYTES);
-    store<u32>(shape, <u32>root, SHAPE_ROOT);
-    store<u32>(shape, kindSlot, SHAPE_KIND);
-  }
-  return shape;
-}
-
-/** Is it the name that stood here before? That one was well-formed and its slot is known. */
-// @ts-expect-error: decorator
-@inline
-function isShapeName(shapeName: usize, address: usize, length: usize): bool {
-  if (load<u32>(shapeName, SHAPE_NAME_LENGTH) !== <u32>length || length === 0) return false;
-  if (length < 8) return (load<u64>(address) & lowBytes(length)) === load<u64>(shapeName, SHAPE_NAME_FIRST);
-  if (load<u64>(address) !== load<u64>(shapeName, SHAPE_NAME_FIRST)) return false;
-  if (load<u64>(address + length - 8) !== load<u64>(shapeName, SHAPE_NAME_LAST)) return false;
-  return length <= 16 || load<u64>(address, 8) === load<u64>(shapeName, SHAPE_NAME_MIDDLE);
-}
-
-function setShapeName(shapeName: usize, address: usize, length: usize, slot: u32, hash: u32): void {
-  if (length > SHAPE_NAME_LENGTH_MAX) {
-    store<u32>(shapeName, 0, SHAPE_NAME_LENGTH);
-    return;
-  }
-  store<u32>(shapeName, <u32>length, SHAPE_NAME_LENGTH);
-  store<u32>(shapeName, slot, SHAPE_NAME_SLOT);
-  store<u32>(shapeName, hash, SHAPE_NAME_HASH);
-  const first = load<u64>(address);
-  store<u64>(shapeName, length < 8 ? first & lowBytes(length) : first, SHAPE_NAME_FIRST);
-  store<u64>(shapeName, load<u64>(address + length - 8), SHAPE_NAME_LAST);
-  store<u64>(shapeName, load<u64>(address, 8), SHAPE_NAME_MIDDLE);
-}
-
-/** Scans and decodes the commonest value; 0 = it is another one, or malformed. */
-// @ts-expect-error: decorator
-@inline
-function readShortText(state: usize, at: usize, end: usize): usize {
-  if (at >= end) return 0;
-  const length = <usize>load<u8>(at) - 0xa0;
-  if (length >= 0x20 || length >= end - at || !isUtf8(at + 1, length)) return 0;
-  store<u32>(state, 0, SLOT_STATE_DERIVED);
-  setSpan(state, VALUE_STRING, at + 1, length);
-  return at + 1 + length;
-}
-
-/** scanValue, the commonest values first. What holds other keys needs to know where its own may be pushed. */
-// @ts-expect-error: decorator
-@inline
-function scanMember(thread: usize, at: usize, end: usize, depth: u32, keysTop: usize): usize {
-  if (at < end) {
-    const first = <u32>load<u8>(at);
-    if (first < 0x80) return at + 1;
-    const length = <usize>(first - 0xa0);
-    if (length < 0x20 && length < end - at && isUtf8(at + 1, length)) return at + 1 + length;
-  }
-  store<u32>(thread, <u32>keysTop, THREAD_KEY_TOP);
-  return scanValue(thread, at, end, depth + 1);
-}
-
-function indexMembers(thread: usize, at: usize, end: usize, count: usize, depth: u32, kindSlot: u32): usize {
-  const root = <usize>load<u32>(thread, THREAD_ROOT);
-  const slots = <usize>load<u32>(thread, THREAD_SLOT_STATES);
-  const stamp = load<u32>(thread, THREAD_STAMP);
-  const keysBase = <usize>load<u32>(thread, THREAD_KEY_TOP);
-  let seen: u64 = 0;
-  let kindAt: usize = 0;
-  let keysTop = keysBase;
-  let shapeName = shapeOf(thread, root, kindSlot) + SHAPE_NAMES;
-  let position: u32 = 0;
-  for (; count > 0; --count) {
-    const name = readName(at, end);
-    if (name === 0) return malformed(thread, at);
-    const address = textAddress(name);
-    const length = textBytes(name);
-    const valueAt = address + length;
-    if (isKindName(address, length)) {
-      if (kindAt !== 0) return malformed(thread, at);
-      kindAt = valueAt;
-      at = scanMember(thread, valueAt, end, depth, keysTop);
-      if (at === 0) return 0;
-      continue;
-    }
-    let slot: u32;
-    let hash: u32;
-    if (position < <u32>SHAPE_NAME_COUNT && isShapeName(shapeName, address, length)) {
-      slot = load<u32>(shapeName, SHAPE_NAME_SLOT);
-      hash = load<u32>(shapeName, SHAPE_NAME_HASH);
-    } else {
-      hash = nameHash(address, length);
-      slot = findHashedSlot(root, kindSlot, address, length, hash);
-      if (slot === NONE && !isUtf8(address, length)) return malformed(thread, at);
-      if (position < <u32>SHAPE_NAME_COUNT) setShapeName(shapeName, address, length, slot, hash);
-    }
-    position += 1;
-    shapeName += SHAPE_NAME_BYTES;
-    if (slot !== NONE) {
-      // A name of the slot table is compared by its slot, the others with each other.
-      const state = slots + <usize>slot * SLOT_STATE_BYTES;
-      if (load<u32>(state, SLOT_STATE_STAMP) === stamp) return malformed(thread, at);
-      store<u32>(state, stamp, SLOT_STATE_STAMP);
-      at = readShortText(state, valueAt, end);
-      if (at === 0) {
-        at = scanMember(thread, valueAt, end, depth, keysTop);
-        if (at === 0) return 0;
-        decodeValue(state, valueAt);
-        weighValue(thread, state);
-      }
-      if (length === TARGETING_KEY_BYTES && isEmptyTargetingKey(state, address)) {
-        store<u32>(state, <u32>VALUE_MISSING, SLOT_STATE_TYPE);
-      }
-    } else {
-      const mark = (<u64>1) << <u64>(hash & 63);
-      if (seen & mark && hasKey(keysBase, keysTop, address, length)) return malformed(thread, at);
-      seen |= mark;
-      store<u64>(keysTop, name);
-      keysTop += 8;
-      at = scanMember(thread, valueAt, end, depth, keysTop);
-      if (at === 0) return 0;
-    }
-  }
-  store<u32>(thread, <u32>keysTop, THREAD_KEY_TOP);
-  store<u32>(thread, <u32>kindAt, THREAD_KIND_AT);
-  return leaveMap(thread, keysBase) ? at : malformed(thread, at);
-}
-
-// @ts-expect-error: decorator
-@inline
-function isEmptyTargetingKey(state: usize, name: usize): bool {
-  return (
-    load<u32>(state, SLOT_STATE_LENGTH) === 0 &&
-    load<u32>(state, SLOT_STATE_TYPE) === VALUE_STRING &&
-    equalBytes(name, TARGETING_KEY, TARGETING_KEY_BYTES)
-  );
-}
-
 /** The short form's user id is the targeting key of a context of one kind; a multi context has none of its own. */
 export function setTargetingKey(thread: usize, valueAt: usize): void {
   if (load<u32>(thread, THREAD_MULTI) !== 0) return;
@@ -417,5 +205,5 @@ export function setTargetingKey(thread: usize, valueAt: usize): void {
   store<u32>(state, load<u32>(thread, THREAD_STAMP), SLOT_STATE_STAMP);
   decodeValue(state, valueAt);
   weighValue(thread, state);
-  if (isEmptyTargetingKey(state, TARGETING_KEY)) store<u32>(state, <u32>VALUE_MISSING, SLOT_STATE_TYPE);
+  dropEmptyTargetingKey(state, TARGETING_KEY, TARGETING_KEY_BYTES);
 }

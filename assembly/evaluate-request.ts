@@ -82,7 +82,7 @@ function checkContext(thread: usize): usize {
   if (userId === 0) return STATUS_OK;
   const element = thread + THREAD_ELEMENT;
   decodeValue(element, userId);
-  const type = load<u32>(element, SLOT_STATE_TYPE);
+  const type = load<u16>(element, SLOT_STATE_TYPE);
   const isUserId = type === VALUE_STRING || type === VALUE_NUMBER;
   if (!isUserId || load<u32>(thread, THREAD_BODY_TWICE) === <u32>THREAD_BODY_USER_ID) return invalid(thread, PLACE_USER_ID);
   if (load<u32>(thread, THREAD_CONTEXT_STATE) === CONTEXT_STATE_VALID) setTargetingKey(thread, userId);

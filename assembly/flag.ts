@@ -1,4 +1,4 @@
-import { holdsCondition } from "./condition";
+import { findRule } from "./condition";
 import { STOP_GENERAL, STOP_PARSE, spend } from "./fuel";
 import {
   ERROR_GENERAL,
@@ -46,8 +46,6 @@ import {
   ROOT_FLAGS,
   ROOT_REFS,
   RULE_BYTES,
-  RULE_ENTRY,
-  RULE_NODES,
   RULE_ROLLOUT,
   RULE_VARIATION,
   SLOT_STATE_TYPE,
@@ -181,23 +179,22 @@ function serveTargetOrRule(thread: usize, block: usize, refs: usize, segmentRefs
   for (let left = load<u32>(block, FLAG_TARGET_COUNT); left > 0; --left) {
     if (!spend(thread, 1)) return STOP_GENERAL;
     const state = slotState(thread, load<u32>(refs + (<usize>load<u32>(target, TARGET_TARGETING_KEY) << 2)));
-    if (load<u32>(state, SLOT_STATE_TYPE) === VALUE_STRING && isInStringSet(block, block + load<u32>(target, TARGET_KEYS), state)) {
+    if (load<u16>(state, SLOT_STATE_TYPE) === VALUE_STRING && isInStringSet(block, block + load<u32>(target, TARGET_KEYS), state)) {
       serve(memo, load<u32>(target, TARGET_VARIATION), REASON_TARGETING_MATCH);
       return 1;
     }
     target += TARGET_BYTES;
   }
+  let left = <i32>load<u32>(block, FLAG_RULE_COUNT);
   let rule = load<u32>(block, FLAG_RULES);
-  for (let left = load<u32>(block, FLAG_RULE_COUNT); left > 0; --left) {
-    const at = block + rule;
-    const nodes = block + load<u32>(at, RULE_NODES);
-    const result = holdsCondition(thread, block, refs, segmentRefs, nodes, load<u16>(at, RULE_ENTRY), 0);
-    if (result < 0) return result;
-    if (result !== 0) {
-      const served = serveRule(thread, block, refs, memo, rule);
-      if (served !== 0) return served;
-    }
+  while (left > 0) {
+    const found = findRule(thread, block, refs, segmentRefs, block + rule, left, RULE_BYTES, 0);
+    if (found <= 0) return found;
+    rule += <u32>(left - found) * <u32>RULE_BYTES;
+    const served = serveRule(thread, block, refs, memo, rule);
+    if (served !== 0) return served;
     rule += <u32>RULE_BYTES;
+    left = found - 1;
   }
   return 0;
 }

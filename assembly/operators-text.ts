@@ -37,13 +37,13 @@ import {
 // @ts-expect-error: decorator
 @inline
 export function stringHash(state: usize): u32 {
-  return load<u32>(state, SLOT_STATE_DERIVED) & DERIVED_HASH ? load<u32>(state, SLOT_STATE_HASH) : computeHash(state);
+  return load<u16>(state, SLOT_STATE_DERIVED) & DERIVED_HASH ? load<u32>(state, SLOT_STATE_HASH) : computeHash(state);
 }
 
 function computeHash(state: usize): u32 {
   const hash = murmur3(<usize>load<u32>(state, SLOT_STATE_ADDRESS), <usize>load<u32>(state, SLOT_STATE_LENGTH));
   store<u32>(state, hash, SLOT_STATE_HASH);
-  store<u32>(state, load<u32>(state, SLOT_STATE_DERIVED) | DERIVED_HASH, SLOT_STATE_DERIVED);
+  store<u16>(state, <u16>(load<u16>(state, SLOT_STATE_DERIVED) | DERIVED_HASH), SLOT_STATE_DERIVED);
   return hash;
 }
 
@@ -93,7 +93,7 @@ function isEntry(block: usize, entry: usize, address: usize, length: u32): bool 
 }
 
 export function matchesIn(block: usize, operand: usize, state: usize): bool {
-  const type = load<u32>(state, SLOT_STATE_TYPE);
+  const type = load<u16>(state, SLOT_STATE_TYPE);
   if (type === VALUE_STRING) {
     const strings = load<u32>(operand, IN_STRINGS);
     return strings !== 0 && isInStringSet(block, block + strings, state);
@@ -122,7 +122,7 @@ function isInNumbers(numbers: usize, count: u32, value: f64): bool {
 
 /** startsWith, endsWith, contains and their IgnoreCase twins, whose operands were folded when compiled. */
 export function matchesText(thread: usize, block: usize, op: u32, text: usize, count: u32, state: usize): bool {
-  if (load<u32>(state, SLOT_STATE_TYPE) !== VALUE_STRING) return false;
+  if (load<u16>(state, SLOT_STATE_TYPE) !== VALUE_STRING) return false;
   let address = <usize>load<u32>(state, SLOT_STATE_ADDRESS);
   let length = load<u32>(state, SLOT_STATE_LENGTH);
   if (op > OP_CONTAINS) {

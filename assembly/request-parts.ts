@@ -55,7 +55,7 @@ export function checkMinRevision(thread: usize): usize {
 function compareMinRevision(thread: usize, at: usize): usize {
   const element = thread + THREAD_ELEMENT;
   decodeValue(element, at);
-  if (load<u32>(element, SLOT_STATE_TYPE) !== VALUE_NUMBER) return invalid(thread, PLACE_MIN_REVISION);
+  if (load<u16>(element, SLOT_STATE_TYPE) !== VALUE_NUMBER) return invalid(thread, PLACE_MIN_REVISION);
   const number = load<f64>(element, SLOT_STATE_NUMBER);
   if (!(number >= 0 && number <= 9007199254740991) || floor(number) !== number)
     return invalid(thread, PLACE_MIN_REVISION);
@@ -68,7 +68,7 @@ function compareMinRevision(thread: usize, at: usize): usize {
 /** Are all elements of the array in THREAD_ELEMENT strings? */
 export function checkFlagKeys(thread: usize, end: usize): usize {
   const element = thread + THREAD_ELEMENT;
-  if (load<u32>(element, SLOT_STATE_TYPE) !== VALUE_ARRAY) return invalid(thread, PLACE_FLAGS);
+  if (load<u16>(element, SLOT_STATE_TYPE) !== VALUE_ARRAY) return invalid(thread, PLACE_FLAGS);
   const count = load<u32>(element, SLOT_STATE_LENGTH);
   let at = <usize>load<u32>(element, SLOT_STATE_ADDRESS);
   for (let index: u32 = 0; index < count; ++index) {

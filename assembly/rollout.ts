@@ -88,7 +88,7 @@ function bucketOf(prefix: usize, address: usize, length: usize): u32 {
 @inline
 function bucketedValue(thread: usize, refs: usize, rollout: usize): u64 {
   const state = slotState(thread, load<u32>(refs + (<usize>load<u32>(rollout, ROLLOUT_SLOT) << 2)));
-  const type = load<u32>(state, SLOT_STATE_TYPE);
+  const type = load<u16>(state, SLOT_STATE_TYPE);
   if (type === VALUE_STRING) {
     return (<u64>load<u32>(state, SLOT_STATE_ADDRESS) << 32) | 0x80000000 | <u64>load<u32>(state, SLOT_STATE_LENGTH);
   }

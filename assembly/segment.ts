@@ -1,5 +1,5 @@
 import { equalBytes } from "./bytes";
-import { holdsCondition } from "./condition";
+import { findRule } from "./condition";
 import { STOP_GENERAL, STOP_PARSE, spend } from "./fuel";
 import {
   CHUNK_BLOCK,
@@ -32,8 +32,6 @@ import {
   SEGMENT_ENTRY_REFS,
   SEGMENT_RULE_BYTES,
   SEGMENT_RULE_COUNT,
-  SEGMENT_RULE_ENTRY,
-  SEGMENT_RULE_NODES,
   SEGMENT_RULE_ROLLOUT,
   SEGMENT_RULES,
   SEGMENT_SLOT_REF_COUNT,
@@ -76,17 +74,17 @@ function isInSegment(thread: usize, segment: u32, depth: u32): i32 {
   const refs = root + load<u32>(root, ROOT_REFS) + (<usize>load<u32>(entry, SEGMENT_ENTRY_REFS) << 2);
   const segmentRefs = refs + (<usize>load<u32>(block, SEGMENT_SLOT_REF_COUNT) << 2);
   let rule = block + load<u32>(block, SEGMENT_RULES);
-  for (let left = load<u32>(block, SEGMENT_RULE_COUNT); left > 0; --left) {
-    const nodes = block + load<u32>(rule, SEGMENT_RULE_NODES);
-    const result = holdsCondition(thread, block, refs, segmentRefs, nodes, load<u16>(rule, SEGMENT_RULE_ENTRY), depth + 1);
-    if (result < 0) return result;
-    if (result !== 0) {
-      const rollout = load<u32>(rule, SEGMENT_RULE_ROLLOUT);
-      const isIn: i32 = rollout === 0 ? 1 : isInRollout(thread, refs, block + rollout);
-      if (isIn === ROLLOUT_STOP) return STOP_GENERAL;
-      if (isIn !== 0) return 1;
-    }
+  let left = <i32>load<u32>(block, SEGMENT_RULE_COUNT);
+  while (left > 0) {
+    const found = findRule(thread, block, refs, segmentRefs, rule, left, SEGMENT_RULE_BYTES, depth + 1);
+    if (found <= 0) return found;
+    rule += <usize>(left - found) * SEGMENT_RULE_BYTES;
+    const rollout = load<u32>(rule, SEGMENT_RULE_ROLLOUT);
+    const isIn: i32 = rollout === 0 ? 1 : isInRollout(thread, refs, block + rollout);
+    if (isIn === ROLLOUT_STOP) return STOP_GENERAL;
+    if (isIn !== 0) return 1;
     rule += SEGMENT_RULE_BYTES;
+    left = found - 1;
   }
   return 0;
 }
@@ -103,7 +101,7 @@ function isListed(thread: usize, first: u32, count: u32): bool {
   let list = root + load<u32>(root, ROOT_LISTS) + <usize>first * LIST_BYTES;
   for (; count > 0; --count) {
     const state = slotState(thread, load<u32>(list, LIST_TARGETING_KEY));
-    if (load<u32>(state, SLOT_STATE_TYPE) === VALUE_STRING && isInChunks(thread, root, list, state)) return true;
+    if (load<u16>(state, SLOT_STATE_TYPE) === VALUE_STRING && isInChunks(thread, root, list, state)) return true;
     list += LIST_BYTES;
   }
   return false;

@@ -1,10 +1,6 @@
 import {
   DERIVED_SEMVER_KNOWN,
   DERIVED_SEMVER_PACKED,
-  OP_SEMVER_EQ,
-  OP_SEMVER_GT,
-  OP_SEMVER_LT,
-  OP_SEMVER_LTE,
   SEMVER_BYTES,
   SEMVER_MAJOR,
   SEMVER_PACKED,
@@ -18,13 +14,16 @@ import {
   THREAD_VERSION,
   VALUE_STRING,
 } from "./layout";
+import { holdsOutcome } from "./operators-number";
 
 /** `packed` of a version that does not fit, or has a pre-release. */
-const NOT_PACKED: u64 = 0xffffffffffffffff;
+// @ts-expect-error: decorator
+@inline
+export const NOT_PACKED: u64 = 0xffffffffffffffff;
 
-/** semverEq … semverGte against `count` SEMVER records. */
-export function matchesSemver(thread: usize, block: usize, op: u32, versions: usize, count: u32, state: usize): bool {
-  if (load<u32>(state, SLOT_STATE_TYPE) !== VALUE_STRING) return false;
+/** Does the version compare with one of `count` SEMVER records as one of `outcomes` (OUTCOME) says? */
+export function matchesSemver(thread: usize, block: usize, outcomes: u32, versions: usize, count: u32, state: usize): bool {
+  if (load<u16>(state, SLOT_STATE_TYPE) !== VALUE_STRING) return false;
   const seen = packedVersion(state);
   const parsed = thread + THREAD_VERSION;
   if (seen === NOT_PACKED) {
@@ -43,33 +42,24 @@ export function matchesSemver(thread: usize, block: usize, op: u32, versions: us
       }
       order = compareVersions(parsed, versions, block);
     }
-    if (holds(op, order)) return true;
+    if (holdsOutcome<i32>(outcomes, order, 0)) return true;
     versions += SEMVER_BYTES;
   }
   return false;
 }
 
-// @ts-expect-error: decorator
-@inline
-function holds(op: u32, order: i32): bool {
-  if (op === OP_SEMVER_EQ) return order === 0;
-  if (op === OP_SEMVER_LT) return order < 0;
-  if (op === OP_SEMVER_LTE) return order <= 0;
-  return op === OP_SEMVER_GT ? order > 0 : order >= 0;
-}
-
 /** Plain `N[.N[.N]]` below 2^21 each in one word, remembered with the attribute for this context; NOT_PACKED for anything else. */
 // @ts-expect-error: decorator
 @inline
-function packedVersion(state: usize): u64 {
-  const derived = load<u32>(state, SLOT_STATE_DERIVED);
+export function packedVersion(state: usize): u64 {
+  const derived = load<u16>(state, SLOT_STATE_DERIVED);
   if (derived & <u32>DERIVED_SEMVER_KNOWN) {
     return derived & <u32>DERIVED_SEMVER_PACKED ? load<u64>(state, SLOT_STATE_NUMBER) : NOT_PACKED;
   }
   const at = <usize>load<u32>(state, SLOT_STATE_ADDRESS);
   const packed = packVersion(at, at + load<u32>(state, SLOT_STATE_LENGTH));
   const known = <u32>DERIVED_SEMVER_KNOWN | (packed === NOT_PACKED ? 0 : <u32>DERIVED_SEMVER_PACKED);
-  store<u32>(state, derived | known, SLOT_STATE_DERIVED);
+  store<u16>(state, <u16>(derived | known), SLOT_STATE_DERIVED);
   store<u64>(state, packed, SLOT_STATE_NUMBER);
   return packed;
 }

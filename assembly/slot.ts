@@ -44,7 +44,7 @@ export function resolveSlot(thread: usize, slot: u32, state: usize): usize {
   const parentSlot = load<u32>(record, SLOT_PARENT);
   const parent = <usize>load<u32>(thread, THREAD_SLOT_STATES) + <usize>parentSlot * SLOT_STATE_BYTES;
   if (load<u32>(parent, SLOT_STATE_STAMP) !== load<u32>(thread, THREAD_STAMP)) resolveSlot(thread, parentSlot, parent);
-  const type = load<u32>(parent, SLOT_STATE_TYPE);
+  const type = load<u16>(parent, SLOT_STATE_TYPE);
   const address = <usize>load<u32>(parent, SLOT_STATE_ADDRESS);
   const count = load<u32>(parent, SLOT_STATE_LENGTH);
   let valueAt: usize = 0;

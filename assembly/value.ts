@@ -1,6 +1,5 @@
 import {
   SLOT_STATE_ADDRESS,
-  SLOT_STATE_DERIVED,
   SLOT_STATE_LENGTH,
   SLOT_STATE_NUMBER,
   SLOT_STATE_TYPE,
@@ -32,13 +31,11 @@ function setBoolean(state: usize, value: u32): void {
 @inline
 export function setSpan(state: usize, type: usize, address: usize, length: usize): void {
   store<u32>(state, <u32>type, SLOT_STATE_TYPE);
-  store<u32>(state, <u32>address, SLOT_STATE_ADDRESS);
-  store<u32>(state, <u32>length, SLOT_STATE_LENGTH);
+  store<u64>(state, <u64>address | (<u64>length << 32), SLOT_STATE_ADDRESS);
 }
 
 /** Puts the value at `at` into a SLOT_STATE. Wider integers are rounded to the nearest double; null counts as missing. */
 export function decodeValue(state: usize, at: usize): void {
-  store<u32>(state, 0, SLOT_STATE_DERIVED);
   const first = <u32>load<u8>(at);
   if (first < 0x80) return setNumber(state, <f64>first);
   if (first >= 0xe0) return setNumber(state, <f64>(<i8>first));

@@ -1,9 +1,7 @@
 import { LIMITS, PlatformError } from '@guidon/protocol';
-import { parseAttributePath } from '../evaluate/attribute-path.js';
-import { compilePattern } from '../evaluate/regex.js';
-import type { AttributeClause, Clause, Condition, SegmentClause } from '../flag-model/definitions.js';
-import { instantOf, writeOperand } from './compile-operand.js';
-import { addAttributeClauseCost, addSegmentClauseCost } from './condition-cost.js';
+import type { Clause, Condition, SegmentClause } from '../flag-model/definitions.js';
+import { writeAttributeClause } from './compile-clause.js';
+import { addSegmentClauseCost } from './condition-cost.js';
 import { ALWAYS, NEVER, NODE, NODE_BIT, OP } from './layout.js';
 import type { UnitBuilder } from './unit-builder.js';
 
@@ -31,7 +29,7 @@ export function compileCondition(builder: UnitBuilder, condition: Condition): Co
   if (nodeCount > LIMITS.conditionNodesPerRule)
     throw new PlatformError('limit-exceeded', 'a condition has too many clauses');
   const toIndex = (label: number): number => (label >= NEVER ? label : nodeCount - 1 - label);
-  const nodes = nodeCount === 0 ? 0 : builder.writer.reserve(nodeCount * NODE.bytes);
+  const nodes = nodeCount === 0 ? 0 : builder.writer.reserve(nodeCount * NODE.bytes, NODE.bytes);
   for (const [fromEnd, jump] of jumps.entries()) {
     const node = nodes + (nodeCount - 1 - fromEnd) * NODE.bytes;
     builder.writer.u16(node + NODE.onTrue, toIndex(jump.onTrue));
@@ -72,50 +70,4 @@ function writeSegmentClause(builder: UnitBuilder, node: number, clause: SegmentC
   for (const [index, key] of clause.segment.entries()) writer.u32(refs + index * 4, builder.segmentRef(key));
   writer.u32(node + NODE.operand, clause.segment.length === 0 ? 0 : refs);
   writer.u32(node + NODE.count, clause.segment.length);
-}
-
-function writeAttributeClause(builder: UnitBuilder, node: number, clause: AttributeClause): void {
-  const { writer } = builder;
-  const path = parseAttributePath(clause.attribute);
-  if (path === undefined) throw new PlatformError('validation-failed', 'an attribute is no valid path');
-  const source = sourceOf(clause.attribute, path);
-  if (!Object.hasOwn(OP, clause.op)) throw new PlatformError('validation-failed', `unknown operator '${clause.op}'`);
-  writer.u8(node + NODE.op, OP[clause.op]);
-  writer.u8(node + NODE.bits, source | (clause.negate === true ? NODE_BIT.negate : 0));
-  if (source === 0) writer.u32(node + NODE.slot, builder.slotRef(clause.contextKind, path));
-  writer.u32(node + NODE.operand, writeOperand(writer, clause.op, clause.values));
-  writer.u32(node + NODE.count, clause.values.length);
-  if (clause.op === 'exists') writer.u32(node + NODE.argument, clause.values[0] === true ? 1 : 0);
-  const firstPattern = builder.patterns.length;
-  const programSizes = clause.op === 'matches' ? addPatterns(builder, clause) : [];
-  if (clause.op === 'matches') writer.u32(node + NODE.argument, firstPattern);
-  addAttributeClauseCost(builder.cost, clause, programSizes);
-  if (source === NODE_BIT.now) addInstants(builder, clause);
-}
-
-/** `@now` and the list of kinds are not in the context. */
-function sourceOf(attribute: string, path: readonly string[]): number {
-  if (attribute === '@now') return NODE_BIT.now;
-  return path.length === 1 && path[0] === 'kind' ? NODE_BIT.kinds : 0;
-}
-
-/** Returns the instructions of each. */
-function addPatterns(builder: UnitBuilder, clause: AttributeClause): number[] {
-  return clause.values.map((value) => {
-    const pattern = typeof value === 'string' ? compilePattern(value) : undefined;
-    if (typeof value !== 'string' || pattern === undefined) {
-      throw new PlatformError('unsafe-regex', 'a pattern is not accepted');
-    }
-    builder.patterns.push(value);
-    return pattern.programSize;
-  });
-}
-
-/** The first whole millisecond at which the clause answers differently: `before t` stops at t, `after t` starts past t. */
-function addInstants(builder: UnitBuilder, clause: AttributeClause): void {
-  for (const value of clause.values) {
-    const instant = instantOf(value);
-    if (instant !== undefined)
-      builder.instants.push(clause.op === 'before' ? Math.ceil(instant) : Math.floor(instant) + 1);
-  }
 }

@@ -2,7 +2,7 @@ import { type Json, PlatformError } from '@guidon/protocol';
 import { foldCase } from '../evaluate/case-folding.js';
 import { parseCidrBlock } from '../evaluate/cidr.js';
 import { parseDateTime } from '../evaluate/date-time.js';
-import { parseSemver } from '../evaluate/semver.js';
+import { parseSemver, type Semver } from '../evaluate/semver.js';
 import type { Operator } from '../flag-model/definitions.js';
 import type { ByteWriter } from './byte-writer.js';
 import {
@@ -20,7 +20,7 @@ import { murmur3 } from './murmur3.js';
 
 const encoder = new TextEncoder();
 
-/** Appends the operand of a clause (see OPERAND in layout.ts) and returns its offset. */
+/** Appends the operand of a clause with its own `count` (see OPERAND in layout.ts) and returns its offset. */
 export function writeOperand(writer: ByteWriter, op: Operator, values: readonly Json[]): number {
   switch (op) {
     case 'in':
@@ -169,16 +169,20 @@ function writeFailure(writer: ByteWriter, needle: Uint8Array): number {
 const PACKED_PART_MAX = 2 ** 21;
 const NOT_PACKED = 2n ** 64n - 1n;
 
+/** `packed` of a SEMVER, undefined when the version does not fit. */
+export function packSemver(version: Semver): bigint | undefined {
+  const parts = version.numbers.map(Number);
+  if (version.prerelease.length > 0 || parts.some((part) => part >= PACKED_PART_MAX)) return undefined;
+  const [major = 0, minor = 0, patch = 0] = parts;
+  return (BigInt(major) << 42n) | (BigInt(minor) << 21n) | BigInt(patch);
+}
+
 function writeSemvers(writer: ByteWriter, op: Operator, values: readonly Json[]): number {
   const table = writer.reserve(values.length * SEMVER.bytes, 8);
   for (const [index, value] of values.entries()) {
     const version = must(op, typeof value === 'string' ? parseSemver(value) : undefined);
     const record = table + index * SEMVER.bytes;
-    const parts = version.numbers.map(Number);
-    const isPacked = version.prerelease.length === 0 && parts.every((part) => part < PACKED_PART_MAX);
-    const [major = 0, minor = 0, patch = 0] = parts;
-    const packed = isPacked ? (BigInt(major) << 42n) | (BigInt(minor) << 21n) | BigInt(patch) : NOT_PACKED;
-    writer.u64(record + SEMVER.packed, packed);
+    writer.u64(record + SEMVER.packed, packSemver(version) ?? NOT_PACKED);
     for (const [part, text] of [...version.numbers, version.prerelease.join('.')].entries()) {
       const field = record + SEMVER.major + part * 8;
       writer.u32(field, writer.append(encoder.encode(text)));
@@ -203,11 +207,11 @@ function writeCidrs(writer: ByteWriter, values: readonly Json[]): number {
   return table;
 }
 
-function asText(value: Json): string | undefined {
+export function asText(value: Json): string | undefined {
   return typeof value === 'string' ? value : undefined;
 }
 
-function asNumber(value: Json): number | undefined {
+export function asNumber(value: Json): number | undefined {
   return typeof value === 'number' && Number.isFinite(value) ? value : undefined;
 }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { FLAG_FUEL, LIMITS, REGEX_FUEL, REQUEST_LIMITS } from '@guidon/protocol';
-import { THREAD_CODE_TABLES, THREAD_TABLES } from './thread-layout.js';
+import { IS_KIND, THREAD_CODE_TABLES, THREAD_TABLES } from './thread-layout.js';
 
 /**
  * Byte layouts of a snapshot: the one source. Written by the compiler, checked by verify-snapshot.ts, read by the kernel;
@@ -11,9 +11,11 @@ import { THREAD_CODE_TABLES, THREAD_TABLES } from './thread-layout.js';
  * Blocks hold no position and nothing of the environment, so a block that did not change is neither rewritten nor copied again.
  * All numbers are little-endian. Offsets count bytes from the start of the block they stand in; 0 as an offset means "none".
  *
- * History of SNAPSHOT_FORMAT_VERSION: 1 = first format; 2 = names are hashed whole, walks through a table are bounded; 3 = costs of flags are work, no longer fuel. It rises with every change of these tables (layout.test.ts pins both).
+ * History of SNAPSHOT_FORMAT_VERSION: 1 = first format; 2 = names are hashed whole, walks through a table are bounded;
+ * 3 = costs of flags are work, no longer fuel; 4 = clauses with one value hold it in their node. It rises with every change of these
+ * tables (layout.test.ts pins both).
  */
-export const SNAPSHOT_FORMAT_VERSION = 3;
+export const SNAPSHOT_FORMAT_VERSION = 4;
 
 /** No index, no reference. */
 export const NONE = 0xffffffff;
@@ -175,66 +177,85 @@ export const FRAGMENT = { bytes: 8, offset: 0, length: 4 } as const;
 /** TARGET, 12 bytes: targetingKey u32 (slot ref), variation u32, keys u32 -> STRING_SET. */
 export const TARGET = { bytes: 12, targetingKey: 0, variation: 4, keys: 8 } as const;
 
-/** RULE, 24 bytes: nodes u32, nodeCount u16, entry u16 (node index, ALWAYS or NEVER), rollout u32, variation u32, ruleId FRAGMENT. */
+/** RULE, 24 bytes, begins like SEGMENT_RULE: nodes u32, nodeCount u16, entry u16 (node index, ALWAYS or NEVER), rollout u32, variation u32, ruleId FRAGMENT. */
 export const RULE = { bytes: 24, nodes: 0, nodeCount: 4, entry: 6, rollout: 8, variation: 12, id: 16 } as const;
 export const ALWAYS = 0xffff;
 export const NEVER = 0xfffe;
 
 /**
- * NODE, 24 bytes: one clause. A condition tree is a list of clauses, each naming where to go on when it holds and when not: a later
- * node, ALWAYS or NEVER. As jumps only go forward, no bytes can make the kernel loop.
- *   0 u8 op   1 u8 bits (NODE_BIT)   2 u16 onTrue   4 u16 onFalse   6 u16 reserved
+ * NODE, 32 bytes at a multiple of 32: one clause. A condition tree is a list of clauses, each naming where to go on when it holds and
+ * when not: a later node, ALWAYS or NEVER. As jumps only go forward, no bytes can make the kernel loop.
+ *   0 u8 op   1 u8 bits (NODE_BIT)   2 u16 onTrue   4 u16 onFalse
+ *   6 u8 size     of the value (see OPERAND)
+ *   7 u8 outcomes (OUTCOME) that hold, where values are ordered
  *   8 u32 slot (slot ref; 0 when the bits name another source)
- *  12 u32 operand (see OPERAND)   16 u32 count: values of the clause   20 u32 argument: `exists` 1 or 0; `matches` first pattern
+ *  12 u32 operand (see OPERAND)
+ *  16 u8[16] value of a clause with one, or
+ *  16 u32 count: values of the clause   20 u32 argument: `exists` 1 or 0; `matches` first pattern
  */
 export const NODE = {
-  bytes: 24,
+  bytes: 32,
   op: 0,
   bits: 1,
   onTrue: 2,
   onFalse: 4,
+  size: 6,
+  outcomes: 7,
   slot: 8,
   operand: 12,
+  value: 16,
   count: 16,
   argument: 20,
 } as const;
 /** now: the attribute is `@now`; kinds: it is the list of the context's kinds. */
 export const NODE_BIT = { negate: 1, now: 2, kinds: 4 } as const;
+/** How an attribute may compare with a value of the clause. */
+export const OUTCOME = { less: 1, equal: 2, greater: 4 } as const;
 
 /**
- * OPERAND by operator; `count` records each.
- * in                        one IN
- * startsWith … contains     TEXT (folded already in the IgnoreCase twins)
- * lt lte gt gte             f64
- * before after              f64 epoch ms
- * semver…                   SEMVER
- * cidr                      CIDR
- * segment                   u32 segment refs
+ * OPERAND by operator. The first ones are what clauses most often are, compared without looking outside of the node; such a clause
+ * reads an attribute and costs 1 and the attribute's size.
+ * inText startsWithOne endsWithOne   value: one string of `size` <= 16 bytes
+ * inShort                            `size` x SHORT_PAIR, 1-8
+ * semverOne                          value: packed u64; one SEMVER
+ * orderOne                           value: one f64
+ * The others have `count` records:
+ * in                                 one IN, whatever the count
+ * startsWith … contains              TEXT (folded already in the IgnoreCase twins)
+ * order instant                      f64 (epoch ms)
+ * semver cidr                        SEMVER, CIDR
+ * segment                            u32 segment refs
  */
 export const OP = {
-  in: 1,
-  startsWith: 2,
-  endsWith: 3,
-  contains: 4,
-  startsWithIgnoreCase: 5,
-  endsWithIgnoreCase: 6,
-  containsIgnoreCase: 7,
-  matches: 8,
-  lt: 9,
-  lte: 10,
-  gt: 11,
-  gte: 12,
-  before: 13,
-  after: 14,
-  semverEq: 15,
-  semverLt: 16,
-  semverLte: 17,
-  semverGt: 18,
-  semverGte: 19,
-  cidr: 20,
-  exists: 21,
-  segment: 22,
+  inText: 1,
+  inShort: 2,
+  startsWithOne: 3,
+  endsWithOne: 4,
+  semverOne: 5,
+  orderOne: 6,
+  in: 7,
+  startsWith: 8,
+  endsWith: 9,
+  contains: 10,
+  startsWithIgnoreCase: 11,
+  endsWithIgnoreCase: 12,
+  containsIgnoreCase: 13,
+  matches: 14,
+  order: 15,
+  instant: 16,
+  semver: 17,
+  cidr: 18,
+  exists: 19,
+  segment: 20,
 } as const;
+/** The last operator whose value stands in the node. */
+export const OP_ONE_LAST = OP.orderOne;
+
+/** SHORT_PAIR, 16 bytes: two strings of at most 7 bytes, each a u64 of its bytes, zeros, and its length in the last one. */
+export const SHORT_PAIR = { bytes: 16, textBytesMax: 7 } as const;
+export const SHORT_PAIRS_MAX = 8;
+/** A string that stands in a node. */
+export const NODE_TEXT_BYTES_MAX = 16;
 
 /** IN, 16 bytes: strings u32 -> STRING_SET or 0, numbers u32 -> f64 ascending, numberCount u32, booleans u32 (1 false, 2 true). */
 export const IN = { bytes: 16, strings: 0, numbers: 4, numberCount: 8, booleans: 12 } as const;
@@ -344,7 +365,9 @@ export const LAYOUT_TABLES: Readonly<Record<string, Readonly<Record<string, numb
   RULE,
   NODE,
   NODE_BIT,
+  OUTCOME,
   OP,
+  SHORT_PAIR,
   IN,
   STRING_SET,
   STRING_ENTRY,
@@ -367,6 +390,7 @@ export const CODE_TABLES: ReadonlySet<string> = new Set([
   'SLOT_TYPE',
   'FLAG_BIT',
   'NODE_BIT',
+  'OUTCOME',
   'OP',
   'ROLLOUT_BIT',
   'SEGMENT_BIT',
@@ -377,9 +401,11 @@ export const CODE_TABLES: ReadonlySet<string> = new Set([
 export const LAYOUT_NUMBERS: Readonly<Record<string, number>> = {
   SNAPSHOT_FORMAT_VERSION,
   NONE,
+  IS_KIND,
   PREREQUISITE_REF_WORDS,
   ALWAYS,
   NEVER,
+  OP_ONE_LAST,
   CONTEXT_BYTES_MAX: LIMITS.contextBytes,
   CONTEXT_DEPTH_MAX: LIMITS.contextDepth,
   CONTEXT_ATTRIBUTES_MAX: LIMITS.contextAttributes,
@@ -400,4 +426,5 @@ function hashLayout(): number {
 export const LAYOUT_HASH: number = hashLayout();
 
 assert(ROOT.bytes % 8 === 0 && ROOT.revision % 8 === 0, 'u64 fields of the root are aligned');
+assert(RULE.nodes === SEGMENT_RULE.nodes && RULE.entry === SEGMENT_RULE.entry, 'rules begin alike');
 assert(ROLLOUT.weights === ROLLOUT.bytes && KEYS.table === KEYS.bytes, 'records follow their header');

@@ -91,37 +91,53 @@ export const THREAD = {
 } as const;
 
 /**
- * SHAPE, 656 bytes: the names that the contexts of one kind had, member by member. Contexts that come from the same code have the same
+ * SHAPE, 832 bytes: the names that the contexts of one kind had, member by member. Contexts that come from the same code have the same
  * names in the same places, so a name is compared with the one before instead of being hashed and looked up. Nothing depends on it
  * but time. The host zeroes the table whenever the snapshots in memory change, for an address may then mean another root.
- *   0 u32 root   4 u32 kind (slot)   8 reserved   16 SHAPE_NAME x SHAPE.nameCount by position
+ *   0 u32 root   4 u32 kind (slot)   8 u32 end: address after the last name known   12 reserved
+ *  16 SHAPE_NAME x SHAPE.nameCount by position, then one that stands for every place behind them and is never known
  */
-export const SHAPE = { bytes: 656, root: 0, kind: 4, names: 16, nameCount: 16, count: 8 } as const;
-/** SHAPE_NAME, 40 bytes: length (1-24; 0 = none), slot or NONE, hash, 0, then the first, the last and the middle 8 bytes of the name. */
+export const SHAPE = { bytes: 832, root: 0, kind: 4, end: 8, names: 16, nameCount: 16, count: 32 } as const;
+/**
+ * SHAPE_NAME, 48 bytes.
+ *   0 u8[32] head       the name with its one byte of header; what lies behind it is of no meaning
+ *  32 u32    headBytes  bytes of both, 1-31; NONE = longer ones, which are never compared
+ *  36 u32    nameBytes  of the name alone
+ *  40 u32    slot       SLOT of the attribute, NONE = no flag asks for it, IS_KIND = the member `kind`
+ *  44 u32    hash       nameHash(name)
+ */
 export const SHAPE_NAME = {
-  bytes: 40,
-  length: 0,
-  slot: 4,
-  hash: 8,
-  first: 16,
-  last: 24,
-  middle: 32,
-  lengthMax: 24,
+  bytes: 48,
+  head: 0,
+  headBytes: 32,
+  nameBytes: 36,
+  slot: 40,
+  hash: 44,
+  headBytesMax: 31,
 } as const;
+/** Stands for a slot where the member is the context's kind. */
+export const IS_KIND = 0xfffffffe;
 
 /** What a call is asked to do, in `options`. */
 export const CALL_OPTION = { batch: 1, clientSideOnly: 2 } as const;
 
-/** SLOT_STATE, 32 bytes: valid when stamp is the context's; value as in VALUE. hashed and parsed say which derived values are there. */
+/**
+ * SLOT_STATE, 32 bytes: one attribute of the context at hand.
+ *   0 u32 stamp     valid when it is the context's
+ *   4 u16 type      VALUE     6 u16 derived   DERIVED; the type is stored as a u32, so that a new value has nothing derived yet
+ *   8 u32 address  12 u32 length              of a string, array or object; a boolean is its length
+ *  16 f64 number   of a number; the packed version of a string
+ *  24 u32 hash     murmur3 of a string        28 reserved
+ */
 export const SLOT_STATE = {
   bytes: 32,
   stamp: 0,
   type: 4,
+  derived: 6,
   address: 8,
   length: 12,
   number: 16,
   hash: 24,
-  derived: 28,
 } as const;
 export const DERIVED = { hash: 1, semverKnown: 2, semverPacked: 4 } as const;
 

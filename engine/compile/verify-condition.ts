@@ -8,10 +8,14 @@ import {
   NEVER,
   NODE,
   NODE_BIT,
+  NODE_TEXT_BYTES_MAX,
   OP,
+  OP_ONE_LAST,
   ROLLOUT,
   ROLLOUT_BIT,
   SEMVER,
+  SHORT_PAIR,
+  SHORT_PAIRS_MAX,
   STRING_ENTRY,
   STRING_SET,
   TEXT,
@@ -50,20 +54,32 @@ function verifyClause(reader: ByteReader, node: number, counts: ReferenceCounts)
   const bits = reader.u8(node + NODE.bits);
   const count = reader.u32(node + NODE.count);
   const operand = reader.u32(node + NODE.operand);
-  check(op >= OP.in && op <= OP.segment, 'an operator is unknown');
+  check(op >= OP.inText && op <= OP.segment, 'an operator is unknown');
   check(bits <= (NODE_BIT.negate | NODE_BIT.now | NODE_BIT.kinds), 'a clause has unknown bits');
   const isAttribute = op !== OP.segment && (bits & (NODE_BIT.now | NODE_BIT.kinds)) === 0;
   const slot = reader.u32(node + NODE.slot);
   check(isAttribute ? slot < counts.slots : slot === 0, 'a clause names no slot');
-  if (op === OP.exists) return;
-  if (op === OP.in) verifyIn(reader, operand);
+  if (op <= OP_ONE_LAST) {
+    check(isAttribute, 'a clause with one value does not read an attribute');
+    verifyOneValue(reader, node, op, operand);
+  } else if (op === OP.in) verifyIn(reader, operand);
   else if (op <= OP.containsIgnoreCase) verifyTexts(reader, operand, count);
   else if (op === OP.matches)
     check(reader.u32(node + NODE.argument) + count <= counts.patterns, 'a pattern is not there');
-  else if (op <= OP.after) reader.claim(operand, count, 8, 'a list of numbers');
-  else if (op <= OP.semverGte) verifySemvers(reader, operand, count);
+  else if (op <= OP.instant) reader.claim(operand, count, 8, 'a list of numbers');
+  else if (op === OP.semver) verifySemvers(reader, operand, count);
   else if (op === OP.cidr) verifyCidrs(reader, operand, count);
-  else verifySegmentRefs(reader, operand, count, counts.segments);
+  else if (op === OP.segment) verifySegmentRefs(reader, operand, count, counts.segments);
+}
+
+/** What the node itself holds may be anything: only its size, and what lies elsewhere, lead somewhere. */
+function verifyOneValue(reader: ByteReader, node: number, op: number, operand: number): void {
+  const size = reader.u8(node + NODE.size);
+  if (op === OP.inShort) {
+    check(size <= SHORT_PAIRS_MAX, 'a list of short strings is long');
+    reader.claim(operand, size, SHORT_PAIR.bytes, 'a list of short strings');
+  } else if (op === OP.semverOne) verifySemvers(reader, operand, 1);
+  else check(size <= NODE_TEXT_BYTES_MAX, 'a string does not fit into its clause');
 }
 
 function verifyIn(reader: ByteReader, operand: number): void {

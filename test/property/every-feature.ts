@@ -7,6 +7,10 @@ import { aChunk, aFlag, aSegment, flagSetOf } from '../support/flag-sets.js';
 const CLAUSES: readonly (readonly [attribute: string, op: Operator, values: Json[]])[] = [
   ['text', 'in', ['x', 'y', 5, false]],
   ['text', 'in', Array.from({ length: 20 }, (_, index) => `value-${index}`)],
+  ['text', 'in', ['x']],
+  ['text', 'in', ['ax', 'bx', 'cx']],
+  ['text', 'startsWith', ['y']],
+  ['text', 'endsWith', ['y']],
   ['text', 'startsWith', ['x', 'much longer than sixteen bytes']],
   ['text', 'endsWith', ['much longer than sixteen bytes']],
   ['text', 'contains', ['x', 'ababababababababababx']],
@@ -23,6 +27,7 @@ const CLAUSES: readonly (readonly [attribute: string, op: Operator, values: Json
   ['kind', 'contains', ['device']],
   ['version', 'semverEq', ['9.9.9', '1.2.3-rc.1']],
   ['version', 'semverLt', ['0.0.1']],
+  ['version', 'semverLt', ['0.0.1-rc']],
   ['address', 'cidr', ['10.0.0.0/8', '2001:db8::/32']],
   ['numbers', 'lt', [-1]],
   ['absent', 'exists', [true]],

@@ -41,6 +41,8 @@ const NARROW: Readonly<Record<string, 1 | 2>> = {
   'NODE.bits': 1,
   'NODE.onTrue': 2,
   'NODE.onFalse': 2,
+  'NODE.size': 1,
+  'NODE.outcomes': 1,
   'FLAG.bits': 1,
   'FLAG.variationCount': 1,
   'FLAG.offVariation': 1,
@@ -111,7 +113,10 @@ class FieldWalk {
     const op = this.u8(node + NODE.op);
     const operand = this.u32(node + NODE.operand);
     const count = this.u32(node + NODE.count);
-    if (op === OP.in) {
+    if (op === OP.inShort) this.words('SHORT_PAIR', operand, this.u8(node + NODE.size) * 4);
+    else if (op === OP.semverOne) this.record('SEMVER', SEMVER, operand);
+    else if (op < OP.in) return;
+    else if (op === OP.in) {
       this.record('IN', IN, operand);
       const strings = this.u32(operand + IN.strings);
       if (strings !== 0) this.stringSet(strings);
@@ -121,8 +126,8 @@ class FieldWalk {
         const failure = this.u32(text + TEXT.failure);
         if (failure !== 0) this.words('failure function', failure, this.u32(text + TEXT.length));
       });
-    } else if (op >= OP.lt && op <= OP.after) this.words('numbers', operand, count * 2);
-    else if (op >= OP.semverEq && op <= OP.semverGte) this.records('SEMVER', SEMVER, operand, count);
+    } else if (op === OP.order || op === OP.instant) this.words('numbers', operand, count * 2);
+    else if (op === OP.semver) this.records('SEMVER', SEMVER, operand, count);
     else if (op === OP.cidr) this.records('CIDR', CIDR, operand, count);
     else if (op === OP.segment) this.words('segment refs', operand, count);
   }

@@ -144,3 +144,74 @@ describe('the kernel compares addresses', () => {
     }
   });
 });
+
+describe('the kernel compares with the one value that stands in a clause', () => {
+  // Around the 7 and the 16 bytes that fit there, with what a shorter text may be taken for, also in an array and beside other types.
+  const texts = ['', '\0', 'a', 'a\0', '\0a', 'ab', '7 bytes', '7 byte\0', 'bytes 8!', '€uro 7', '€uro 7b'];
+  for (const length of [6, 7, 8, 15, 16, 17, 18]) {
+    texts.push('x'.repeat(length), `${'x'.repeat(length - 1)}y`, `y${'x'.repeat(length - 1)}`);
+  }
+  const values: readonly Json[] = [...texts, 7, true, null, {}, ...texts.map((text) => ['no', 1, text])];
+  const holds = (value: Json, matches: (text: string) => boolean): boolean => {
+    const elements: readonly unknown[] = Array.isArray(value) ? value : [value];
+    return elements.some((element) => typeof element === 'string' && matches(element));
+  };
+
+  it.each([
+    ['in', (seen: string, text: string) => seen === text],
+    ['startsWith', (seen: string, text: string) => seen.startsWith(text)],
+    ['endsWith', (seen: string, text: string) => seen.endsWith(text)],
+  ] as const)('%s with a string of any length', async (op, matches) => {
+    const rows = await holdsOf(
+      texts.map((text) => ({ op, values: [text] })),
+      values,
+    );
+    expect(rows).toEqual(values.map((value) => texts.map((text) => holds(value, (seen) => matches(seen, text)))));
+  });
+
+  it('in with 1 to 17 short strings, the wanted one in each place', async () => {
+    const short = Array.from(
+      { length: 17 },
+      (_, index) => `${'s'.repeat(index % 6)}${String.fromCharCode(97 + index)}`,
+    );
+    const sets = short.map((_, index) => short.slice(0, index + 1));
+    const rows = await holdsOf(
+      sets.map((set) => ({ op: 'in', values: set })),
+      [...short, 'other', 'too long for it'],
+    );
+    const wanted = [...short, 'other', 'too long for it'].map((seen) => sets.map((set) => set.includes(seen)));
+    expect(rows).toEqual(wanted);
+  });
+
+  it('numbers and versions, less, equal and greater', async () => {
+    const numbers = [-1.5, -0, 0, 1, 2 ** 53, Number.MAX_VALUE];
+    const numberRows = await holdsOf(
+      (['lt', 'lte', 'gt', 'gte'] as const).flatMap((op) => numbers.map((number) => ({ op, values: [number] }))),
+      [...numbers, '1', Number.NaN, Number.POSITIVE_INFINITY],
+    );
+    const order = (compare: (a: number, b: number) => boolean): ((seen: number) => boolean[]) => {
+      return (seen) => numbers.map((number) => compare(seen, number));
+    };
+    const orders = [order((a, b) => a < b), order((a, b) => a <= b), order((a, b) => a > b), order((a, b) => a >= b)];
+    const none = new Array<boolean>(numbers.length * 4).fill(false);
+    expect(numberRows).toEqual([...numbers.map((seen) => orders.flatMap((row) => row(seen))), none, none, none]);
+
+    // Ascending; the last ones do not fit into a word.
+    const versions = ['1.0.0-rc.1', '1.0.0', '1.0.1', '1.10.0', '2.0.0', '2097151.0.0', '2097152.0.0'];
+    const versionRows = await holdsOf(
+      (['semverEq', 'semverLt', 'semverLte', 'semverGt', 'semverGte'] as const).flatMap((op) =>
+        versions.map((version) => ({ op, values: [version] })),
+      ),
+      [...versions, '1', 'v1.0.0', 1],
+    );
+    const rowOf = (seen: number): boolean[] => [
+      ...versions.map((_, index) => seen === index),
+      ...versions.map((_, index) => seen < index),
+      ...versions.map((_, index) => seen <= index),
+      ...versions.map((_, index) => seen > index),
+      ...versions.map((_, index) => seen >= index),
+    ];
+    const noVersion = new Array<boolean>(versions.length * 5).fill(false);
+    expect(versionRows).toEqual([...versions.map((_, seen) => rowOf(seen)), rowOf(1), noVersion, noVersion]);
+  });
+});

@@ -7,7 +7,7 @@ import { expect, it } from 'vitest';
 const assembly = new URL('../../../../assembly/', import.meta.url);
 
 it('pins the layout beside the format version: change one, change both', () => {
-  expect({ version: SNAPSHOT_FORMAT_VERSION, layoutHash: LAYOUT_HASH }).toEqual({ version: 3, layoutHash: 2418856108 });
+  expect({ version: SNAPSHOT_FORMAT_VERSION, layoutHash: LAYOUT_HASH }).toEqual({ version: 4, layoutHash: 2933008811 });
 });
 
 it.each([
@@ -27,6 +27,7 @@ it('keeps the fields of every record inside of it and apart', () => {
       sorted.every((offset) => offset <= bytes),
       table,
     ).toBe(true);
-    if (table !== 'SHAPE' && table !== 'SHAPE_NAME') expect(new Set(sorted).size, table).toBe(sorted.length);
+    // A shape has counts among its offsets, a node has either a value or a count.
+    if (!['SHAPE', 'SHAPE_NAME', 'NODE'].includes(table)) expect(new Set(sorted).size, table).toBe(sorted.length);
   }
 });
