@@ -1,14 +1,16 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { CompilePool } from '@guidon/pool';
-import { type ChangeBus, PlatformError } from '@guidon/protocol';
+import { type ChangeBus, type EnvironmentRef, PlatformError } from '@guidon/protocol';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
-import { SYSTEM_ACTOR } from './admin-api/actor.js';
+import { type Actor, SYSTEM_ACTOR } from './admin-api/actor.js';
 import { createAdminApp } from './admin-api/admin-app.js';
 import { Authenticator } from './admin-api/authenticate.js';
 import { IdempotencyKeys } from './admin-api/idempotency.js';
 import { collectOpenApi, registerReference } from './admin-api/openapi.js';
+import { assertAuthorised, authorise } from './admin-api/policy.js';
+import { ResourceReader } from './admin-api/resource-reader.js';
 import { registerRoutes } from './admin-api/routes.js';
 import { DenialRecorder } from './audit/denials.js';
 import type { ChangeOutcome } from './commit/change.js';
@@ -85,22 +87,25 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
         publisher.wake('access', environment);
       }
     };
-    const committer = new Committer({ store, pool, signingKey: signingKeys.signingKey, now, onCommitted });
+    const resources = new ResourceReader(store);
+    const assertMayServe = (actor: Actor, environment: EnvironmentRef): void =>
+      assertAuthorised(authorise(actor, 'environment.serve', resources.resourceOfEnvironment(environment)));
+    const { signingKey } = signingKeys;
+    const committer = new Committer({ store, pool, signingKey, now, onCommitted, assertMayServe });
     const core: ControlPlaneCore = { store, committer, signingKeys, bus, logger, now };
     const authenticator = new Authenticator(store, now);
     const idempotencyKeys = new IdempotencyKeys(store, now);
     const denials = new DenialRecorder(store, logger, now);
     const app = createAdminApp({
       logger,
-      authenticator,
+      guard: { authenticator, resources, onDenied: ({ actor }, action) => denials.record(actor, action) },
       idempotencyKeys,
-      onDenied: ({ actor }, action) => denials.record(actor, action),
     });
     const setup = new SetupService(core);
     await collectOpenApi(app);
     app.register(async (routes) => {
       registerSetupRoutes(routes, setup);
-      registerRoutes(routes, core);
+      registerRoutes(routes, core, resources);
       registerInternalRoutes(routes, core, digests);
       registerReference(routes);
     });

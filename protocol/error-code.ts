@@ -19,6 +19,12 @@ export const ERROR_CODES = {
     logLevel: 'info',
   },
   forbidden: { status: 403, title: 'The credential does not permit this', retryable: false, logLevel: 'info' },
+  'privilege-escalation': {
+    status: 403,
+    title: 'Nobody can give away more than he may do himself',
+    retryable: false,
+    logLevel: 'warn',
+  },
   'wrong-key-kind': {
     status: 403,
     title: 'This kind of credential cannot call this endpoint',
@@ -33,6 +39,7 @@ export const ERROR_CODES = {
     retryable: false,
     logLevel: 'debug',
   },
+  'last-owner': { status: 409, title: 'Nobody could ever manage the tenant again', retryable: false, logLevel: 'info' },
   'in-use': { status: 409, title: 'Still in use', retryable: false, logLevel: 'debug' },
   'idempotency-in-progress': {
     status: 409,

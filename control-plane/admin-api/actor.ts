@@ -1,10 +1,18 @@
 import type { TenantId } from '@guidon/protocol';
+import type { Role } from '../roles/role.js';
 import { INSTALLATION, type Scope } from '../store/keys.js';
 
 /** Who a request acts as. The tenant comes from the credential alone. */
 export type Actor =
   | { readonly kind: 'installation-admin'; readonly credentialId: string; readonly name: string }
-  | { readonly kind: 'tenant-admin'; readonly credentialId: string; readonly name: string; readonly tenantId: TenantId }
+  /** Somebody of one tenant; the roles say what he may do in it. */
+  | {
+      readonly kind: 'member';
+      readonly credentialId: string;
+      readonly name: string;
+      readonly tenantId: TenantId;
+      readonly roles: readonly Role[];
+    }
   | { readonly kind: 'node'; readonly credentialId: string; readonly name: string }
   /** An SDK key. It may call nothing here. */
   | { readonly kind: 'sdk'; readonly credentialId: string; readonly name: string; readonly tenantId: TenantId }

@@ -4,9 +4,8 @@ import { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest, fast
 import { serializerCompiler } from 'fastify-type-provider-zod';
 import type { Logger } from 'pino';
 import type { z } from 'zod';
-import type { Authenticator } from './authenticate.js';
 import { answerClientError } from './client-error.js';
-import { assertHasPolicy, guardRequest, type OnDenied } from './guard.js';
+import { assertHasPolicy, type GuardOptions, guardRequest } from './guard.js';
 import type { IdempotencyKeys } from './idempotency.js';
 import { allowedMethods, type KnownRoute } from './known-routes.js';
 import { JSON_PATCH, MERGE_PATCH, mediaTypeOf } from './patch.js';
@@ -19,11 +18,10 @@ const HEADER_BYTES_MAX = 8 * 1024;
 /** Fastify with everything that holds for every route: guard, body parsing, validation, problem documents, security headers. */
 export function createAdminApp(options: {
   logger: Logger;
-  authenticator: Authenticator;
+  guard: GuardOptions;
   idempotencyKeys: IdempotencyKeys;
-  onDenied: OnDenied;
 }): FastifyInstance {
-  const { logger, authenticator, idempotencyKeys, onDenied } = options;
+  const { logger, guard, idempotencyKeys } = options;
   const routes: KnownRoute[] = [];
   const base: FastifyBaseLogger = logger;
   const app: FastifyInstance = fastify({
@@ -66,7 +64,7 @@ export function createAdminApp(options: {
   });
   app.addHook('onRequest', async (request, reply) => {
     reply.headers(SECURITY_HEADERS);
-    guardRequest(request, authenticator, onDenied);
+    guardRequest(request, guard);
   });
   app.addHook('onResponse', async (request, reply) => logRequest(request, reply.statusCode, reply.elapsedTime));
   return app;

@@ -9,6 +9,7 @@ import {
 } from '@guidon/protocol/signed-config';
 import type { CredentialRecord } from '../credentials/credential-record.js';
 import type { CredentialOwnerRow, PlatformCredentialRecord } from '../credentials/stored-credential.js';
+import { resolveRoles } from '../roles/role-read-model.js';
 import type { ControlStore } from '../store/control-store.js';
 import { INSTALLATION, keys } from '../store/keys.js';
 import { type Actor, SYSTEM_ACTOR } from './actor.js';
@@ -79,7 +80,13 @@ export class Authenticator {
         ? { kind: 'node', credentialId, name }
         : owner.scope === INSTALLATION
           ? { kind: 'installation-admin', credentialId, name }
-          : { kind: 'tenant-admin', credentialId, name, tenantId: owner.scope };
+          : {
+              kind: 'member',
+              credentialId,
+              name,
+              tenantId: owner.scope,
+              roles: resolveRoles(this.#store, owner.scope, record.roles ?? ['owner']),
+            };
     return { secretHash, notAfter, isRevoked: record.revokedAt !== null, actor };
   }
 

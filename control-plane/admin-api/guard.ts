@@ -1,8 +1,9 @@
 import { isId, PlatformError } from '@guidon/protocol';
 import type { FastifyRequest } from 'fastify';
 import type { Authenticated, Authenticator } from './authenticate.js';
-import { type Action, authorise, POLICY } from './policy.js';
+import { type Action, assertAuthorised, authorise, POLICY } from './policy.js';
 import { notFound } from './problems.js';
+import type { ResourceReader } from './resource-reader.js';
 
 const HEADER_COUNT_MAX = 64;
 const URL_CHARS_MAX = 2_048;
@@ -41,16 +42,24 @@ export function assertHasPolicy(route: { method: unknown; url: string; config?: 
 
 export type OnDenied = (authenticated: Authenticated, action: Action) => void;
 
+export interface GuardOptions {
+  readonly authenticator: Authenticator;
+  readonly resources: ResourceReader;
+  readonly onDenied: OnDenied;
+}
+
 /** First thing on every request: form, then identity, then permission; nothing of the body has been read yet. */
-export function guardRequest(request: FastifyRequest, authenticator: Authenticator, onDenied: OnDenied): void {
+export function guardRequest(request: FastifyRequest, options: GuardOptions): void {
   assertWellFormed(request);
   const { action, takesBody } = request.routeOptions.config;
   if (action !== undefined) {
-    const authenticated = authenticator.authenticate(request.headers);
+    const authenticated = options.authenticator.authenticate(request.headers);
     request.authenticated = authenticated;
-    assertAllowed(request, authenticated, action, onDenied);
+    if (!hasNameableParams(request)) throw notFound();
+    assertAllowed(request, authenticated, action, options);
+  } else if (!request.is404 && !hasNameableParams(request)) {
+    throw notFound();
   }
-  if (!request.is404) assertParams(request);
   if (takesBody === true && request.headers['content-length'] === undefined) {
     throw new PlatformError('length-required', 'send a Content-Length');
   }
@@ -60,17 +69,11 @@ function assertAllowed(
   request: FastifyRequest,
   authenticated: Authenticated,
   action: Action,
-  onDenied: OnDenied,
+  { resources, onDenied }: GuardOptions,
 ): void {
-  const { tenantId } = request.params as { tenantId?: string };
-  const decision = authorise(authenticated.actor, action, { tenantId });
-  if (decision === 'allow') return;
-  onDenied(authenticated, action);
-  if (decision === 'hidden') throw notFound();
-  if (decision === 'wrong-kind') {
-    throw new PlatformError('wrong-key-kind', 'this kind of credential cannot call this endpoint');
-  }
-  throw new PlatformError('forbidden', 'this credential does not permit this');
+  const decision = authorise(authenticated.actor, action, resources.resourceOf(request.params));
+  if (decision.verdict !== 'allow') onDenied(authenticated, action);
+  assertAuthorised(decision);
 }
 
 function assertWellFormed(request: FastifyRequest): void {
@@ -96,9 +99,8 @@ function assertWellFormed(request: FastifyRequest): void {
 }
 
 /** A path part that cannot be an id or a key names nothing: it never reaches a store key. */
-function assertParams(request: FastifyRequest): void {
-  for (const [name, value] of Object.entries(request.params as Record<string, string>)) {
-    const isNameable = name.endsWith('Id') ? isId(value) : KEY_PATTERN.test(value);
-    if (!isNameable) throw notFound();
-  }
+function hasNameableParams(request: FastifyRequest): boolean {
+  return Object.entries(request.params as Record<string, string>).every(([name, value]) =>
+    name.endsWith('Id') ? isId(value) : KEY_PATTERN.test(value),
+  );
 }

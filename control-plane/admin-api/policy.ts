@@ -1,16 +1,21 @@
+import { PlatformError } from '@guidon/protocol';
+import { holdersOf } from '../roles/built-in-roles.js';
+import { decideByRoles, type Target } from '../roles/role.js';
 import type { Actor } from './actor.js';
+import { notFound } from './problems.js';
 
 type Allowed = readonly Actor['kind'][];
 const INSTALLATION_ONLY: Allowed = ['installation-admin', 'system'];
-const ADMINS: Allowed = ['installation-admin', 'system', 'tenant-admin'];
+/** Of whom a member's roles decide the rest. */
+const TENANT: Allowed = ['installation-admin', 'system', 'member'];
 const NODES: Allowed = ['node'];
 
 /** Who may do what. Every route names one of these actions; a route whose action has no entry here fails the boot (I18). */
 export const POLICY = {
   'tenant.create': INSTALLATION_ONLY,
   'tenant.list': INSTALLATION_ONLY,
-  'tenant.read': ADMINS,
-  'tenant.update': ADMINS,
+  'tenant.read': TENANT,
+  'tenant.update': TENANT,
   'tenant.archive': INSTALLATION_ONLY,
   'installation-credential.create': INSTALLATION_ONLY,
   'installation-credential.list': INSTALLATION_ONLY,
@@ -20,45 +25,54 @@ export const POLICY = {
   'node-credential.create': INSTALLATION_ONLY,
   'node-credential.list': INSTALLATION_ONLY,
   'node-credential.revoke': INSTALLATION_ONLY,
-  'admin-credential.create': ADMINS,
-  'admin-credential.list': ADMINS,
-  'admin-credential.revoke': ADMINS,
-  'project.create': ADMINS,
-  'project.list': ADMINS,
-  'project.read': ADMINS,
-  'project.update': ADMINS,
-  'project.archive': ADMINS,
-  'environment.create': ADMINS,
-  'environment.list': ADMINS,
-  'environment.read': ADMINS,
-  'environment.update': ADMINS,
-  'environment.archive': ADMINS,
-  'revision.list': ADMINS,
-  'credential.create': ADMINS,
-  'credential.list': ADMINS,
-  'credential.read': ADMINS,
-  'credential.update': ADMINS,
-  'credential.revoke': ADMINS,
-  'credential.rotate': ADMINS,
-  'flag.create': ADMINS,
-  'flag.list': ADMINS,
-  'flag.read': ADMINS,
-  'flag.update': ADMINS,
-  'flag.archive': ADMINS,
-  'flag.delete': ADMINS,
-  'targeting.list': ADMINS,
-  'targeting.read': ADMINS,
-  'targeting.update': ADMINS,
-  'segment.create': ADMINS,
-  'segment.list': ADMINS,
-  'segment.read': ADMINS,
-  'segment.update': ADMINS,
-  'segment.update-keys': ADMINS,
-  'segment.archive': ADMINS,
-  'segment.delete': ADMINS,
-  'environment.change': ADMINS,
-  'audit.list': ADMINS,
-  'audit.export': ADMINS,
+  'admin-credential.create': TENANT,
+  'admin-credential.list': TENANT,
+  'admin-credential.revoke': TENANT,
+  'role.create': TENANT,
+  'role.list': TENANT,
+  'role.read': TENANT,
+  'role.update': TENANT,
+  'role.delete': TENANT,
+  /** What one may do oneself. */
+  'permission.read': TENANT,
+  'project.create': TENANT,
+  'project.list': TENANT,
+  'project.read': TENANT,
+  'project.update': TENANT,
+  'project.archive': TENANT,
+  'environment.create': TENANT,
+  'environment.list': TENANT,
+  'environment.read': TENANT,
+  'environment.update': TENANT,
+  'environment.archive': TENANT,
+  'revision.list': TENANT,
+  'credential.create': TENANT,
+  'credential.list': TENANT,
+  'credential.read': TENANT,
+  'credential.update': TENANT,
+  'credential.revoke': TENANT,
+  'credential.rotate': TENANT,
+  'flag.create': TENANT,
+  'flag.list': TENANT,
+  'flag.read': TENANT,
+  'flag.update': TENANT,
+  'flag.archive': TENANT,
+  'flag.delete': TENANT,
+  'targeting.list': TENANT,
+  'targeting.read': TENANT,
+  'targeting.update': TENANT,
+  'segment.create': TENANT,
+  'segment.list': TENANT,
+  'segment.read': TENANT,
+  'segment.update': TENANT,
+  'segment.update-keys': TENANT,
+  'segment.archive': TENANT,
+  'segment.delete': TENANT,
+  'environment.change': TENANT,
+  /** Needed besides the action itself by every edit that changes what an environment serves; no route has it. */
+  'environment.serve': TENANT,
+  'audit.list': TENANT,
+  'audit.export': TENANT,
   'node.read-config': NODES,
   'node.report-status': NODES,
   'node.list': INSTALLATION_ONLY,
@@ -70,26 +84,44 @@ export const POLICY = {
 
 export type Action = keyof typeof POLICY;
 
-/** What the action is done to, as far as the path says. */
-export interface Resource {
+/** What the action is done to. */
+export interface Resource extends Target {
   /** The tenant that owns it; undefined = the installation. */
   readonly tenantId: string | undefined;
 }
 
 /**
  * `hidden`: it belongs to another tenant, so it answers like something that does not exist.
- * `wrong-kind`: this kind of credential never does this. `forbidden`: this kind may, this one may not.
+ * `wrong-kind`: this kind of credential never does this. `forbidden`: this kind may, this one may not; the reason says why.
  */
-export type Decision = 'allow' | 'forbidden' | 'wrong-kind' | 'hidden';
+export type Decision =
+  | { readonly verdict: 'allow' | 'wrong-kind' | 'hidden' }
+  | { readonly verdict: 'forbidden'; readonly reason: string };
+
+const ALLOW: Decision = { verdict: 'allow' };
 
 /** The one place that decides. Everything that is not allowed here is denied. */
 export function authorise(actor: Actor, action: Action, resource: Resource): Decision {
   const allowed: readonly string[] = POLICY[action];
-  if (actor.kind === 'sdk') return 'wrong-kind';
-  if (actor.kind === 'node') return allowed.includes('node') ? 'allow' : 'wrong-kind';
-  if (actor.kind === 'tenant-admin' && resource.tenantId !== undefined && resource.tenantId !== actor.tenantId) {
-    return 'hidden';
+  if (actor.kind === 'sdk') return { verdict: 'wrong-kind' };
+  if (actor.kind === 'node') return allowed.includes('node') ? ALLOW : { verdict: 'wrong-kind' };
+  if (actor.kind === 'member' && resource.tenantId !== undefined && resource.tenantId !== actor.tenantId) {
+    return { verdict: 'hidden' };
   }
-  if (allowed.includes(actor.kind)) return 'allow';
-  return allowed.includes('node') ? 'wrong-kind' : 'forbidden';
+  if (!allowed.includes(actor.kind)) {
+    if (allowed.includes('node')) return { verdict: 'wrong-kind' };
+    return { verdict: 'forbidden', reason: `${action} is for the installation’s admins` };
+  }
+  if (actor.kind !== 'member') return ALLOW;
+  const decision = decideByRoles(actor.roles, action, resource, holdersOf(action));
+  return decision.isAllowed ? ALLOW : { verdict: 'forbidden', reason: decision.reason };
+}
+
+/** Throws what a refusal is answered with. */
+export function assertAuthorised(decision: Decision): void {
+  if (decision.verdict === 'forbidden') throw new PlatformError('forbidden', decision.reason);
+  if (decision.verdict === 'hidden') throw notFound();
+  if (decision.verdict === 'wrong-kind') {
+    throw new PlatformError('wrong-key-kind', 'this kind of credential cannot call this endpoint');
+  }
 }

@@ -10,12 +10,15 @@ import { registerFlagRoutes } from '../flags/flag-routes.js';
 import { registerTargetingRoutes } from '../flags/targeting-routes.js';
 import { registerNodeRoutes } from '../nodes/node-routes.js';
 import { registerProjectRoutes } from '../projects/project-routes.js';
+import { registerPermissionRoutes } from '../roles/permission-routes.js';
+import { registerRoleRoutes } from '../roles/role-routes.js';
 import { registerSegmentKeysRoutes } from '../segments/segment-keys-routes.js';
 import { registerSegmentRoutes } from '../segments/segment-routes.js';
 import { registerTenantRoutes } from '../tenants/tenant-routes.js';
+import type { ResourceReader } from './resource-reader.js';
 
 /** Every noun's routes. */
-export function registerRoutes(app: FastifyInstance, core: ControlPlaneCore): void {
+export function registerRoutes(app: FastifyInstance, core: ControlPlaneCore, resources: ResourceReader): void {
   registerTenantRoutes(app, core);
   registerProjectRoutes(app, core);
   registerEnvironmentRoutes(app, core, [flagEnvironmentContent]);
@@ -28,4 +31,6 @@ export function registerRoutes(app: FastifyInstance, core: ControlPlaneCore): vo
   registerSegmentKeysRoutes(app, core);
   registerChangeRoutes(app, core);
   registerNodeRoutes(app, core);
+  registerRoleRoutes(app, core);
+  registerPermissionRoutes(app, core, resources);
 }

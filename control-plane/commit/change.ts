@@ -91,6 +91,8 @@ export interface EnvironmentChange {
   readonly definitions?: readonly DefinitionChange[];
   /** The environment's SDK keys changed: sign a new access list. */
   readonly access?: boolean;
+  /** It only adds flags that are off, which nobody can have asked for: no answer changes, so nobody's leave to change what it serves is needed. */
+  readonly changesNoAnswer?: boolean;
   /** The environment is made by this change: it gets revision 1 and access list 1 whatever it holds. */
   readonly isNew?: boolean;
 }

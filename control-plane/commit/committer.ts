@@ -2,6 +2,7 @@ import { strict as assert } from 'node:assert';
 import type { CompilePool } from '@guidon/pool';
 import { type EnvironmentRef, type Issue, PlatformError } from '@guidon/protocol';
 import type { SigningKey } from '@guidon/protocol/signed-config';
+import type { Actor } from '../admin-api/actor.js';
 import { boundedDiff, digestOf } from '../audit/audit-entry.js';
 import { appendAuditEntry } from '../audit/audit-store.js';
 import type { ControlStore, StoreTransaction } from '../store/control-store.js';
@@ -35,6 +36,7 @@ export class Committer {
   readonly #now: () => number;
   /** Called after a change is durable, before the caller is answered. Must not throw. */
   readonly #onCommitted: (outcome: ChangeOutcome) => void;
+  readonly #assertMayServe: (actor: Actor, environment: EnvironmentRef) => void;
   readonly #locks = new ProjectLocks();
   readonly #workspaces = new Workspaces();
 
@@ -44,12 +46,15 @@ export class Committer {
     signingKey: SigningKey;
     now: () => number;
     onCommitted: (outcome: ChangeOutcome) => void;
+    /** Throws when the actor may not change what an environment serves, by whatever edit (model, “edits that reach further”). */
+    assertMayServe: (actor: Actor, environment: EnvironmentRef) => void;
   }) {
     this.#store = options.store;
     this.#pool = options.pool;
     this.#signingKey = options.signingKey;
     this.#now = options.now;
     this.#onCommitted = options.onCommitted;
+    this.#assertMayServe = options.assertMayServe;
   }
 
   /**
@@ -80,6 +85,10 @@ export class Committer {
     try {
       for (const environment of change.environments ?? []) {
         prepared.push(prepareEnvironment(this.#store, this.#workspaces, environment));
+      }
+      for (const { isRaised, change: environmentChange } of prepared) {
+        if (!isRaised || environmentChange.isNew === true || environmentChange.changesNoAnswer === true) continue;
+        this.#assertMayServe(request.actor, environmentChange.environment);
       }
       const issues = await Promise.all(
         prepared.map((environment) => findCompileIssues(this.#pool, this.#store, environment)),

@@ -8,6 +8,7 @@ import type { ControlPlaneCore } from '../core.js';
 import { INSTALLATION } from '../store/keys.js';
 import { getTenant } from '../tenants/tenant-read-model.js';
 import {
+  createMemberCredentialBody,
   createPlatformCredentialBody,
   newPlatformCredentialSchema,
   type PlatformCredentialOwner,
@@ -36,6 +37,7 @@ export function registerPlatformCredentialRoutes(app: FastifyInstance, core: Con
     words: 'credential for data-plane nodes',
     actions: { list: 'node-credential.list', ...NODES.actions },
     params: z.object({}),
+    body: createPlatformCredentialBody,
     ownerOf: () => NODES,
   });
   registerFamily(app, core, {
@@ -44,14 +46,16 @@ export function registerPlatformCredentialRoutes(app: FastifyInstance, core: Con
     words: 'credential of an installation admin',
     actions: { list: 'installation-credential.list', ...INSTALLATION_ADMINS.actions },
     params: z.object({}),
+    body: createPlatformCredentialBody,
     ownerOf: () => INSTALLATION_ADMINS,
   });
   registerFamily(app, core, {
     url: '/api/v1/tenants/:tenantId/admin-credentials',
     noun: 'AdminCredential',
-    words: 'credential of a tenant admin',
+    words: 'admin token of a tenant',
     actions: { list: 'admin-credential.list', ...TENANT_ADMIN_ACTIONS },
     params: tenantParams,
+    body: createMemberCredentialBody,
     ownerOf: ({ tenantId }) => {
       getTenant(core.store, tenantId);
       return { kind: 'adm', scope: tenantId, actions: TENANT_ADMIN_ACTIONS };
@@ -65,13 +69,14 @@ interface Family<Params extends z.ZodObject> {
   readonly words: string;
   readonly actions: { readonly list: Action; readonly create: Action; readonly revoke: Action };
   readonly params: Params;
+  readonly body: typeof createPlatformCredentialBody | typeof createMemberCredentialBody;
   readonly ownerOf: (params: z.infer<Params>) => PlatformCredentialOwner;
 }
 
 function registerFamily<Params extends z.ZodObject>(
   app: FastifyInstance,
   core: ControlPlaneCore,
-  { url, noun, words, actions, params, ownerOf }: Family<Params>,
+  { url, noun, words, actions, params, body, ownerOf }: Family<Params>,
 ): void {
   const service = (values: z.infer<Params>) => new PlatformCredentialService(core, ownerOf(values));
 
@@ -105,7 +110,7 @@ function registerFamily<Params extends z.ZodObject>(
     description: 'The token is in this answer and nowhere else.',
     action: actions.create,
     params,
-    body: createPlatformCredentialBody,
+    body,
     replies: { 201: newPlatformCredentialSchema },
     handle: (input) => service(input.params).create(input.write, input.body),
   });

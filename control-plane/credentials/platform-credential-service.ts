@@ -1,22 +1,31 @@
 import { PlatformError } from '@guidon/protocol';
 import { generateCredential, hashSecret } from '@guidon/protocol/signed-config';
 import { z } from 'zod';
-import { nameSchema, timestampSchema } from '../admin-api/params.js';
+import type { Actor } from '../admin-api/actor.js';
+import { keySchema, nameSchema, timestampSchema } from '../admin-api/params.js';
 import type { Action } from '../admin-api/policy.js';
 import { notFound } from '../admin-api/problems.js';
 import type { Change, Reply, WriteRequest } from '../commit/change.js';
 import { assertIfMatch } from '../commit/if-match.js';
 import type { ControlPlaneCore } from '../core.js';
+import { mayGrant } from '../roles/built-in-roles.js';
+import { assertGrantable } from '../roles/role-service.js';
 import { INSTALLATION, type KeyRange, keys, type Scope, type StoreKey } from '../store/keys.js';
 import { getTenant } from '../tenants/tenant-read-model.js';
 import { isOpen } from './credential-read-model.js';
 import type { CredentialOwnerRow, PlatformCredentialRecord } from './stored-credential.js';
 
 export const PLATFORM_CREDENTIALS_MAX = 1_000;
+const ROLES_MAX = 20;
 
 export const createPlatformCredentialBody = z.strictObject({
   name: nameSchema,
   notAfter: timestampSchema.nullable().default(null),
+});
+
+/** Of a tenant's own `adm` credentials. */
+export const createMemberCredentialBody = createPlatformCredentialBody.extend({
+  roles: z.array(keySchema).min(1).max(ROLES_MAX).default(['owner']).describe('What whoever presents it may do'),
 });
 
 export const platformCredentialSchema = z
@@ -24,6 +33,7 @@ export const platformCredentialSchema = z
     id: z.string(),
     kind: z.enum(['adm', 'node']),
     name: z.string(),
+    roles: z.array(z.string()).describe('Of a tenant’s own; the others need none'),
     notAfter: timestampSchema.nullable(),
     revokedAt: timestampSchema.nullable(),
     createdAt: timestampSchema,
@@ -35,6 +45,10 @@ export type PlatformCredentialView = z.infer<typeof platformCredentialSchema>;
 export const newPlatformCredentialSchema = platformCredentialSchema
   .extend({ token: z.string().describe('Shown this once'), trustRoot: z.string() })
   .meta({ id: 'NewPlatformCredential' });
+
+type NewPlatformCredential = z.infer<typeof createPlatformCredentialBody> & { readonly roles?: readonly string[] };
+
+const rolesOf = ({ roles = ['owner'] }: PlatformCredentialRecord): string[] => [...roles];
 
 /** Whose credentials a service instance is about. */
 export interface PlatformCredentialOwner {
@@ -60,22 +74,25 @@ export class PlatformCredentialService {
 
   view = (record: PlatformCredentialRecord): PlatformCredentialView => {
     const { credentialId, name, notAfter, revokedAt, createdAt, version } = record;
-    return { id: credentialId, kind: this.#owner.kind, name, notAfter, revokedAt, createdAt, version };
+    const isMember = this.#owner.kind === 'adm' && this.#owner.scope !== INSTALLATION;
+    const roles = isMember ? rolesOf(record) : [];
+    return { id: credentialId, kind: this.#owner.kind, name, roles, notAfter, revokedAt, createdAt, version };
   };
 
-  create(write: WriteRequest, body: z.infer<typeof createPlatformCredentialBody>): Promise<Reply> {
+  create(write: WriteRequest, body: NewPlatformCredential): Promise<Reply> {
     const { committer, store } = this.#core;
     return committer.commit(write, undefined, () => {
       const { scope } = this.#owner;
-      if (scope !== INSTALLATION && getTenant(store, scope).archived) {
-        throw new PlatformError('conflict', 'the tenant is archived');
+      if (scope !== INSTALLATION) {
+        if (getTenant(store, scope).archived) throw new PlatformError('conflict', 'the tenant is archived');
+        assertGrantable(this.#core, write.actor, scope, body.roles ?? []);
       }
       return this.planCreation(body).change;
     });
   }
 
   /** The plan alone, for a change that does more than this. */
-  planCreation({ name, notAfter }: z.infer<typeof createPlatformCredentialBody>): { change: Change; token: string } {
+  planCreation({ name, notAfter, roles }: NewPlatformCredential): { change: Change; token: string } {
     const { kind, scope, actions } = this.#owner;
     if (this.#listOpen().length >= PLATFORM_CREDENTIALS_MAX) {
       throw new PlatformError('limit-exceeded', `there are at most ${PLATFORM_CREDENTIALS_MAX} of these credentials`);
@@ -93,6 +110,7 @@ export class PlatformCredentialService {
       notAfter,
       createdAt: this.#core.now(),
       revokedAt: null,
+      ...(roles === undefined ? {} : { roles }),
     };
     const ownerRow: CredentialOwnerRow = { kind, scope, environmentId: null };
     const change: Change = {
@@ -121,12 +139,18 @@ export class PlatformCredentialService {
       if (this.#owner.kind === 'adm' && this.#owner.scope === INSTALLATION && others.length === 0) {
         throw new PlatformError('conflict', 'it is the last credential of an installation admin');
       }
+      if (this.#owner.kind === 'adm' && this.#owner.scope !== INSTALLATION) {
+        assertMayRevoke(write.actor, before, others);
+      }
       const after: PlatformCredentialRecord = { ...before, revokedAt: now(), version: before.version + 1 };
       return {
         ...this.#changeOf(before, after),
         action: this.#owner.actions.revoke,
         summary: `Revoked ${this.#owner.kind} credential “${before.name}”`,
-        relied: others.map((other) => ({ key: this.#keyOf(other.credentialId), read: other })).slice(0, 1),
+        relied: others
+          .filter(isOwner)
+          .map((other) => ({ key: this.#keyOf(other.credentialId), read: other }))
+          .slice(0, 1),
         reply: () => ({ status: 200, body: this.view(after), etag: after.version }),
       };
     });
@@ -156,5 +180,23 @@ export class PlatformCredentialService {
       .list<PlatformCredentialRecord>(this.range)
       .map(({ value }) => value)
       .filter((record) => isOpen(record, now()));
+  }
+}
+
+const isOwner = (record: PlatformCredentialRecord): boolean => rolesOf(record).includes('owner');
+
+/** Nobody takes from others what he could not have given, and no tenant's own people lose its last owner. */
+function assertMayRevoke(
+  actor: Actor,
+  record: PlatformCredentialRecord,
+  others: readonly PlatformCredentialRecord[],
+): void {
+  if (actor.kind !== 'member') return;
+  const held = actor.roles.map(({ key }) => key);
+  if (!rolesOf(record).every((role) => mayGrant(held, role))) {
+    throw new PlatformError('privilege-escalation', 'this credential has roles that you may not give or take');
+  }
+  if (isOwner(record) && !others.some(isOwner)) {
+    throw new PlatformError('last-owner', 'it is the last credential of an owner: make another one first');
   }
 }

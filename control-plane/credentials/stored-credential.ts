@@ -21,4 +21,6 @@ export interface PlatformCredentialRecord extends Versioned {
   readonly createdAt: number;
   /** Epoch milliseconds; null = in force. */
   readonly revokedAt: number | null;
+  /** Keys of roles, of `adm` credentials of a tenant. Absent in rows of older builds: owner. */
+  readonly roles?: readonly string[];
 }

@@ -18,11 +18,17 @@ export interface FoundEnvironment {
   readonly environment: EnvironmentRecord;
 }
 
+export function findEnvironment(
+  store: StoreReader,
+  { tenantId, projectId }: ProjectRecord,
+  environmentKey: string,
+): EnvironmentRecord | undefined {
+  return store.find<EnvironmentRecord>(keys.environment(tenantId, projectId, environmentKey));
+}
+
 export function getEnvironment(store: StoreReader, path: EnvironmentPath): FoundEnvironment {
   const project = getProject(store, path.tenantId, path.projectKey);
-  const environment = store.find<EnvironmentRecord>(
-    keys.environment(path.tenantId, project.projectId, path.environmentKey),
-  );
+  const environment = findEnvironment(store, project, path.environmentKey);
   if (environment === undefined) throw notFound();
   return { project, environment };
 }

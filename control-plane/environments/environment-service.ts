@@ -19,8 +19,13 @@ import type { EnvironmentContentSource } from './new-environment-content.js';
 
 export const ENVIRONMENTS_PER_PROJECT_MAX = 50;
 
-export const createEnvironmentBody = z.strictObject({ key: keySchema, name: nameSchema });
-const environmentPatchSchema = z.strictObject({ name: nameSchema });
+const criticalSchema = z.boolean().describe('Only releasers, admins and owners may change what it serves');
+export const createEnvironmentBody = z.strictObject({
+  key: keySchema,
+  name: nameSchema,
+  critical: criticalSchema.default(false),
+});
+const environmentPatchSchema = z.strictObject({ name: nameSchema, critical: criticalSchema });
 
 export const environmentSchema = z
   .object({
@@ -28,6 +33,7 @@ export const environmentSchema = z
     key: z.string(),
     name: z.string(),
     archived: z.boolean(),
+    critical: criticalSchema,
     epoch: z.int(),
     revision: z.int().describe('Of what the environment serves; starts at 1'),
     accessSequence: z.int().describe('Of its list of SDK keys'),
@@ -109,12 +115,13 @@ export class EnvironmentService {
       const { environment: before } = getEnvironment(store, path);
       assertIfMatch(write, before);
       if (before.archived) throw new PlatformError('conflict', 'the environment is archived');
-      const { name } = parseWith(environmentPatchSchema, applyPatch({ name: before.name }, patch));
-      const after: EnvironmentRecord = { ...before, name, version: before.version + 1 };
+      const { name, critical = false } = before;
+      const edited = parseWith(environmentPatchSchema, applyPatch({ name, critical }, patch));
+      const after: EnvironmentRecord = { ...before, ...edited, version: before.version + 1 };
       return {
         ...changeOf(path.projectKey, before, after),
         action: 'environment.update',
-        summary: `Renamed environment ${path.environmentKey} to “${name}”`,
+        summary: describeEdit(path.environmentKey, before, after),
         reply: () => replyOf(store, after),
       };
     });
@@ -174,19 +181,28 @@ function changeOf(
   };
 }
 
-const describe = ({ environmentId, key, name, archived }: EnvironmentRecord) => ({
+const describe = ({ environmentId, key, name, archived, critical = false }: EnvironmentRecord) => ({
   id: environmentId,
   key,
   name,
   archived,
+  critical,
 });
+
+function describeEdit(key: string, before: EnvironmentRecord, after: EnvironmentRecord): string {
+  const edits = [
+    ...(after.name === before.name ? [] : [`renamed to “${after.name}”`]),
+    ...(after.critical === (before.critical ?? false) ? [] : [after.critical ? 'made critical' : 'no longer critical']),
+  ];
+  return `Environment ${key}: ${edits.length === 0 ? 'nothing changed' : edits.join(', ')}`;
+}
 
 type Standing = Pick<EnvironmentOutcome, 'epoch' | 'revision' | 'accessSequence'>;
 
 function viewEnvironment(record: EnvironmentRecord, standing: Standing | undefined): EnvironmentView {
   const { epoch, revision, accessSequence } = standing ?? { epoch: 1, revision: 0, accessSequence: 0 };
-  const { environmentId, key, name, archived, createdAt, version } = record;
-  return { id: environmentId, key, name, archived, epoch, revision, accessSequence, createdAt, version };
+  const { environmentId, key, name, archived, critical = false, createdAt, version } = record;
+  return { id: environmentId, key, name, archived, critical, epoch, revision, accessSequence, createdAt, version };
 }
 
 export function viewStoredEnvironment(store: StoreReader, record: EnvironmentRecord): EnvironmentView {

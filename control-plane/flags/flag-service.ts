@@ -59,7 +59,10 @@ export class FlagService {
           ({ key }) =>
             () =>
               `/initialTargeting/${key}`,
-        ),
+        ).map((change, index) => {
+          const environmentKey = place.environments[index]?.key ?? '';
+          return { ...change, changesNoAnswer: !Object.hasOwn(body.initialTargeting ?? {}, environmentKey) };
+        }),
         reply: (outcome) => ({
           status: 201,
           body: { ...viewFlag(flag), revisions: revisionsOf(place.environments, outcome) },

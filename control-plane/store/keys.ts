@@ -59,6 +59,8 @@ export const keys = {
   idempotency: (scope: Scope, credentialId: string, keyHash: string) =>
     key(scope, INSTALLATION, 'idempotency', credentialId, keyHash),
 
+  role: (tenantId: TenantId, roleKey: string) => key(tenantId, INSTALLATION, 'role', roleKey),
+  roles: (tenantId: TenantId) => range(tenantId, INSTALLATION, 'role'),
   project: (tenantId: TenantId, projectKey: string) => key(tenantId, INSTALLATION, 'project', projectKey),
   projects: (tenantId: TenantId) => range(tenantId, INSTALLATION, 'project'),
   environment: (tenantId: TenantId, projectId: string, environmentKey: string) =>

@@ -97,4 +97,12 @@ export const OPERATION_CASES: Readonly<Record<string, OperationCase>> = {
   readKeySet: NOTHING,
   reportNodeStatus: { body: { nodeId: 'node_1', store: 'ok', environments: [] } },
   listNodes: NOTHING,
+  listRoles: NOTHING,
+  createRole: {
+    body: { key: 'fresh', name: 'n', statements: [{ effect: 'allow', actions: ['flag.read'], resources: ['*'] }] },
+  },
+  getRole: NOTHING,
+  updateRole: merge({ name: 'n' }),
+  deleteRole: NOTHING,
+  readOwnPermissions: NOTHING,
 };

@@ -18,7 +18,13 @@ export interface PlantedTenant {
   readonly environment: string;
 }
 
-export const SAME = { projectKey: 'shop', environmentKey: 'dev', flagKey: 'gate', segmentKey: 'beta' } as const;
+export const SAME = {
+  projectKey: 'shop',
+  environmentKey: 'dev',
+  flagKey: 'gate',
+  segmentKey: 'beta',
+  roleKey: 'team',
+} as const;
 
 /** Everything that the installation has but one tenant must not see of the other. */
 export class TwoTenants {
@@ -52,6 +58,12 @@ async function plant(plane: TestControlPlane, key: string): Promise<PlantedTenan
   const tenant = await must('POST', '/api/v1/tenants', { key: canary, name: text('tenant') });
   const tenantPath = `/api/v1/tenants/${tenant.body.id}`;
   await must('POST', `${tenantPath}/projects`, { key: 'shop', name: text('project'), description: text('project') });
+  await must('POST', `${tenantPath}/roles`, {
+    key: 'team',
+    name: text('role'),
+    description: text('role'),
+    statements: [{ effect: 'allow', actions: ['*'], resources: [`project:${canary}`], tags: [canary] }],
+  });
   const project = `${tenantPath}/projects/shop`;
   const dev = await must('POST', `${project}/environments`, { key: 'dev', name: text('environment') });
   await must('POST', `${project}/environments`, { key: 'prod', name: text('environment') });

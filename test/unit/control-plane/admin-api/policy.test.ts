@@ -2,16 +2,30 @@ import { type Actor, ANONYMOUS_ACTOR, SYSTEM_ACTOR } from '@guidon/control-plane
 import { createAdminApp } from '@guidon/control-plane/admin-api/admin-app.js';
 import { assertHasPolicy } from '@guidon/control-plane/admin-api/guard.js';
 import { type Action, authorise, POLICY } from '@guidon/control-plane/admin-api/policy.js';
+import { resolveRoles } from '@guidon/control-plane/roles/role-read-model.js';
 import { parseTenantId } from '@guidon/protocol';
 import { pino } from 'pino';
 import { describe, expect, test } from 'vitest';
 
 const tenantId = parseTenantId('ten_1');
+const rolesOf = (role: string) => resolveRoles({ find: () => undefined } as never, tenantId, [role]);
+/** The verdict alone, on a thing or on the tenant or installation itself. */
+const verdictOf = (
+  actor: Actor | undefined,
+  action: Action,
+  resource: { tenantId: string | undefined; path?: string; tags?: string[] },
+) => authorise(actor ?? ANONYMOUS_ACTOR, action, { path: '', tags: [], ...resource }).verdict;
 const actors: Record<string, Actor> = {
   installation: { kind: 'installation-admin', credentialId: 'i', name: 'i' },
   system: SYSTEM_ACTOR,
-  own: { kind: 'tenant-admin', credentialId: 'o', name: 'o', tenantId },
-  foreign: { kind: 'tenant-admin', credentialId: 'f', name: 'f', tenantId: parseTenantId('ten_2') },
+  own: { kind: 'member', credentialId: 'o', name: 'o', tenantId, roles: rolesOf('owner') },
+  foreign: {
+    kind: 'member',
+    credentialId: 'f',
+    name: 'f',
+    tenantId: parseTenantId('ten_2'),
+    roles: rolesOf('owner'),
+  },
   node: { kind: 'node', credentialId: 'n', name: 'n' },
   sdk: { kind: 'sdk', credentialId: 's', name: 's', tenantId },
   anonymous: ANONYMOUS_ACTOR,
@@ -24,9 +38,9 @@ describe('authorise()', () => {
   test('anonymous and SDK keys may nothing; nodes read config and report status', () => {
     for (const action of actions) {
       for (const resource of [{ tenantId }, { tenantId: undefined }]) {
-        expect([action, authorise(actors.anonymous as Actor, action, resource)]).not.toContain('allow');
-        expect([action, authorise(actors.sdk as Actor, action, resource)]).toEqual([action, 'wrong-kind']);
-        const ofNode = authorise(actors.node as Actor, action, resource);
+        expect([action, verdictOf(actors.anonymous, action, resource)]).not.toContain('allow');
+        expect([action, verdictOf(actors.sdk, action, resource)]).toEqual([action, 'wrong-kind']);
+        const ofNode = verdictOf(actors.node, action, resource);
         expect([action, ofNode]).toEqual([action, NODE_ACTIONS.includes(action) ? 'allow' : 'wrong-kind']);
       }
     }
@@ -34,7 +48,7 @@ describe('authorise()', () => {
 
   test('a tenant admin never gets at another tenant, whatever the action', () => {
     for (const action of actions) {
-      expect([action, authorise(actors.foreign as Actor, action, { tenantId })]).toEqual([action, 'hidden']);
+      expect([action, verdictOf(actors.foreign, action, { tenantId })]).toEqual([action, 'hidden']);
     }
   });
 
@@ -47,19 +61,72 @@ describe('authorise()', () => {
       'installation-credential.create',
     ];
     for (const action of ofInstallation as Action[]) {
-      expect(authorise(actors.installation as Actor, action, { tenantId: undefined })).toBe('allow');
-      expect(authorise(actors.own as Actor, action, { tenantId })).toBe('forbidden');
+      expect(verdictOf(actors.installation, action, { tenantId: undefined })).toBe('allow');
+      expect(verdictOf(actors.own, action, { tenantId })).toBe('forbidden');
     }
     for (const action of ['project.create', 'credential.create', 'audit.list'] as const) {
       for (const name of ['installation', 'system', 'own']) {
-        expect([name, authorise(actors[name] as Actor, action, { tenantId })]).toEqual([name, 'allow']);
+        expect([name, verdictOf(actors[name], action, { tenantId })]).toEqual([name, 'allow']);
       }
     }
   });
 
   test('nobody may do what only records name', () => {
     for (const action of ['authz.denied', 'setup.complete'] as const) {
-      for (const actor of Object.values(actors)) expect(authorise(actor, action, { tenantId })).not.toBe('allow');
+      for (const actor of Object.values(actors)) expect(verdictOf(actor, action, { tenantId })).not.toBe('allow');
+    }
+  });
+});
+
+describe('roles', () => {
+  /** Role x action: what is not listed is forbidden. `*` is every action of the tenant. */
+  const READS = actions.filter(
+    (action) => /\.(list|read)$/.test(action) && verdictOf(actors.own, action, { tenantId }) === 'allow',
+  );
+  const EDITS = actions.filter(
+    (action) => /^(flag|targeting|segment)\./.test(action) || /^environment\.(change|serve)$/.test(action),
+  );
+  const OWNER_ONLY: readonly string[] = ['tenant.update'];
+  const everything = actions.filter((action) => verdictOf(actors.own, action, { tenantId }) === 'allow');
+  const table: Record<string, readonly string[]> = {
+    viewer: READS,
+    editor: [...READS, ...EDITS],
+    releaser: [...READS, ...EDITS],
+    admin: everything.filter((action) => !OWNER_ONLY.includes(action)),
+    owner: everything,
+  };
+
+  test.each(Object.entries(table))('%s may exactly what it says', (role, allowed) => {
+    const actor = { ...actors.own, roles: rolesOf(role) } as Actor;
+    for (const action of actions) {
+      const decision = authorise(actor, action, { tenantId, path: 'project:shop/env:dev', tags: [] });
+      if (allowed.includes(action)) expect([action, decision.verdict]).toEqual([action, 'allow']);
+      else expect([action, decision.verdict]).not.toContain('allow');
+      if (decision.verdict === 'forbidden') expect(decision.reason).toContain(action);
+    }
+  });
+
+  test('an editor changes what no critical environment serves; a releaser does', () => {
+    const critical = { tenantId, path: 'project:shop/env:prod', tags: ['critical'] };
+    const of = (role: string) =>
+      verdictOf({ ...actors.own, roles: rolesOf(role) } as Actor, 'environment.serve', critical);
+    expect(['viewer', 'editor', 'releaser', 'admin', 'owner'].map(of)).toEqual([
+      'forbidden',
+      'forbidden',
+      'allow',
+      'allow',
+      'allow',
+    ]);
+  });
+
+  test('no role somebody writes gives what is reserved', () => {
+    const all = [
+      { key: 'all', statements: [{ effect: 'allow' as const, actions: ['*'], resources: ['*'], tags: [] }] },
+    ];
+    const actor = { ...actors.own, roles: all } as Actor;
+    expect(verdictOf(actor, 'flag.delete', { tenantId })).toBe('allow');
+    for (const action of ['role.create', 'role.update', 'role.delete', 'tenant.update'] as const) {
+      expect(verdictOf(actor, action, { tenantId })).toBe('forbidden');
     }
   });
 });
@@ -80,9 +147,8 @@ describe('assertHasPolicy() (I18)', () => {
     const make = () =>
       createAdminApp({
         logger: pino({ level: 'silent' }),
-        authenticator: { authenticate: () => Promise.reject(new Error('not reached')) } as never,
+        guard: {} as never,
         idempotencyKeys: {} as never,
-        onDenied: () => {},
       });
     expect(() => make().get('/forgotten', () => 'data')).toThrow(/GET \/forgotten declares no action/);
     const app = make();

@@ -33,7 +33,14 @@ const pool = new CompilePool({ threadCount: 1 });
 beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'guidon-committer-'));
   store = await ControlStore.open({ directory, mapBytes: 1 << 30 });
-  committer = new Committer({ store, pool, signingKey, now: () => 1_700_000_000_000, onCommitted: () => {} });
+  committer = new Committer({
+    store,
+    pool,
+    signingKey,
+    now: () => 1_700_000_000_000,
+    onCommitted: () => {},
+    assertMayServe: () => {},
+  });
 });
 afterAll(() => pool.close());
 afterEach(async () => {

@@ -1,0 +1,55 @@
+import { type EnvironmentRef, parseTenantId } from '@guidon/protocol';
+import { findEnvironment } from '../environments/environment-read-model.js';
+import type { EnvironmentRecord } from '../environments/environment-record.js';
+import type { FlagRecord } from '../flags/flag-record.js';
+import { listProjects } from '../projects/project-read-model.js';
+import type { ProjectRecord } from '../projects/project-record.js';
+import { CRITICAL_TAG } from '../roles/built-in-roles.js';
+import { resourcePathOf } from '../roles/resource-path.js';
+import type { StoreReader } from '../store/control-store.js';
+import { keys } from '../store/keys.js';
+import type { Resource } from './policy.js';
+
+/** What policies need to know of the things that a request names: where they stand, and their tags. */
+export class ResourceReader {
+  readonly #store: StoreReader;
+
+  constructor(store: StoreReader) {
+    this.#store = store;
+  }
+
+  /** Of the parameters of a route, all of which may name things that are not there: then they have no tags. */
+  resourceOf(params: unknown): Resource {
+    const { tenantId, ...rest } = params as Readonly<Record<string, string>>;
+    const path = resourcePathOf(rest);
+    if (tenantId === undefined) return { tenantId, path, tags: [] };
+    return { tenantId, path, tags: this.#tagsOf(tenantId, rest) };
+  }
+
+  /** An environment as the edits that reach it name it. */
+  resourceOfEnvironment(environment: EnvironmentRef): Resource {
+    const { tenantId, projectId, environmentId } = environment;
+    const project = listProjects(this.#store, tenantId).find((candidate) => candidate.projectId === projectId);
+    const found = this.#store
+      .list<EnvironmentRecord>(keys.environments(tenantId, projectId))
+      .find(({ value }) => value.environmentId === environmentId);
+    if (project === undefined || found === undefined)
+      throw new Error('a change names an environment that is not there');
+    const path = resourcePathOf({ projectKey: project.key, environmentKey: found.value.key });
+    return { tenantId, path, tags: tagsOfEnvironment(found.value) };
+  }
+
+  #tagsOf(tenant: string, { projectKey, environmentKey, flagKey }: Readonly<Record<string, string>>): string[] {
+    if (projectKey === undefined) return [];
+    const tenantId = parseTenantId(tenant);
+    const project = this.#store.find<ProjectRecord>(keys.project(tenantId, projectKey));
+    if (project === undefined) return [];
+    const flag = flagKey && this.#store.find<FlagRecord>(keys.flag(tenantId, project.projectId, flagKey));
+    const environment = environmentKey && findEnvironment(this.#store, project, environmentKey);
+    return [...(flag ? flag.tags : []), ...(environment ? tagsOfEnvironment(environment) : [])];
+  }
+}
+
+function tagsOfEnvironment({ critical }: EnvironmentRecord): string[] {
+  return critical === true ? [CRITICAL_TAG] : [];
+}
