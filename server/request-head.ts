@@ -53,28 +53,7 @@ export class RequestHead {
   #bytes = 0;
   #count = 0;
   #refusal: Refusal | undefined;
-  readonly #take = (name: string, value: string): void => this.#header(name, value);
-
-  /** Reads all headers of `req`; undefined when they can be trusted. */
-  read(req: HttpRequest): Refusal | undefined {
-    this.contentType = '';
-    this.contentEncoding = '';
-    this.accept = '';
-    this.origin = '';
-    this.authorization = '';
-    this.apiKey = '';
-    this.contentLength = -1;
-    this.#seen = 0;
-    this.#bytes = 0;
-    this.#count = 0;
-    this.#refusal = undefined;
-    req.forEach(this.#take);
-    if (this.#refusal !== undefined) return this.#refusal;
-    if (this.#bytes > HEADER_LIMITS.headerBytes || this.#count > HEADER_LIMITS.headerCount) return REFUSALS.headers;
-    return this.authorization !== '' && this.apiKey !== '' ? REFUSALS.twoCredentials : undefined;
-  }
-
-  #header(name: string, value: string): void {
+  readonly #take = (name: string, value: string): void => {
     this.#count += 1;
     this.#bytes += name.length + value.length + 4;
     switch (name.length) {
@@ -125,6 +104,25 @@ export class RequestHead {
         return;
       default:
     }
+  };
+
+  /** Reads all headers of `req`; undefined when they can be trusted. */
+  read(req: HttpRequest): Refusal | undefined {
+    this.contentType = '';
+    this.contentEncoding = '';
+    this.accept = '';
+    this.origin = '';
+    this.authorization = '';
+    this.apiKey = '';
+    this.contentLength = -1;
+    this.#seen = 0;
+    this.#bytes = 0;
+    this.#count = 0;
+    this.#refusal = undefined;
+    req.forEach(this.#take);
+    if (this.#refusal !== undefined) return this.#refusal;
+    if (this.#bytes > HEADER_LIMITS.headerBytes || this.#count > HEADER_LIMITS.headerCount) return REFUSALS.headers;
+    return this.authorization !== '' && this.apiKey !== '' ? REFUSALS.twoCredentials : undefined;
   }
 
   #once(bit: number): void {

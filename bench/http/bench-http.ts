@@ -1,12 +1,8 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { findOption, isQuick } from '../support/arguments.js';
-import { BenchFeed, DefinitionSet } from '../support/bench-feed.js';
+import { BenchNode } from '../support/bench-node.js';
 import { BenchProcess } from '../support/bench-process.js';
 import { httpRequest } from '../support/http-request.js';
-import type { NodeOptions, NodeReady } from '../support/node-process.js';
 import { RawConnection } from '../support/raw-connection.js';
 import { median, rounded } from '../support/statistics.js';
 import { AnswerChecker } from './answer-checker.js';
@@ -49,13 +45,6 @@ interface Row extends Measured {
   readonly refused: number;
 }
 
-interface Target {
-  readonly node: BenchProcess<NodeReady>;
-  readonly echo: BenchProcess<{ port: number }>;
-  readonly tokens: Readonly<Record<HttpCase['environment'], string>>;
-  readonly folder: string;
-}
-
 async function measure(target: BenchProcess<{ port: number }>, generate: Generator): Promise<Measured> {
   const before = target.cpuSeconds();
   const window = await generate(target.ready.port, WINDOW_SECONDS);
@@ -63,16 +52,21 @@ async function measure(target: BenchProcess<{ port: number }>, generate: Generat
   return { ...window, cpuServer, serverMicros: (cpuServer / window.rps) * 1e6 };
 }
 
-async function runCase({ node, echo, tokens, folder }: Target, httpCase: HttpCase, isFirst: boolean): Promise<Row> {
-  const token = tokens[httpCase.environment];
-  const { port } = node.ready;
+async function runCase(
+  node: BenchNode,
+  echo: BenchProcess<{ port: number }>,
+  httpCase: HttpCase,
+  isFirst: boolean,
+): Promise<Row> {
+  const token = node.tokenOf(httpCase.environment);
+  const { port } = node;
   const answer: EchoAnswer = {
     bytes: await answerBytes(port, httpCase, token),
     contentType: `application/${httpCase.format}`,
   };
   await echo.ask(answer);
-  const generate = generatorOf(httpCase, token, folder);
-  if (isFirst) for (const warmed of [node, echo]) await generate(warmed.ready.port, WARM_UP_SECONDS);
+  const generate = generatorOf(httpCase, token, node.folder);
+  if (isFirst) for (const warmed of [node.process, echo]) await generate(warmed.ready.port, WARM_UP_SECONDS);
   const checker = await AnswerChecker.open(port, httpCase, token);
   const probe = new SmugglingProbe(port, httpCase, token);
   const ours: Measured[] = [];
@@ -82,7 +76,7 @@ async function runCase({ node, echo, tokens, folder }: Target, httpCase: HttpCas
     theirs.push(bare);
     checker.start(bare.rps);
     probe.start();
-    ours.push(await measure(node, generate));
+    ours.push(await measure(node.process, generate));
     checker.pause();
     await probe.stop();
   }
@@ -136,18 +130,12 @@ const cases = httpCases().filter(
   ({ name, generator, connections }) =>
     name.includes(only) && (hasWrk || generator !== 'wrk') && (!isQuick || connections === 64),
 );
-const folder = mkdtempSync(join(tmpdir(), 'guidon-bench-http-'));
-const feed = await BenchFeed.start();
-const tokenOf = (name: HttpCase['environment']) =>
-  feed.addEnvironment(name, new DefinitionSet(HTTP_ENVIRONMENTS[name])).issueCredential();
-const tokens = { single: tokenOf('single'), all: tokenOf('all') };
-const options: NodeOptions = { ...feed.nodeOptions, dataDirectory: join(folder, 'node') };
-const node = await BenchProcess.start<NodeReady>('support/node-process.js', [JSON.stringify(options)]);
+const node = await BenchNode.start(HTTP_ENVIRONMENTS);
 const echo = await BenchProcess.start<{ port: number }>('http/echo-process.js', []);
 try {
   const rows: Row[] = [];
   for (const httpCase of cases) {
-    const row = await runCase({ node, echo, tokens, folder }, httpCase, rows.length === 0);
+    const row = await runCase(node, echo, httpCase, rows.length === 0);
     rows.push(row);
     console.error(`${row.name} ${row.generator} ${row.connections}x${row.pipelining}: ${row.rps}, ${row.ratio}`);
   }
@@ -155,6 +143,4 @@ try {
   console.log(JSON.stringify({ http: rows }));
 } finally {
   await Promise.all([node.stop(), echo.stop()]);
-  await feed.stop();
-  rmSync(folder, { recursive: true, force: true });
 }

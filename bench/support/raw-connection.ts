@@ -14,7 +14,10 @@ export class RawConnection {
   readonly #socket: Socket;
   readonly #waiting: AnswerListener[] = [];
   #first = 0;
-  #rest: Buffer = Buffer.alloc(0);
+  #chunks: Buffer[] = [];
+  #receivedBytes = 0;
+  /** Of an answer whose head is there and whose body is not. */
+  #neededBytes = 0;
   #isOpen = true;
   readonly #onClose: (unanswered: number) => void;
 
@@ -51,23 +54,45 @@ export class RawConnection {
     this.#socket.write(request);
   }
 
+  /** The status of the answer. Rejects when the connection ends without one. */
+  async ask(request: Uint8Array): Promise<number> {
+    if (!this.#isOpen) throw new Error('the connection has ended');
+    return await new Promise<number>((resolve, reject) => {
+      const fail = () => reject(new Error('the connection ended before the answer'));
+      this.#socket.once('close', fail);
+      this.send(request, (status) => {
+        this.#socket.off('close', fail);
+        resolve(status);
+      });
+    });
+  }
+
   close(): void {
     this.#socket.destroy();
   }
 
   #receive(chunk: Buffer): void {
-    const bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+    this.#chunks.push(chunk);
+    this.#receivedBytes += chunk.length;
+    // A long answer comes in many pieces, which are joined once.
+    if (this.#receivedBytes < this.#neededBytes) return;
+    const bytes = this.#chunks.length === 1 ? chunk : Buffer.concat(this.#chunks);
     let offset = 0;
+    this.#neededBytes = 0;
     for (;;) {
       const bodyAt = bytes.indexOf(HEAD_END, offset, 'latin1') + HEAD_END.length;
       if (bodyAt < HEAD_END.length) break;
       const head = bytes.toString('latin1', offset, bodyAt);
       const bodyEnd = bodyAt + Number(CONTENT_LENGTH.exec(head)?.[1] ?? 0);
-      if (bodyEnd > bytes.length) break;
+      if (bodyEnd > bytes.length) {
+        this.#neededBytes = bodyEnd - offset;
+        break;
+      }
       this.#next()?.(Number(head.slice(9, 12)), bytes.subarray(bodyAt, bodyEnd));
       offset = bodyEnd;
     }
-    this.#rest = offset === bytes.length ? Buffer.alloc(0) : bytes.subarray(offset);
+    this.#chunks = offset === bytes.length ? [] : [bytes.subarray(offset)];
+    this.#receivedBytes = bytes.length - offset;
   }
 
   #next(): AnswerListener | undefined {
