@@ -232,15 +232,17 @@ export class RowStore {
   }
 
   #batch(changes: readonly RowChange[], unless: StoreKey): Promise<boolean> {
-    let put: Promise<boolean> | undefined;
+    // The writes of a batch share few promises, which reject beside the batch's own (M2): unheard, they would end the process.
+    const writes = new Set<Promise<unknown>>();
     const batch = this.#environment.ifNoExists([...unless], () => {
       for (const { key, value } of changes) {
-        put =
-          value === undefined ? this.#environment.remove([...key]) : this.#environment.put([...key], asBuffer(value));
+        writes.add(
+          value === undefined ? this.#environment.remove([...key]) : this.#environment.put([...key], asBuffer(value)),
+        );
       }
     });
-    // All writes of a batch share one promise, which rejects beside the batch's own (M2): unheard, it would end the process.
-    put?.catch(() => undefined);
+    for (const write of writes) write.catch(hearCause);
+    batch.catch(hearCause);
     return batch;
   }
 
@@ -273,4 +275,10 @@ const textOf = (key: StoreKey): string => key.join('\0');
 
 function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** Why a commit failed is itself a promise that rejects. */
+function hearCause(error: unknown): void {
+  const cause: unknown = error instanceof Error && 'commitError' in error ? error.commitError : undefined;
+  if (cause instanceof Promise) cause.catch(() => undefined);
 }
