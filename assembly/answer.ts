@@ -1,227 +1,40 @@
-import {
-  ERROR_IS_FLAG_NOT_FOUND,
-  ERROR_IS_GENERAL,
-  ERROR_IS_INVALID_CONTEXT,
-  ERROR_IS_PARSE_ERROR,
-  ERROR_IS_TARGETING_KEY_MISSING,
-  FLAG_NAME,
-  IN_EXPERIMENT,
-  REASON_IS_DEFAULT,
-  REASON_IS_DISABLED,
-  REASON_IS_SPLIT,
-  REASON_IS_STATIC,
-  REASON_IS_TARGETING_MATCH,
-  RESULTS_NAME,
-  REVISION_NAME,
-} from "./answer-members";
-import { copyBytes } from "./bytes";
-import { flagBlock, flagEntry } from "./flag";
-import {
-  CALL_OPTION_CLIENT_SIDE_ONLY,
-  ERROR_FLAG_NOT_FOUND,
-  ERROR_GENERAL,
-  ERROR_INVALID_CONTEXT,
-  ERROR_NONE,
-  ERROR_PARSE_ERROR,
-  FLAG_BIT_CLIENT_SIDE,
-  FLAG_BITS,
-  FLAG_ENTRY_REFS,
-  FLAG_PREREQUISITES,
-  FLAG_SEGMENT_REF_COUNT,
-  FLAG_SLOT_REF_COUNT,
-  FLAG_VARIATIONS,
-  FRAGMENT_BYTES,
-  FRAGMENT_LENGTH,
-  MEMO_ERROR,
-  MEMO_EXPERIMENT,
-  MEMO_PREREQUISITE,
-  MEMO_REASON,
-  MEMO_RULE,
-  MEMO_VARIATION,
-  NONE,
-  PREREQUISITE_REF_WORDS,
-  REASON_DEFAULT,
-  REASON_SPLIT,
-  REASON_STATIC,
-  REASON_TARGETING_MATCH,
-  ROOT_REFS,
-  ROOT_REVISION,
-  RULE_ID,
-  THREAD_ANSWER,
-  THREAD_ANSWER_CAPACITY,
-  THREAD_CURSOR,
-  THREAD_OPTIONS,
-  THREAD_ROOT,
-} from "./layout";
+import { finishJsonResults, startJsonResults, writeJsonError, writeJsonServed } from "./json-answer";
+import { CALL_OPTION_JSON_ANSWER, ERROR_NONE, MEMO_ERROR, STATUS_OK, THREAD_OPTIONS } from "./layout";
+import { startMsgpackResults, writeMsgpackError, writeMsgpackServed } from "./msgpack-answer";
 
 /**
- * Writes the answer at THREAD_CURSOR. Functions that write a result return false when it does not fit: the host enlarges the region
- * and asks again, so nothing is ever cut. The host keeps COPY_SLACK_BYTES behind the capacity for copies in steps of 16 bytes.
+ * Writes the answer at THREAD_CURSOR, in the format that the call asks for. Functions that write a result return false when it does
+ * not fit: the host enlarges the region and asks again, so nothing is ever cut.
  */
-const RESULT_OVERHEAD_MAX: usize = 512;
 
 // @ts-expect-error: decorator
 @inline
-function writeByte(at: usize, byte: u32): usize {
-  store<u8>(at, byte);
-  return at + 1;
+function isJsonAnswer(thread: usize): bool {
+  return (load<u32>(thread, THREAD_OPTIONS) & <u32>CALL_OPTION_JSON_ANSWER) !== 0;
 }
 
-/** One of answer-members.ts. */
-// @ts-expect-error: decorator
-@inline
-function writeMember(at: usize, member: usize): usize {
-  const byteCount = <usize>load<u8>(member);
-  copyBytes(at, member + 1, byteCount);
-  return at + byteCount;
-}
-
-// @ts-expect-error: decorator
-@inline
-function writeFragment(at: usize, block: usize, fragment: usize): usize {
-  const byteCount = <usize>load<u32>(fragment, FRAGMENT_LENGTH);
-  copyBytes(at, block + load<u32>(fragment), byteCount);
-  return at + byteCount;
-}
-
-/** Shortest form of an integer up to 2^53 - 1. */
-// @ts-expect-error: decorator
-@inline
-function writeInteger(at: usize, value: u64): usize {
-  if (value < 0x80) return writeByte(at, <u32>value);
-  if (value <= 0xff) {
-    store<u8>(at, 0xcc);
-    store<u8>(at, value, 1);
-    return at + 2;
-  }
-  if (value <= 0xffff) {
-    store<u8>(at, 0xcd);
-    store<u16>(at, bswap<u16>(<u16>value), 1);
-    return at + 3;
-  }
-  if (value <= 0xffffffff) {
-    store<u8>(at, 0xce);
-    store<u32>(at, bswap<u32>(<u32>value), 1);
-    return at + 5;
-  }
-  store<u8>(at, 0xcf);
-  store<u64>(at, bswap<u64>(value), 1);
-  return at + 9;
-}
-
-function writeArrayHeader(at: usize, count: u32): usize {
-  if (count < 16) return writeByte(at, 0x90 | count);
-  store<u8>(at, count <= 0xffff ? 0xdc : 0xdd);
-  if (count <= 0xffff) {
-    store<u16>(at, bswap<u16>(<u16>count), 1);
-    return at + 3;
-  }
-  store<u32>(at, bswap<u32>(count), 1);
-  return at + 5;
-}
-
-function writeText(at: usize, address: usize, byteCount: usize): usize {
-  if (byteCount < 32) {
-    at = writeByte(at, 0xa0 | <u32>byteCount);
-  } else if (byteCount <= 0xff) {
-    store<u8>(at, 0xd9);
-    store<u8>(at, byteCount, 1);
-    at += 2;
-  } else if (byteCount <= 0xffff) {
-    store<u8>(at, 0xda);
-    store<u16>(at, bswap<u16>(<u16>byteCount), 1);
-    at += 3;
-  } else {
-    store<u8>(at, 0xdb);
-    store<u32>(at, bswap<u32>(<u32>byteCount), 1);
-    at += 5;
-  }
-  copyBytes(at, address, byteCount);
-  return at + byteCount;
-}
-
-// @ts-expect-error: decorator
-@inline
-function writeRevision(thread: usize, at: usize): usize {
-  return writeInteger(writeMember(at, REVISION_NAME), load<u64>(<usize>load<u32>(thread, THREAD_ROOT), ROOT_REVISION));
-}
-
-/** `{revision, results: [` of `count` results. */
+/** An answer of `count` results begins. */
 export function startResults(thread: usize, count: u32): void {
-  let at = writeByte(<usize>load<u32>(thread, THREAD_ANSWER), 0x82);
-  at = writeMember(writeRevision(thread, at), RESULTS_NAME);
-  store<u32>(thread, <u32>writeArrayHeader(at, count), THREAD_CURSOR);
+  if (isJsonAnswer(thread)) startJsonResults(thread);
+  else startMsgpackResults(thread, count);
 }
 
-// @ts-expect-error: decorator
-@inline
-function hasRoom(thread: usize, at: usize, byteCount: usize): bool {
-  const used = at - <usize>load<u32>(thread, THREAD_ANSWER);
-  return used + byteCount + RESULT_OVERHEAD_MAX <= <usize>load<u32>(thread, THREAD_ANSWER_CAPACITY);
+/** All results of startResults are written. */
+export function finishResults(thread: usize): usize {
+  if (isJsonAnswer(thread)) finishJsonResults(thread);
+  return STATUS_OK;
 }
 
 /** `isAlone`: the answer is this result, with `revision` in front of its members. */
 export function writeError(thread: usize, key: usize, keyBytes: usize, error: u32, isAlone: bool): bool {
-  let at = <usize>(isAlone ? load<u32>(thread, THREAD_ANSWER) : load<u32>(thread, THREAD_CURSOR));
-  if (!hasRoom(thread, at, keyBytes)) return false;
-  at = writeByte(at, 0x83 + <u32>isAlone);
-  if (isAlone) at = writeRevision(thread, at);
-  at = writeText(writeMember(at, FLAG_NAME), key, keyBytes);
-  store<u32>(thread, <u32>writeMember(at, errorMember(error)), THREAD_CURSOR);
-  return true;
-}
-
-function errorMember(error: u32): usize {
-  if (error === <u32>ERROR_FLAG_NOT_FOUND) return ERROR_IS_FLAG_NOT_FOUND;
-  if (error === <u32>ERROR_PARSE_ERROR) return ERROR_IS_PARSE_ERROR;
-  if (error === <u32>ERROR_INVALID_CONTEXT) return ERROR_IS_INVALID_CONTEXT;
-  return error === <u32>ERROR_GENERAL ? ERROR_IS_GENERAL : ERROR_IS_TARGETING_KEY_MISSING;
-}
-
-// @ts-expect-error: decorator
-@inline
-function reasonMember(reason: u32): usize {
-  if (reason === REASON_SPLIT) return REASON_IS_SPLIT;
-  if (reason === REASON_TARGETING_MATCH) return REASON_IS_TARGETING_MATCH;
-  if (reason === REASON_STATIC) return REASON_IS_STATIC;
-  return reason === REASON_DEFAULT ? REASON_IS_DEFAULT : REASON_IS_DISABLED;
+  return isJsonAnswer(thread)
+    ? writeJsonError(thread, key, keyBytes, error, isAlone)
+    : writeMsgpackError(thread, key, keyBytes, error, isAlone);
 }
 
 /** The Result of an evaluated flag, asked for as `key`. */
 export function writeResult(thread: usize, flag: u32, memo: usize, key: usize, keyBytes: usize, isAlone: bool): bool {
   const error = <u32>load<u8>(memo, MEMO_ERROR);
   if (error !== <u32>ERROR_NONE) return writeError(thread, key, keyBytes, error, isAlone);
-  const block = flagBlock(thread, flag);
-  const variation = block + load<u32>(block, FLAG_VARIATIONS) + <usize>load<u8>(memo, MEMO_VARIATION) * FRAGMENT_BYTES;
-  let at = <usize>(isAlone ? load<u32>(thread, THREAD_ANSWER) : load<u32>(thread, THREAD_CURSOR));
-  if (!hasRoom(thread, at, load<u32>(variation, FRAGMENT_LENGTH))) return false;
-  const rule = load<u32>(memo, MEMO_RULE);
-  const prerequisite = visiblePrerequisite(thread, flag, block, memo);
-  const isInExperiment = load<u8>(memo, MEMO_EXPERIMENT);
-  const members: u32 = 4 + <u32>isAlone + <u32>(rule !== 0) + <u32>(prerequisite !== 0) + isInExperiment;
-  at = writeByte(at, 0x80 | members);
-  if (isAlone) at = writeRevision(thread, at);
-  at = writeFragment(at, block, variation);
-  at = writeMember(at, reasonMember(load<u8>(memo, MEMO_REASON)));
-  if (rule !== 0) at = writeFragment(at, block, block + rule + RULE_ID);
-  if (prerequisite !== 0) at = writeFragment(at, block, prerequisite);
-  if (isInExperiment) at = writeMember(at, IN_EXPERIMENT);
-  store<u32>(thread, <u32>at, THREAD_CURSOR);
-  return true;
-}
-
-/** Fragment that names the failed prerequisite, 0 when there is none or the asker may not see that flag. */
-// @ts-expect-error: decorator
-@inline
-function visiblePrerequisite(thread: usize, flag: u32, block: usize, memo: usize): usize {
-  const index = load<u32>(memo, MEMO_PREREQUISITE);
-  if (index === 0) return 0;
-  const fragment = block + load<u32>(block, FLAG_PREREQUISITES) + <usize>(index - 1) * FRAGMENT_BYTES;
-  if (!(load<u32>(thread, THREAD_OPTIONS) & <u32>CALL_OPTION_CLIENT_SIDE_ONLY)) return fragment;
-  const root = <usize>load<u32>(thread, THREAD_ROOT);
-  const words = load<u32>(block, FLAG_SLOT_REF_COUNT) + load<u32>(block, FLAG_SEGMENT_REF_COUNT);
-  const ref = load<u32>(flagEntry(root, flag), FLAG_ENTRY_REFS) + words + (index - 1) * PREREQUISITE_REF_WORDS;
-  const required = load<u32>(root + load<u32>(root, ROOT_REFS) + (<usize>ref << 2));
-  if (required === NONE) return 0;
-  return load<u8>(flagBlock(thread, required), FLAG_BITS) & <u32>FLAG_BIT_CLIENT_SIDE ? fragment : 0;
+  return isJsonAnswer(thread) ? writeJsonServed(thread, flag, memo, isAlone) : writeMsgpackServed(thread, flag, memo, isAlone);
 }

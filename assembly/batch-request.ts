@@ -1,5 +1,5 @@
 import { admit } from "./admission";
-import { startResults, writeError } from "./answer";
+import { finishResults, startResults, writeError } from "./answer";
 import { answerFlag } from "./ask";
 import { readBody } from "./body";
 import { indexContext, isMapAt, mapStart, startContext } from "./context-index";
@@ -95,7 +95,7 @@ function answerProduct(thread: usize, contexts: usize, flags: usize, end: usize)
   store<u32>(thread, <u32>count, THREAD_EVALUATIONS);
   startResults(thread, <u32>count);
   // Without flags there is nothing to say about any context, however many there are.
-  if (flagCount === 0) return STATUS_OK;
+  if (flagCount === 0) return finishResults(thread);
   const each = costOfFlagKeys(thread, firstFlag, flagCount, end);
   if (each * <u64>contextCount > load<u64>(thread, THREAD_COST_MAX)) return STATUS_COSTLY;
   for (let index: u32 = 0; index < contextCount; ++index) {
@@ -103,7 +103,7 @@ function answerProduct(thread: usize, contexts: usize, flags: usize, end: usize)
     if (!admit(thread, each)) return STATUS_COSTLY;
     if (!answerFlagKeys(thread, firstFlag, flagCount, end)) return STATUS_ANSWER_FULL;
   }
-  return STATUS_OK;
+  return finishResults(thread);
 }
 
 function answerRequests(thread: usize, requests: usize, end: usize): usize {
@@ -119,7 +119,7 @@ function answerRequests(thread: usize, requests: usize, end: usize): usize {
     if (!answerEntry(thread, at, end)) return STATUS_ANSWER_FULL;
     at = skipValue(at);
   }
-  return STATUS_OK;
+  return finishResults(thread);
 }
 
 /** An entry without a string `flag` cannot be named in its answer; one without a context has an invalid one. */

@@ -1,5 +1,5 @@
 import { admit, isCheap } from './admission';
-import { startResults } from './answer';
+import { finishResults, startResults } from './answer';
 import { answerAllVisible, answerFlag, costOfVisible, countVisible } from './ask';
 import { readBody } from './body';
 import { isMapAt, setTargetingKey, startEmptyContext } from './context-index';
@@ -95,7 +95,7 @@ function answerVisible(thread: usize): usize {
   if (!isCheap(thread, count) && !admit(thread, costOfVisible(thread))) return STATUS_COSTLY;
   store<u32>(thread, count, THREAD_EVALUATIONS);
   startResults(thread, count);
-  return answerAllVisible(thread) ? STATUS_OK : STATUS_ANSWER_FULL;
+  return answerAllVisible(thread) ? finishResults(thread) : STATUS_ANSWER_FULL;
 }
 
 function answerKeys(thread: usize, flags: usize, end: usize): usize {
@@ -107,7 +107,7 @@ function answerKeys(thread: usize, flags: usize, end: usize): usize {
   if (!isCheap(thread, count) && !admit(thread, costOfFlagKeys(thread, first, count, end))) return STATUS_COSTLY;
   store<u32>(thread, count, THREAD_EVALUATIONS);
   startResults(thread, count);
-  return answerFlagKeys(thread, first, count, end) ? STATUS_OK : STATUS_ANSWER_FULL;
+  return answerFlagKeys(thread, first, count, end) ? finishResults(thread) : STATUS_ANSWER_FULL;
 }
 
 function tooMany(thread: usize): usize {

@@ -34,11 +34,15 @@ export {
 } from './flag-model/segment-keys.js';
 export { type SegmentReference, segmentReferencesOf } from './flag-model/segment-references.js';
 export { compareUtf8, isScalarText, toScalarText, utf8Bytes } from './flag-model/text.js';
-export { answerToJson } from './wasm-host/answer-to-json.js';
 export { type Decoded, decodeStrictMsgpack } from './wasm-host/decode-strict-msgpack.js';
 export { encodeJsonRequest } from './wasm-host/encode-json-request.js';
 export type { CostlyAnswer, KernelAnswer, KernelRefusal } from './wasm-host/kernel-answer.js';
 export { KernelHost } from './wasm-host/kernel-host.js';
 export { type KernelCall, KernelThread, type ThreadHandle } from './wasm-host/kernel-thread.js';
 export type { ResidentSnapshot } from './wasm-host/load-snapshot.js';
-export { type EvaluateOptions, SnapshotMemory, type SnapshotMemoryOptions } from './wasm-host/snapshot-memory.js';
+export {
+  type BodyFormat,
+  type EvaluateOptions,
+  SnapshotMemory,
+  type SnapshotMemoryOptions,
+} from './wasm-host/snapshot-memory.js';

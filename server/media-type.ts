@@ -1,5 +1,4 @@
-/** The two body formats of the data plane. Both carry the same members. */
-export type BodyFormat = 'msgpack' | 'json';
+import type { BodyFormat } from '@guidon/engine';
 
 export const MEDIA_TYPES = { msgpack: 'application/msgpack', json: 'application/json' } as const;
 export const PROBLEM_MEDIA_TYPES = { msgpack: 'application/msgpack', json: 'application/problem+json' } as const;

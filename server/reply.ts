@@ -1,9 +1,10 @@
 import type { HttpResponse } from 'uWebSockets.js';
 import { randomBytes } from 'node:crypto';
 import { STATUS_CODES } from 'node:http';
+import type { BodyFormat } from '@guidon/engine';
 import { ERROR_CODES, type ErrorCode, type PlatformError, type Problem, problemFrom } from '@guidon/protocol';
 import { Packr } from 'msgpackr';
-import { type BodyFormat, PROBLEM_MEDIA_TYPES } from './media-type.js';
+import { PROBLEM_MEDIA_TYPES } from './media-type.js';
 import type { RouteCounters } from './route-counters.js';
 
 /** A header, or several: `value` may hold `\r\nName: value` lines of our own making. */

@@ -1,7 +1,8 @@
 import type { HttpRequest, HttpResponse, TemplatedApp } from 'uWebSockets.js';
 import assert from 'node:assert';
+import type { BodyFormat } from '@guidon/engine';
 import { PlatformError } from '@guidon/protocol';
-import { answerFormat, type BodyFormat, findBodyFormat } from './media-type.js';
+import { answerFormat, findBodyFormat } from './media-type.js';
 import { Reply } from './reply.js';
 import { type Refusal, RequestHead, refuseUrl } from './request-head.js';
 import { RouteCounters } from './route-counters.js';

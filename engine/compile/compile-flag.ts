@@ -1,17 +1,11 @@
-import { PlatformError } from '@guidon/protocol';
-import {
-  type FlagDefinition,
-  isServable,
-  type Prerequisite,
-  type Rule,
-  type Serve,
-} from '../flag-model/definitions.js';
+import { type Json, PlatformError } from '@guidon/protocol';
+import { type FlagDefinition, isServable, type Prerequisite, type Serve } from '../flag-model/definitions.js';
 import { compileCondition } from './compile-condition.js';
 import { writeStringSet } from './compile-operand.js';
 import { compileRollout } from './compile-rollout.js';
 import { type CompiledUnit, finishUnit, referencesOf } from './compiled-unit.js';
 import { writeMsgpack, writeString } from './encode-msgpack.js';
-import { FLAG, FLAG_BIT, FLAG_MAGIC, FRAGMENT, RULE, TARGET } from './layout.js';
+import { FLAG, FLAG_BIT, FLAG_MAGIC, FRAGMENT, MEMBERS, RULE, TARGET } from './layout.js';
 import { nameHash } from './name-hash.js';
 import type { UnitBuilder } from './unit-builder.js';
 
@@ -116,18 +110,10 @@ function writeRules(builder: UnitBuilder, definition: FlagDefinition, variationI
     const serve = writeServe(builder, definition, rule.serve, variationIndex);
     writer.u32(record + RULE.rollout, serve.rollout);
     writer.u32(record + RULE.variation, serve.variation);
-    writeRuleId(builder, record + RULE.id, rule);
+    writeMembers(builder, record + RULE.id, { ruleId: rule.id });
   }
   writer.u32(FLAG.rules, table);
   writer.u32(FLAG.ruleCount, rules.length);
-}
-
-function writeRuleId(builder: UnitBuilder, fragment: number, rule: Rule): void {
-  const { writer } = builder;
-  const offset = writer.length;
-  writeString(writer, 'ruleId');
-  writeString(writer, rule.id);
-  writeFragment(builder, fragment, offset);
 }
 
 function writeServe(
@@ -142,35 +128,39 @@ function writeServe(
 
 function writePrerequisites(builder: UnitBuilder, { prerequisites }: FlagDefinition): void {
   const { writer } = builder;
-  const table = prerequisites.length === 0 ? 0 : writer.reserve(prerequisites.length * FRAGMENT.bytes);
-  for (const [index, prerequisite] of prerequisites.entries()) {
-    const offset = writer.length;
-    writeString(writer, 'prerequisite');
-    writeString(writer, prerequisite.flag);
-    writeFragment(builder, table + index * FRAGMENT.bytes, offset);
+  const table = prerequisites.length === 0 ? 0 : writer.reserve(prerequisites.length * MEMBERS.bytes);
+  for (const [index, { flag }] of prerequisites.entries()) {
+    writeMembers(builder, table + index * MEMBERS.bytes, { prerequisite: flag });
   }
   writer.u32(FLAG.prerequisites, table);
   writer.u32(FLAG.prerequisiteCount, prerequisites.length);
 }
 
-/** The members flag, value and variation are one run of bytes per variation: an answer copies them as they are. */
+/** Returns the bytes of the longest one in the format that takes more. */
 function writeVariations(builder: UnitBuilder, { key, variations }: FlagDefinition): number {
   const { writer } = builder;
   let bytesMax = 0;
-  const table = writer.reserve(variations.length * FRAGMENT.bytes);
+  const table = writer.reserve(variations.length * MEMBERS.bytes);
   for (const [index, variation] of variations.entries()) {
-    const offset = writer.length;
-    writeString(writer, 'flag');
-    writeString(writer, key);
-    writeString(writer, 'value');
-    writeMsgpack(writer, variation.value);
-    writeString(writer, 'variation');
-    writeString(writer, variation.key);
-    writeFragment(builder, table + index * FRAGMENT.bytes, offset);
-    bytesMax = Math.max(bytesMax, writer.length - offset);
+    const members = { flag: key, value: variation.value, variation: variation.key };
+    bytesMax = Math.max(bytesMax, writeMembers(builder, table + index * MEMBERS.bytes, members));
   }
   writer.u32(FLAG.variations, table);
   return bytesMax;
+}
+
+/** Appends one run of bytes per format and puts them into the MEMBERS at `record`. Returns the bytes of the longer one. */
+function writeMembers(builder: UnitBuilder, record: number, members: Readonly<Record<string, Json>>): number {
+  const { writer } = builder;
+  const msgpack = writer.length;
+  for (const [name, value] of Object.entries(members)) {
+    writeString(writer, name);
+    writeMsgpack(writer, value);
+  }
+  writeFragment(builder, record + MEMBERS.msgpack, msgpack);
+  const json = writer.text(`${JSON.stringify(members).slice(1, -1)},`);
+  writeFragment(builder, record + MEMBERS.json, json);
+  return Math.max(json - msgpack, writer.length - json);
 }
 
 function writeFragment(builder: UnitBuilder, fragment: number, offset: number): void {

@@ -12,10 +12,10 @@ import { IS_KIND, THREAD_CODE_TABLES, THREAD_TABLES } from './thread-layout.js';
  * All numbers are little-endian. Offsets count bytes from the start of the block they stand in; 0 as an offset means "none".
  *
  * History of SNAPSHOT_FORMAT_VERSION: 1 = first format; 2 = names are hashed whole, walks through a table are bounded;
- * 3 = costs of flags are work, no longer fuel; 4 = clauses with one value hold it in their node. It rises with every change of these
- * tables (layout.test.ts pins both).
+ * 3 = costs of flags are work, no longer fuel; 4 = clauses with one value hold it in their node; 5 = members of an answer in
+ * msgpack and in JSON. It rises with every change of these tables (layout.test.ts pins both).
  */
-export const SNAPSHOT_FORMAT_VERSION = 4;
+export const SNAPSHOT_FORMAT_VERSION = 5;
 
 /** No index, no reference. */
 export const NONE = 0xffffffff;
@@ -136,8 +136,8 @@ export const PREREQUISITE_REF_WORDS = 3;
  *   0 u32 magic "FLAG"   4 u32 totalBytes, multiple of 8
  *   8 u8 bits (FLAG_BIT)  9 u8 variationCount (0 only when unserved)  10 u8 offVariation  11 u8 reserved
  *  12 u32 keyOffset  16 u32 keyBytes
- *  20 u32 variations     -> FRAGMENT: msgpack members flag, value, variation
- *  24 u32 prerequisites  28 u32 prerequisiteCount -> FRAGMENT: msgpack member prerequisite
+ *  20 u32 variations     -> MEMBERS: flag, value, variation
+ *  24 u32 prerequisites  28 u32 prerequisiteCount -> MEMBERS: prerequisite
  *  32 u32 targets        36 u32 targetCount -> TARGET
  *  40 u32 rules          44 u32 ruleCount -> RULE
  *  48 u32 fallthroughRollout (0 = plain)  52 u32 fallthroughVariation
@@ -174,11 +174,17 @@ export const FLAG_BIT = { on: 1, clientSide: 2, unserved: 4, static: 8 } as cons
 /** FRAGMENT, 8 bytes: a run of bytes inside the block. */
 export const FRAGMENT = { bytes: 8, offset: 0, length: 4 } as const;
 
+/**
+ * MEMBERS, 16 bytes: the same members of an answer in both formats, which copies them as they are: a FRAGMENT of msgpack names and values,
+ * a FRAGMENT of JSON members with a comma behind each.
+ */
+export const MEMBERS = { bytes: 16, msgpack: 0, json: 8 } as const;
+
 /** TARGET, 12 bytes: targetingKey u32 (slot ref), variation u32, keys u32 -> STRING_SET. */
 export const TARGET = { bytes: 12, targetingKey: 0, variation: 4, keys: 8 } as const;
 
-/** RULE, 24 bytes, begins like SEGMENT_RULE: nodes u32, nodeCount u16, entry u16 (node index, ALWAYS or NEVER), rollout u32, variation u32, ruleId FRAGMENT. */
-export const RULE = { bytes: 24, nodes: 0, nodeCount: 4, entry: 6, rollout: 8, variation: 12, id: 16 } as const;
+/** RULE, 32 bytes, begins like SEGMENT_RULE: nodes u32, nodeCount u16, entry u16 (node index, ALWAYS or NEVER), rollout u32, variation u32, MEMBERS: ruleId. */
+export const RULE = { bytes: 32, nodes: 0, nodeCount: 4, entry: 6, rollout: 8, variation: 12, id: 16 } as const;
 export const ALWAYS = 0xffff;
 export const NEVER = 0xfffe;
 
@@ -361,6 +367,7 @@ export const LAYOUT_TABLES: Readonly<Record<string, Readonly<Record<string, numb
   FLAG,
   FLAG_BIT,
   FRAGMENT,
+  MEMBERS,
   TARGET,
   RULE,
   NODE,

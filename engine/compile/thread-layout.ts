@@ -118,8 +118,8 @@ export const SHAPE_NAME = {
 /** Stands for a slot where the member is the context's kind. */
 export const IS_KIND = 0xfffffffe;
 
-/** What a call is asked to do, in `options`. */
-export const CALL_OPTION = { batch: 1, clientSideOnly: 2 } as const;
+/** What a call is asked to do, in `options`. Without `jsonAnswer` the answer is msgpack. */
+export const CALL_OPTION = { batch: 1, clientSideOnly: 2, jsonAnswer: 8 } as const;
 
 /**
  * SLOT_STATE, 32 bytes: one attribute of the context at hand.

@@ -9,6 +9,7 @@ import {
   KEY_ENTRY,
   KEYS,
   KEYS_MAGIC,
+  MEMBERS,
   RULE,
   SEGMENT,
   SEGMENT_BIT,
@@ -61,10 +62,10 @@ function verifyFlag(reader: ByteReader): BlockSummary {
   reader.claim(reader.u32(FLAG.keyOffset), reader.u32(FLAG.keyBytes), 1, 'the key');
   const patterns = readPatterns(reader, FLAG.patterns, FLAG.patternCount);
   const counts = readCounts(reader, FLAG.slotRefCount, FLAG.segmentRefCount, patterns.length);
-  verifyFragments(reader, reader.u32(FLAG.variations), variationCount, LIMITS.flagValueBytes * 2);
+  verifyMembersTable(reader, reader.u32(FLAG.variations), variationCount, LIMITS.flagValueBytes * 2);
   const prerequisiteCount = reader.u32(FLAG.prerequisiteCount);
   check(prerequisiteCount <= LIMITS.prerequisitesPerFlag, 'a flag has too many prerequisites');
-  verifyFragments(reader, reader.u32(FLAG.prerequisites), prerequisiteCount, SMALL_FRAGMENT_BYTES_MAX);
+  verifyMembersTable(reader, reader.u32(FLAG.prerequisites), prerequisiteCount, SMALL_FRAGMENT_BYTES_MAX);
   verifyTargets(reader, counts, variationCount);
   verifyRules(reader, counts, variationCount);
   if (!isUnserved) verifyServe(reader, FLAG.fallthroughRollout, FLAG.fallthroughVariation, counts, variationCount);
@@ -109,9 +110,14 @@ function decodeText(bytes: Uint8Array): string {
   }
 }
 
-function verifyFragments(reader: ByteReader, table: number, count: number, lengthMax: number): void {
-  reader.claim(table, count, FRAGMENT.bytes, 'a table of fragments');
-  for (let index = 0; index < count; index += 1) verifyFragment(reader, table + index * FRAGMENT.bytes, lengthMax);
+function verifyMembersTable(reader: ByteReader, table: number, count: number, lengthMax: number): void {
+  reader.claim(table, count, MEMBERS.bytes, 'a table of members');
+  for (let index = 0; index < count; index += 1) verifyMembers(reader, table + index * MEMBERS.bytes, lengthMax);
+}
+
+function verifyMembers(reader: ByteReader, record: number, lengthMax: number): void {
+  verifyFragment(reader, record + MEMBERS.msgpack, lengthMax);
+  verifyFragment(reader, record + MEMBERS.json, lengthMax);
 }
 
 function verifyFragment(reader: ByteReader, fragment: number, lengthMax: number): void {
@@ -142,7 +148,7 @@ function verifyRules(reader: ByteReader, counts: ReferenceCounts, variationCount
     const nodeCount = reader.u16(record + RULE.nodeCount);
     verifyCondition(reader, { nodes, nodeCount, entry: reader.u16(record + RULE.entry) }, counts);
     verifyServe(reader, record + RULE.rollout, record + RULE.variation, counts, variationCount);
-    verifyFragment(reader, record + RULE.id, SMALL_FRAGMENT_BYTES_MAX);
+    verifyMembers(reader, record + RULE.id, SMALL_FRAGMENT_BYTES_MAX);
   }
 }
 

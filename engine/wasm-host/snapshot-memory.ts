@@ -23,8 +23,13 @@ export interface SnapshotMemoryOptions {
   readonly onFree?: (freed: Uint8Array) => void;
 }
 
+/** How a body is written; both formats carry the same members. */
+export type BodyFormat = 'msgpack' | 'json';
+
 export interface EvaluateOptions {
   readonly route: 'evaluate' | 'batch';
+  /** Default: msgpack. */
+  readonly answerFormat?: BodyFormat;
   /** Epoch ms, an integer: what `@now` stands for, one for the whole request. */
   readonly now: number;
   /** The asker has a client (`web`) credential. */
@@ -218,8 +223,12 @@ export class SnapshotMemory {
 }
 
 /** Bits of CALL_OPTION. */
-export function callOptionsOf({ route, clientSideOnly }: EvaluateOptions): number {
-  return (route === 'batch' ? CALL_OPTION.batch : 0) | (clientSideOnly ? CALL_OPTION.clientSideOnly : 0);
+export function callOptionsOf({ route, clientSideOnly, answerFormat }: EvaluateOptions): number {
+  return (
+    (route === 'batch' ? CALL_OPTION.batch : 0) |
+    (clientSideOnly ? CALL_OPTION.clientSideOnly : 0) |
+    (answerFormat === 'json' ? CALL_OPTION.jsonAnswer : 0)
+  );
 }
 
 function bodyBytesMaxOf({ route }: EvaluateOptions): number {

@@ -1,5 +1,5 @@
 import assert from 'node:assert';
-import { answerToJson, encodeJsonRequest } from '@guidon/engine';
+import { type BodyFormat, encodeJsonRequest } from '@guidon/engine';
 import { isSameEnvironment, PlatformError, REQUEST_LIMITS } from '@guidon/protocol';
 import { Packr } from 'msgpackr';
 import type { AccessDirectory, Caller } from '../auth/access-directory.js';
@@ -50,7 +50,7 @@ export class EvaluateRoute implements Route<Caller> {
 
   handle({ caller, format, body, reply }: RouteRequest<Caller>): Promise<void> | undefined {
     const request = format === 'msgpack' ? body : withinStack(() => encodeJsonRequest(parseJsonBody(body)));
-    const answer = this.#evaluate(caller, request);
+    const answer = this.#evaluate(caller, request, reply.format);
     if (answer.status !== 'revision-behind') {
       this.#answer(caller.slot, answer, request, reply);
       return undefined;
@@ -62,7 +62,7 @@ export class EvaluateRoute implements Route<Caller> {
   async #evaluateLater(caller: Caller, request: Uint8Array, minRevision: number, reply: Reply): Promise<void> {
     await caller.slot.waitForRevision(minRevision);
     if (!reply.isOpen) return;
-    const answer = this.#evaluate(caller, request);
+    const answer = this.#evaluate(caller, request, reply.format);
     if (answer.status === 'revision-behind') {
       throw new PlatformError('revision-behind', `This node is not at revision ${minRevision} yet.`, {
         extensions: { currentRevision: caller.slot.active?.revision ?? 0 },
@@ -71,10 +71,11 @@ export class EvaluateRoute implements Route<Caller> {
     this.#answer(caller.slot, answer, request, reply);
   }
 
-  #evaluate(caller: Caller, request: Uint8Array): Evaluated {
+  #evaluate(caller: Caller, request: Uint8Array, answerFormat: BodyFormat): Evaluated {
     const active = activeOf(caller.slot);
     return this.#parts.kernel.evaluate(caller.slot, active, request, {
       route: this.#route,
+      answerFormat,
       now: this.#parts.now(),
       clientSideOnly: caller.entry.kind === 'web',
       contentBytesMax: this.bodyBytesMax * MSGPACK_GROWTH,
@@ -89,8 +90,7 @@ export class EvaluateRoute implements Route<Caller> {
   ): void {
     if (answer.status === 'ok') {
       slot.evaluationCount += answer.evaluations;
-      if (reply.format === 'msgpack') reply.ok(slot.answerHeads.msgpack, answer.bytes);
-      else reply.ok(slot.answerHeads.json, answerToJson(answer.bytes));
+      reply.ok(slot.answerHeads[reply.format], answer.bytes);
       return;
     }
     if (answer.status === 'trapped') {

@@ -1,6 +1,5 @@
-import { decodeStrictMsgpack } from '@guidon/engine';
+import { type BodyFormat, decodeStrictMsgpack } from '@guidon/engine';
 import { PlatformError } from '@guidon/protocol';
-import type { BodyFormat } from '../media-type.js';
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false });
 

@@ -1,5 +1,4 @@
 import {
-  answerToJson,
   compileSnapshot,
   decodeDefinition,
   definitionKey,
@@ -76,9 +75,10 @@ async function areMembers(flagSet: FlagSet, revision: number, keys: readonly str
   const resident = await host.load(compiled.snapshot);
   const contexts = keys.map((targetingKey) => ({ targetingKey }));
   const body = encodeMsgpack({ contexts, flags: ['gate'] });
-  const answer = host.evaluate(resident, body, { route: 'batch', now: 0, clientSideOnly: false });
+  const answerFormat = 'json';
+  const answer = host.evaluate(resident, body, { route: 'batch', now: 0, clientSideOnly: false, answerFormat });
   if (answer.status !== 'ok') throw new Error(JSON.stringify(answer));
-  const { results } = JSON.parse(answerToJson(answer.bytes));
+  const { results } = JSON.parse(Buffer.from(answer.bytes).toString());
   return results.map(({ value }: { value: boolean }) => value);
 }
 

@@ -4,11 +4,13 @@ import {
   compileSnapshot,
   type Definition,
   decodeStrictMsgpack,
+  type EvaluateOptions,
   encodeMsgpack,
   type FlagSet,
   type KernelHost,
   parseDefinition,
   ReferenceEvaluation,
+  type ResidentSnapshot,
   type Result,
 } from '@guidon/engine';
 import type { Json } from '@guidon/protocol';
@@ -59,18 +61,19 @@ export async function compareEvaluators(host: KernelHost, comparison: Comparison
     const contexts = comparison.contexts.map((text) => Buffer.from(text, 'base64'));
     const keys = [...flagSet.flags.keys(), 'unknown', 'flag-0'];
     const body = batchBody(contexts, keys);
-    const answer = host.evaluate(resident, body, { route: 'batch', now, clientSideOnly });
-    assert(answer.status === 'ok', `the batch is answered: ${JSON.stringify(answer)}`);
+    const ask = (request: Uint8Array, route: 'evaluate' | 'batch'): Answers | undefined =>
+      answersOf(host, resident, request, { route, now, clientSideOnly });
+    const answers = ask(body, 'batch');
+    assert(answers !== undefined, 'a batch answers each context in its place');
     const evaluations = contexts.map((bytes) => referenceOf(flagSet, bytes, now, clientSideOnly));
     const results = evaluations.flatMap((evaluation) => keys.map((key) => evaluation.evaluate(key)));
-    assertSame(answer.bytes, { revision: 12, results }, 'contexts x flags');
+    assertSame(answers, { revision: 12, results }, 'contexts x flags');
     for (const [index, bytes] of contexts.entries()) {
       const evaluate = Buffer.concat([Buffer.from([0x81]), text('context'), bytes]);
-      const visible = host.evaluate(resident, evaluate, { route: 'evaluate', now, clientSideOnly });
-      if (visible.status === 'limit-exceeded') continue; // compared in the batch, where it is INVALID_CONTEXT in its place
-      assert(visible.status === 'ok', JSON.stringify(visible));
+      const visible = ask(evaluate, 'evaluate');
+      if (visible === undefined) continue; // compared in the batch, where it is INVALID_CONTEXT in its place
       const expected = evaluations[index]?.evaluateAllVisible() ?? [];
-      assertSame(visible.bytes, { revision: 12, results: expected }, 'all visible flags');
+      assertSame(visible, { revision: 12, results: expected }, 'all visible flags');
       results.push(...expected);
     }
     return results;
@@ -87,10 +90,36 @@ function referenceOf(flagSet: FlagSet, bytes: Uint8Array, now: number, clientSid
   return new ReferenceEvaluation(flagSet, value, { now, clientSideOnly });
 }
 
-function assertSame(bytes: Uint8Array, expected: unknown, what: string): void {
+interface Answers {
+  readonly msgpack: Uint8Array;
+  readonly json: string;
+}
+
+/** One request answered in both formats; undefined: a context is over its limits. */
+function answersOf(
+  host: KernelHost,
+  resident: ResidentSnapshot,
+  body: Uint8Array,
+  options: EvaluateOptions,
+): Answers | undefined {
+  const [msgpack, json] = (['msgpack', 'json'] as const).map((answerFormat) => {
+    const answer = host.evaluate(resident, body, { ...options, answerFormat });
+    if (answer.status === 'limit-exceeded') return undefined;
+    assert(answer.status === 'ok', JSON.stringify(answer));
+    return Buffer.from(answer.bytes);
+  });
+  assert((msgpack === undefined) === (json === undefined), 'both formats are answered, or none');
+  return msgpack === undefined || json === undefined ? undefined : { msgpack, json: json.toString() };
+}
+
+function assertSame({ msgpack, json }: Answers, expected: unknown, what: string): void {
+  if (json !== JSON.stringify(expected)) {
+    assert.deepEqual(JSON.parse(json), expected, `${what}: kernel in JSON (actual) and reference (expected) differ`);
+    assert.fail(`${what}: the same values in other JSON: ${json}`);
+  }
   const wanted = encodeMsgpack(expected as Json);
-  if (Buffer.compare(bytes, wanted) === 0) return;
-  const decoded = decodeStrictMsgpack(bytes);
+  if (Buffer.compare(msgpack, wanted) === 0) return;
+  const decoded = decodeStrictMsgpack(msgpack);
   assert.deepEqual(
     decoded.ok ? decoded.value : decoded,
     expected,

@@ -98,6 +98,7 @@ function mutatedSnapshot(snapshot: CompiledSnapshot, choose: Choose): { mutated:
   return { mutated: isSealed ? sealed(snapshot.root, blocks, id) : { ...snapshot, blocks }, isSealed };
 }
 
+/** The answer in both formats, one behind the other. */
 async function answerOf(
   host: KernelHost,
   snapshot: CompiledSnapshot,
@@ -106,9 +107,12 @@ async function answerOf(
 ): Promise<Buffer> {
   const resident = await host.load({ ...snapshot, revision: revisionOf(snapshot) });
   try {
-    const answer = host.evaluate(resident, body, { route: 'batch', now: 5_000, clientSideOnly });
-    assert(answer.status === 'ok', JSON.stringify(answer));
-    return Buffer.from(answer.bytes);
+    const answers = (['msgpack', 'json'] as const).map((answerFormat) => {
+      const answer = host.evaluate(resident, body, { route: 'batch', now: 5_000, clientSideOnly, answerFormat });
+      assert(answer.status === 'ok', JSON.stringify(answer));
+      return Buffer.from(answer.bytes);
+    });
+    return Buffer.concat(answers);
   } finally {
     host.release(resident);
   }

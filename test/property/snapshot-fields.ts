@@ -11,6 +11,7 @@ import {
   KEYS,
   KEYS_MAGIC,
   LIST,
+  MEMBERS,
   NODE,
   OP,
   ROLLOUT,
@@ -132,6 +133,11 @@ class FieldWalk {
     else if (op === OP.segment) this.words('segment refs', operand, count);
   }
 
+  /** MEMBERS are two fragments, one behind the other. */
+  members(at: number, count: number): void {
+    this.records('FRAGMENT', FRAGMENT, at, (count * MEMBERS.bytes) / FRAGMENT.bytes);
+  }
+
   rollout(rollout: number): void {
     if (rollout === 0) return;
     this.record('ROLLOUT', ROLLOUT, rollout);
@@ -153,14 +159,14 @@ export function blockFields(bytes: Uint8Array): FieldSite[] {
 
 function walkFlag(walk: FieldWalk): void {
   walk.record('FLAG', FLAG, 0);
-  walk.records('FRAGMENT', FRAGMENT, walk.u32(FLAG.variations), walk.u8(FLAG.variationCount));
-  walk.records('FRAGMENT', FRAGMENT, walk.u32(FLAG.prerequisites), walk.u32(FLAG.prerequisiteCount));
+  walk.members(walk.u32(FLAG.variations), walk.u8(FLAG.variationCount));
+  walk.members(walk.u32(FLAG.prerequisites), walk.u32(FLAG.prerequisiteCount));
   walk.records('FRAGMENT', FRAGMENT, walk.u32(FLAG.patterns), walk.u32(FLAG.patternCount));
   walk.records('TARGET', TARGET, walk.u32(FLAG.targets), walk.u32(FLAG.targetCount), (target) => {
     walk.stringSet(walk.u32(target + TARGET.keys));
   });
   walk.records('RULE', RULE, walk.u32(FLAG.rules), walk.u32(FLAG.ruleCount), (rule) => {
-    walk.record('FRAGMENT', FRAGMENT, rule + RULE.id);
+    walk.members(rule + RULE.id, 1);
     walk.condition(walk.u32(rule + RULE.nodes), walk.u16(rule + RULE.nodeCount));
     walk.rollout(walk.u32(rule + RULE.rollout));
   });

@@ -273,7 +273,7 @@ describe('EnvironmentReducer', () => {
           { key: 'off', value: 'o' },
         ],
       });
-    const big = (prefix: string) => Array.from({ length: 70 }, (_, index) => text(`${prefix}-${100 + index}`, 60_000));
+    const big = (prefix: string) => Array.from({ length: 35 }, (_, index) => text(`${prefix}-${100 + index}`, 60_000));
     const hog = newReducer(small);
     expect(await hog.receive(await environment.publish(big('hog')))).toBe('activated');
     environment = feed.addEnvironment(`reducer-${count}-victim`);
