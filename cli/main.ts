@@ -9,6 +9,8 @@ import { Command, InvalidArgumentError, Option } from 'commander';
  */
 const EXIT_USAGE = 64;
 const EXIT_CONFIG = 78;
+/** With what a node needs beside it, the most that the kernel can address. */
+const SNAPSHOT_MEMORY_BYTES_MAX = 1536 * 1024 * 1024;
 
 deleteProto();
 
@@ -23,6 +25,20 @@ const url = (value: string): string => {
     throw new InvalidArgumentError('Give a URL such as http://127.0.0.1:4200.');
   return value.replace(/\/+$/, '');
 };
+
+const MEBIBYTE = 1024 * 1024;
+const snapshotMemoryBytes = (value: string): number => {
+  const match = /^([1-9][0-9]{0,9})(MiB|GiB)$/.exec(value);
+  const bytes = Number(match?.[1]) * (match?.[2] === 'GiB' ? 1024 * MEBIBYTE : MEBIBYTE);
+  if (!(bytes <= SNAPSHOT_MEMORY_BYTES_MAX))
+    throw new InvalidArgumentError('Give a size such as 512MiB or 1GiB; 1536MiB at most.');
+  return bytes;
+};
+const snapshotMemory = () =>
+  new Option('--snapshot-memory <size>', 'memory for snapshots; environments beyond it are loaded when asked for')
+    .env('GUIDON_SNAPSHOT_MEMORY')
+    .argParser(snapshotMemoryBytes)
+    .default(512 * MEBIBYTE, '512MiB');
 
 const host = () => new Option('--host <address>', 'address to listen on').env('GUIDON_HOST').default('127.0.0.1');
 const logLevel = () =>
@@ -50,6 +66,7 @@ program
   .addOption(
     portOption('--metrics-port', 'health and metrics; the next free port when taken', 'GUIDON_METRICS_PORT', 4301),
   )
+  .addOption(snapshotMemory())
   .addOption(logLevel())
   .action(async (options) => (await import('./run/dev.js')).runDev(options));
 
@@ -91,6 +108,7 @@ program
   .addOption(host())
   .addOption(portOption('--port', 'evaluate API', 'GUIDON_PORT', 4300))
   .addOption(portOption('--metrics-port', 'health and metrics', 'GUIDON_METRICS_PORT', 4301))
+  .addOption(snapshotMemory())
   .addOption(logLevel())
   .action(async (options) => (await import('./run/server.js')).runServer(options));
 

@@ -13,6 +13,7 @@ import { HttpConfigSource } from './snapshot-feed/http-config-source.js';
 import { SnapshotFeed } from './snapshot-feed/snapshot-feed.js';
 import { StoreFollower } from './snapshot-feed/store-follower.js';
 import { SnapshotKernel } from './snapshot-kernel.js';
+import { SnapshotResidency } from './snapshot-residency.js';
 import type { StoreRole } from './snapshot-store/row-store.js';
 import { SnapshotStore, type StoreChange } from './snapshot-store/snapshot-store.js';
 import { createApp, type ListeningApp, listen } from './uws-app.js';
@@ -28,6 +29,8 @@ export interface DataPlaneOptions {
   readonly bus?: ChangeBus;
   readonly logger: pino.Logger;
   readonly pollIntervalMs?: number;
+  /** Kernel memory of each process for snapshots, bytes: environments beyond it are loaded from the disk when they are asked for. */
+  readonly snapshotMemoryBytes?: number;
   /** Answers carry `X-Config-Age` once the config has not been confirmed for this long. */
   readonly staleAfterMs?: number;
 }
@@ -44,6 +47,9 @@ export interface SiblingListener {
 
 const POLL_INTERVAL_MS = 5_000;
 const STALE_AFTER_MS = 60_000;
+const SNAPSHOT_MEMORY_BYTES = 512 * 1024 * 1024;
+/** Kernel memory beyond the budget: for a snapshot that exceeds it, for revisions on their way in and out, and for the threads. */
+const MEMORY_HEADROOM_BYTES = 512 * 1024 * 1024;
 const DRAIN_DEADLINE_MS = 10_000;
 const AGE_INTERVAL_MS = 1_000;
 
@@ -65,6 +71,7 @@ export class DataPlane {
   readonly #router: Router;
   readonly #app = createApp();
   readonly #kernel: SnapshotKernel;
+  readonly #residency: SnapshotResidency;
   readonly #siblings: SiblingListener | undefined;
   /** Newest first: what was started last is closed first. */
   readonly #closers: (() => Promise<void> | void)[] = [];
@@ -80,11 +87,11 @@ export class DataPlane {
     role: StoreRole = 'sole',
     siblings?: SiblingListener,
   ): Promise<DataPlane> {
-    const { logger } = options;
+    const { logger, snapshotMemoryBytes = SNAPSHOT_MEMORY_BYTES } = options;
     // The probe of the store and the kernel's compilation do not wait for each other.
     const [store, kernel] = await Promise.all([
       SnapshotStore.open(options.dataDirectory, logger, role),
-      SnapshotKernel.create(logger),
+      SnapshotKernel.create(logger, { memoryBytesMax: snapshotMemoryBytes + MEMORY_HEADROOM_BYTES }),
     ]);
     return new DataPlane(options, store, kernel, role, siblings);
   }
@@ -103,12 +110,18 @@ export class DataPlane {
     this.#closers.unshift(() => store.close());
     const pool = new CompilePool({ isWarm: role !== 'reader' });
     this.#closers.unshift(() => pool.close());
+    this.#residency = new SnapshotResidency({
+      bytesMax: options.snapshotMemoryBytes ?? SNAPSHOT_MEMORY_BYTES,
+      usedBytes: () => kernel.snapshotBytes(),
+      load: async (slot) => this.environments.entryOf(slot)?.load(),
+    });
+    const residency = this.#residency;
     const directory = new AccessDirectory(() => this.isReady);
     const source = new HttpConfigSource({ url: options.controlPlaneUrl, nodeCredential: options.nodeCredential });
     this.#source = source;
     this.environments = new EnvironmentSet({
       source,
-      parts: { store, pool, kernel, directory, logger, now: Date.now },
+      parts: { store, pool, kernel, residency, directory, logger, now: Date.now },
       trustRoot: options.trustRoot,
       logger,
     });
@@ -137,6 +150,7 @@ export class DataPlane {
       environments: this.environments,
       store,
       kernel,
+      residency,
       pool,
       version: '0.1.0',
     });
@@ -146,7 +160,7 @@ export class DataPlane {
     const router = new Router(this.#app, {
       onError: (error, requestId, path) => logger.error({ err: error, requestId, path }, 'a request failed'),
     });
-    const parts = { directory, kernel: this.#kernel, now: Date.now };
+    const parts = { directory, kernel: this.#kernel, residency: this.#residency, now: Date.now };
     const { environments } = this;
     router.add(new EvaluateRoute('evaluate', parts));
     router.add(new EvaluateRoute('batch', parts));
@@ -196,7 +210,7 @@ export class DataPlane {
   /** A process that follows saw the kernel trap. What serves here is another revision: then it says nothing. */
   hearTrap(environmentId: string, revision: number): void {
     const entry = this.environments.find(environmentId);
-    if (this.#state === 'leading' && entry?.slot.active?.revision === revision) entry.reportTrap();
+    if (this.#state === 'leading' && entry?.slot.serving?.revision === revision) entry.reportTrap();
   }
 
   hearNodeReady(): void {
@@ -206,7 +220,7 @@ export class DataPlane {
   #trapped(environmentId: string): void {
     const entry = this.environments.find(environmentId);
     if (this.#state === 'leading') entry?.reportTrap();
-    else this.#siblings?.onTrap(environmentId, entry?.slot.active?.revision ?? 0);
+    else this.#siblings?.onTrap(environmentId, entry?.slot.serving?.revision ?? 0);
   }
 
   /** Every environment that can be answered is, and it is known who may ask. */
@@ -220,7 +234,7 @@ export class DataPlane {
     return [
       `store ${this.store.status}`,
       ...this.environments.slots.map(
-        ({ environment, active }) => `${environment.environmentId} revision ${active?.revision ?? 'none'}`,
+        ({ environment, serving }) => `${environment.environmentId} revision ${serving?.revision ?? 'none'}`,
       ),
     ];
   }

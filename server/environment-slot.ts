@@ -8,12 +8,16 @@ import { AnswerHead } from './reply.js';
 /** Callers that wait for a revision, per environment (I25). */
 const WAITERS_COUNT_MAX = 256;
 
-/** What answers requests: immutable, replaced as a whole by one pointer swap (I9). */
-export interface ActiveSnapshot {
-  readonly environment: EnvironmentRef;
+/** A revision that passed every check. */
+export interface ServedRevision {
   readonly epoch: number;
   readonly revision: number;
   readonly digest: string;
+}
+
+/** What answers requests: immutable, replaced as a whole by one pointer swap (I9). */
+export interface ActiveSnapshot extends ServedRevision {
+  readonly environment: EnvironmentRef;
   readonly resident: ResidentSnapshot;
 }
 
@@ -23,14 +27,25 @@ export interface AnswerHeads {
   readonly json: AnswerHead;
 }
 
+/** Rises with every use of any environment: the order in which they were used last. */
+let useCount = 0;
+
 /**
  * One environment on this node: the pointer that requests read and the reducer swaps. Made when the environment is first heard of,
- * so a credential's slot stays the same object for the life of the process.
+ * so a credential's slot stays the same object for the life of the process. States:
+ *
+ *   empty     neither `serving` nor `active`: nothing has passed every check, 503 `not-ready`, never an empty 200 (I13)
+ *   cold      `serving` alone: the snapshot lies on the node's disk; a request waits while it is loaded
+ *   resident  both, of one revision: requests are answered from kernel memory
+ *
+ *   any --activate()--> resident     empty, cold --keepCold()--> cold     resident --evict()--> cold     any --clear()--> empty
  */
 export class EnvironmentSlot {
   readonly environment: EnvironmentRef;
-  /** Undefined until the first snapshot has passed every check: then 503 `not-ready`, never an empty 200 (I13). */
-  active: ActiveSnapshot | undefined;
+  /** Of `useCount`, when a request last used it. */
+  usedAt = 0;
+  #serving: ServedRevision | undefined;
+  #active: ActiveSnapshot | undefined;
   accessList: AccessList | undefined;
   answerHeads: AnswerHeads = headsOf(0, undefined);
   evaluationCount = 0;
@@ -45,11 +60,51 @@ export class EnvironmentSlot {
     this.confirmedAtMs = nowMs;
   }
 
+  /** The revision that requests are answered from, resident or not. */
+  get serving(): ServedRevision | undefined {
+    return this.#serving;
+  }
+
+  get active(): ActiveSnapshot | undefined {
+    return this.#active;
+  }
+
   /** The pointer swap. Requests that run finish on the old snapshot; the caller releases it afterwards. */
   activate(snapshot: ActiveSnapshot): void {
     assert(isSameEnvironment(snapshot.environment, this.environment), 'a snapshot goes into its own slot (I16)');
-    this.active = snapshot;
-    this.answerHeads = headsOf(snapshot.revision, this.#ageSeconds);
+    this.#active = snapshot;
+    this.#serve(snapshot);
+  }
+
+  /** The disk has this revision, kernel memory has none. */
+  keepCold(revision: ServedRevision): void {
+    assert(this.#active === undefined, 'what is resident is replaced by what is resident');
+    this.#serve(revision);
+  }
+
+  /** The caller releases what was resident. */
+  evict(): void {
+    assert(this.#active !== undefined, 'only what is resident is evicted');
+    const { epoch, revision, digest } = this.#active;
+    this.#serving = { epoch, revision, digest };
+    this.#active = undefined;
+  }
+
+  /** The caller releases what was resident. */
+  clear(): void {
+    this.#serving = undefined;
+    this.#active = undefined;
+  }
+
+  /** A request uses it now. */
+  touch(): void {
+    useCount += 1;
+    this.usedAt = useCount;
+  }
+
+  #serve(revision: ServedRevision): void {
+    this.#serving = revision;
+    this.answerHeads = headsOf(revision.revision, this.#ageSeconds);
     for (const wake of this.#waiters) wake();
   }
 
@@ -59,12 +114,12 @@ export class EnvironmentSlot {
     const ageSeconds = ageMs > staleAfterMs ? Math.floor(ageMs / 1000) : undefined;
     if (ageSeconds === this.#ageSeconds) return;
     this.#ageSeconds = ageSeconds;
-    this.answerHeads = headsOf(this.active?.revision ?? 0, ageSeconds);
+    this.answerHeads = headsOf(this.#serving?.revision ?? 0, ageSeconds);
   }
 
-  /** True once `revision` is active, false after the wait limit of the protocol or when too many wait already. */
+  /** True once `revision` serves, false after the wait limit of the protocol or when too many wait already. */
   waitForRevision(revision: number): Promise<boolean> {
-    const hasArrived = (): boolean => this.active !== undefined && this.active.revision >= revision;
+    const hasArrived = (): boolean => this.#serving !== undefined && this.#serving.revision >= revision;
     if (hasArrived()) return Promise.resolve(true);
     if (this.#waiters.size >= WAITERS_COUNT_MAX) return Promise.resolve(false);
     return new Promise((resolve) => {

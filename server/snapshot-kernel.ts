@@ -50,6 +50,11 @@ export class SnapshotKernel {
     return this.#host.memoryUsage().totalBytes;
   }
 
+  /** Bytes that resident snapshots take. */
+  snapshotBytes(): number {
+    return this.#host.memory.snapshotBytes;
+  }
+
   /** `answer.bytes` is borrowed until the next call. Throws `overloaded` when its memory has no room for this request or its answer. */
   evaluate(
     slot: EnvironmentSlot,

@@ -49,7 +49,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       url: urlOf(host, port),
       port,
       metricsUrl: urlOf(DEFAULT_HOST, metricsPort),
-      revisionOf: (environmentId) => plane.environments.find(environmentId)?.slot.active?.revision,
+      revisionOf: (environmentId) => plane.environments.find(environmentId)?.slot.serving?.revision,
       close: once(close),
     };
   } catch (error) {

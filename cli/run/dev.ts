@@ -15,6 +15,8 @@ export interface DevOptions {
   readonly adminPort: number;
   readonly port: number;
   readonly metricsPort: number;
+  /** Bytes. */
+  readonly snapshotMemory: number;
   readonly logLevel: string;
 }
 
@@ -56,6 +58,7 @@ export async function runDev(options: DevOptions): Promise<void> {
       controlPlaneUrl: controlPlane.url,
       nodeCredential: keys.nodeCredential,
       trustRoot: controlPlane.trustRoot,
+      snapshotMemoryBytes: options.snapshotMemory,
       bus,
       logger,
     });

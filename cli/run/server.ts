@@ -15,6 +15,8 @@ export interface ServerOptions {
   readonly host: string;
   readonly port: number;
   readonly metricsPort: number;
+  /** Bytes. */
+  readonly snapshotMemory: number;
   readonly logLevel: string;
 }
 
@@ -45,6 +47,7 @@ export async function runServer(options: ServerOptions): Promise<void> {
     metricsPort: options.metricsPort,
     controlPlaneUrl: options.controlPlane,
     nodeCredential,
+    snapshotMemoryBytes: options.snapshotMemory,
     logger: createLogger(options.logLevel),
     ...(options.trustRoot === undefined ? {} : { trustRoot: options.trustRoot }),
   });

@@ -37,6 +37,11 @@ export class KernelMemory extends MemoryViews {
     return address;
   }
 
+  /** What an allocation takes. */
+  bytesOf(address: number): number {
+    return this.#allocator.bytesOf(address);
+  }
+
   free(address: number): void {
     this.#allocator.free(address);
   }

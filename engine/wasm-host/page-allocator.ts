@@ -79,6 +79,13 @@ export class PageAllocator {
     return page * PAGE_BYTES;
   }
 
+  /** What an allocation takes, rounded up as it was. */
+  bytesOf(address: number): number {
+    const entry = this.#pages.get(Math.floor(address / PAGE_BYTES));
+    assert(entry !== undefined, 'the address is allocated');
+    return entry.kind === 'large' ? entry.pageCount * PAGE_BYTES : entry.classBytes;
+  }
+
   free(address: number): void {
     const page = Math.floor(address / PAGE_BYTES);
     const entry = this.#pages.get(page);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { BlockId } from '../compile/compiled-unit.js';
 import type { BlockSummary } from '../compile/verify-block.js';
+import type { KernelMemory } from './kernel-memory.js';
 
 export interface ResidentBlock {
   readonly id: BlockId;
@@ -11,10 +12,14 @@ export interface ResidentBlock {
 
 /** Blocks that lie in kernel memory, once each however many snapshots name them. A block is retired when nobody names it any more. */
 export class ResidentBlocks {
+  /** Taken by all of them. */
+  bytes = 0;
+  readonly #memory: KernelMemory;
   readonly #retire: (address: number) => void;
   readonly #blocks = new Map<BlockId, ResidentBlock>();
 
-  constructor(retire: (address: number) => void) {
+  constructor(memory: KernelMemory, retire: (address: number) => void) {
+    this.#memory = memory;
     this.#retire = retire;
   }
 
@@ -30,6 +35,7 @@ export class ResidentBlocks {
     assert(!this.#blocks.has(id), 'a block is resident once');
     const block: ResidentBlock = { id, address, summary, referenceCount: 1 };
     this.#blocks.set(id, block);
+    this.bytes += this.#memory.bytesOf(address);
     return block;
   }
 
@@ -38,6 +44,7 @@ export class ResidentBlocks {
     if (block.referenceCount > 0) return;
     assert(block.referenceCount === 0, 'a reference is released once');
     this.#blocks.delete(block.id);
+    this.bytes -= this.#memory.bytesOf(block.address);
     this.#retire(block.address);
   }
 }

@@ -59,6 +59,7 @@ export class SnapshotMemory {
   readonly #residents = new Set<ResidentSnapshot>();
   /** By address of the THREAD block. */
   readonly #threads = new Map<number, ThreadRegions>();
+  #rootBytes = 0;
   #loading: Promise<unknown> = Promise.resolve();
 
   /** The kernel's module is compiled once per process. */
@@ -75,7 +76,7 @@ export class SnapshotMemory {
     const kernel = instantiateKernel(module, { memory, findPattern: () => 0 });
     this.#memory = new KernelMemory(memory, kernel.heapBase() >>> 0, onFree);
     this.#grace = new GracePeriod(this.#memory);
-    this.#blocks = new ResidentBlocks((address) => this.#grace.retire(address));
+    this.#blocks = new ResidentBlocks(this.#memory, (address) => this.#grace.retire(address));
   }
 
   /** Rises whenever the address of a root may come to mean another one. */
@@ -98,6 +99,7 @@ export class SnapshotMemory {
     try {
       const resident = await loadSnapshot(this.#memory, this.#blocks, snapshot);
       this.#residents.add(resident);
+      this.#rootBytes += this.#memory.bytesOf(resident.address);
       return resident;
     } catch (error) {
       this.#retired();
@@ -113,6 +115,7 @@ export class SnapshotMemory {
   release(resident: ResidentSnapshot): void {
     assert(this.#residents.delete(resident), 'a snapshot is released once, by the memory that loaded it');
     for (const block of resident.blocks) this.#blocks.release(block);
+    this.#rootBytes -= this.#memory.bytesOf(resident.address);
     this.#grace.retire(resident.address);
     this.#retired();
   }
@@ -127,11 +130,15 @@ export class SnapshotMemory {
     this.#grace.reclaim();
   }
 
-  /** Bytes in use, thread regions and what waits to be freed included, and free bytes already taken from the system. */
-  memoryUsage(): { residentBytes: number; freeBytes: number; totalBytes: number; retiredCount: number } {
+  /** Bytes that resident snapshots take, a block that many share once. */
+  get snapshotBytes(): number {
+    return this.#blocks.bytes + this.#rootBytes;
+  }
+
+  /** Bytes in use, thread regions and what waits to be freed included; free bytes already taken from the system. */
+  memoryUsage(): { usedBytes: number; freeBytes: number; totalBytes: number; retiredCount: number } {
     const { usedBytes, freeBytes, bytes } = this.#memory;
-    const { retiredCount } = this.#grace;
-    return { residentBytes: usedBytes, freeBytes, totalBytes: bytes.length, retiredCount };
+    return { usedBytes, freeBytes, totalBytes: bytes.length, retiredCount: this.#grace.retiredCount };
   }
 
   /** Regions for one more thread. Throws `limit-exceeded` when the memory is full or has THREAD_COUNT_MAX threads. */

@@ -5,6 +5,7 @@ import { DURATION_BUCKETS_MS, type RouteCounters } from '../route-counters.js';
 import type { EnvironmentSet } from '../snapshot-feed/environment-set.js';
 import type { SnapshotFeed } from '../snapshot-feed/snapshot-feed.js';
 import type { SnapshotKernel } from '../snapshot-kernel.js';
+import type { SnapshotResidency } from '../snapshot-residency.js';
 import type { SnapshotStore } from '../snapshot-store/snapshot-store.js';
 import type { MetricFamily, MetricSample } from './metric-family.js';
 import { renderFamilies } from './metric-family.js';
@@ -15,6 +16,7 @@ export interface MetricsParts {
   readonly environments: EnvironmentSet;
   readonly store: SnapshotStore;
   readonly kernel: SnapshotKernel;
+  readonly residency: SnapshotResidency;
   readonly pool: CompilePool;
   readonly version: string;
 }
@@ -40,6 +42,7 @@ export class MetricsPage {
     );
     this.#requests(parts);
     this.#environments(parts);
+    this.#residency(parts);
     this.#node(parts);
   }
 
@@ -94,8 +97,8 @@ export class MetricsPage {
       'Revision that serves, in every process of this node',
       ['environment'],
       (gauge) => {
-        for (const { environment, active } of environments.slots) {
-          gauge.set({ environment: environment.environmentId }, active?.revision ?? 0);
+        for (const { environment, serving } of environments.slots) {
+          gauge.set({ environment: environment.environmentId }, serving?.revision ?? 0);
         }
       },
       'min',
@@ -127,6 +130,28 @@ export class MetricsPage {
       },
       'max',
     );
+  }
+
+  #residency({ kernel, residency }: MetricsParts): void {
+    this.#gauge('guidon_resident_environments', 'Environments in kernel memory', [], (gauge) => {
+      gauge.set(residency.residentCount);
+    });
+    this.#gauge('guidon_resident_snapshot_bytes', 'Kernel memory that snapshots take', [], (gauge) => {
+      gauge.set(kernel.snapshotBytes());
+    });
+    this.#gauge('guidon_residency_waiting', 'Requests that wait for their environment to be loaded', [], (gauge) => {
+      gauge.set(residency.waitingCount);
+    });
+    this.#counter('guidon_snapshot_evictions_total', 'Environments that left kernel memory', [], (counter) => {
+      counter.inc(residency.counters.evictions);
+    });
+    this.#counter('guidon_snapshot_reloads_total', 'Loads that requests waited for', ['outcome'], (counter) => {
+      counter.inc({ outcome: 'loaded' }, residency.counters.reloads);
+      counter.inc({ outcome: 'failed' }, residency.counters.failedReloads);
+    });
+    this.#counter('guidon_residency_refused_total', 'Requests for which too many waited already', [], (counter) => {
+      counter.inc(residency.counters.refusedWaits);
+    });
   }
 
   #node({ feed, store, kernel, pool }: MetricsParts): void {

@@ -4,17 +4,19 @@ import { isSameEnvironment, PlatformError, REQUEST_LIMITS } from '@guidon/protoc
 import { Packr } from 'msgpackr';
 import type { AccessDirectory, Caller } from '../auth/access-directory.js';
 import { allowProblemToBeRead, answerPreflight, assertOrigin } from '../cors.js';
-import type { ActiveSnapshot, EnvironmentSlot } from '../environment-slot.js';
+import type { ActiveSnapshot, EnvironmentSlot, ServedRevision } from '../environment-slot.js';
 import type { Reply } from '../reply.js';
 import type { RequestHead } from '../request-head.js';
 import type { Route, RouteRequest } from '../route.js';
 import type { SnapshotKernel } from '../snapshot-kernel.js';
+import type { SnapshotResidency } from '../snapshot-residency.js';
 import { parseJsonBody, withinStack } from './request-body.js';
 import { trappedAnswer } from './trapped-answer.js';
 
 export interface EvaluateParts {
   readonly directory: AccessDirectory;
   readonly kernel: SnapshotKernel;
+  readonly residency: SnapshotResidency;
   /** Wall clock, milliseconds: `@now` and the expiry of credentials. */
   readonly now: () => number;
 }
@@ -50,29 +52,45 @@ export class EvaluateRoute implements Route<Caller> {
 
   handle({ caller, format, body, reply }: RouteRequest<Caller>): Promise<void> | undefined {
     const request = format === 'msgpack' ? body : withinStack(() => encodeJsonRequest(parseJsonBody(body)));
-    const answer = this.#evaluate(caller, request, reply.format);
-    if (answer.status !== 'revision-behind') {
-      this.#answer(caller.slot, answer, request, reply);
-      return undefined;
-    }
-    // The body is gone when this returns; the wait needs its own.
-    return this.#evaluateLater(caller, Uint8Array.from(request), answer.minRevision, reply);
+    // The body is gone when this returns; a wait needs its own.
+    if (isCold(caller.slot)) return this.#evaluateLater(caller, Uint8Array.from(request), reply);
+    const minRevision = this.#answerOrWait(caller, request, reply);
+    if (minRevision === undefined) return undefined;
+    return this.#waitForRevision(caller, Uint8Array.from(request), minRevision, reply);
   }
 
-  async #evaluateLater(caller: Caller, request: Uint8Array, minRevision: number, reply: Reply): Promise<void> {
+  async #evaluateLater(caller: Caller, request: Uint8Array, reply: Reply): Promise<void> {
+    const minRevision = await this.#whenResident(caller, request, reply);
+    if (minRevision !== undefined) await this.#waitForRevision(caller, request, minRevision, reply);
+  }
+
+  async #waitForRevision(caller: Caller, request: Uint8Array, minRevision: number, reply: Reply): Promise<void> {
     await caller.slot.waitForRevision(minRevision);
-    if (!reply.isOpen) return;
-    const answer = this.#evaluate(caller, request, reply.format);
-    if (answer.status === 'revision-behind') {
+    const isBehind = (await this.#whenResident(caller, request, reply)) !== undefined;
+    if (isBehind) {
       throw new PlatformError('revision-behind', `This node is not at revision ${minRevision} yet.`, {
-        extensions: { currentRevision: caller.slot.active?.revision ?? 0 },
+        extensions: { currentRevision: caller.slot.serving?.revision ?? 0 },
       });
     }
+  }
+
+  #whenResident(caller: Caller, request: Uint8Array, reply: Reply): Promise<number | undefined> {
+    return this.#parts.residency.whenResident(caller.slot, request.length, () =>
+      reply.isOpen ? this.#answerOrWait(caller, request, reply) : undefined,
+    );
+  }
+
+  /** The revision to wait for, when the request asks for one that is not here yet. */
+  #answerOrWait(caller: Caller, request: Uint8Array, reply: Reply): number | undefined {
+    const answer = this.#evaluate(caller, request, reply.format);
+    if (answer.status === 'revision-behind') return answer.minRevision;
     this.#answer(caller.slot, answer, request, reply);
+    return undefined;
   }
 
   #evaluate(caller: Caller, request: Uint8Array, answerFormat: BodyFormat): Evaluated {
     const active = activeOf(caller.slot);
+    caller.slot.touch();
     return this.#parts.kernel.evaluate(caller.slot, active, request, {
       route: this.#route,
       answerFormat,
@@ -94,7 +112,7 @@ export class EvaluateRoute implements Route<Caller> {
       return;
     }
     if (answer.status === 'trapped') {
-      const value = trappedAnswer(request, this.#route, slot.active?.revision ?? 0);
+      const value = trappedAnswer(request, this.#route, slot.serving?.revision ?? 0);
       if (value === undefined) throw new PlatformError('internal', 'The evaluation failed.');
       const head = slot.answerHeads[reply.format];
       reply.ok(head, reply.format === 'msgpack' ? packr.pack(value) : JSON.stringify(value));
@@ -122,11 +140,20 @@ export function authorizeCaller(
   return caller;
 }
 
-/** What serves now. Throws `not-ready` before the first snapshot: absence is never "no flags" (I13). */
-export function activeOf(slot: EnvironmentSlot): ActiveSnapshot {
-  const { active } = slot;
-  if (active === undefined)
+/** The revision that serves. Throws `not-ready` before the first one: absence is never "no flags" (I13). */
+export function servingOf({ serving }: EnvironmentSlot): ServedRevision {
+  if (serving === undefined)
     throw new PlatformError('not-ready', 'This node has no configuration of this environment yet.');
+  return serving;
+}
+
+const isCold = ({ serving, active }: EnvironmentSlot): boolean => active === undefined && serving !== undefined;
+
+/** What serves, where it is resident. */
+function activeOf(slot: EnvironmentSlot): ActiveSnapshot {
+  servingOf(slot);
+  const { active } = slot;
+  assert(active !== undefined, 'a cold environment is loaded before it is evaluated');
   assert(isSameEnvironment(active.environment, slot.environment), 'the snapshot belongs to the credential (I16)');
   return active;
 }

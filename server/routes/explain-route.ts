@@ -6,7 +6,7 @@ import type { EnvironmentSlot } from '../environment-slot.js';
 import type { Reply } from '../reply.js';
 import type { RequestHead } from '../request-head.js';
 import type { Route, RouteRequest } from '../route.js';
-import { activeOf, authorizeCaller, type EvaluateParts } from './evaluate-route.js';
+import { authorizeCaller, type EvaluateParts, servingOf } from './evaluate-route.js';
 import { decodeBody, withinStack } from './request-body.js';
 
 export interface ExplainParts extends Pick<EvaluateParts, 'directory' | 'now'> {
@@ -54,11 +54,11 @@ export class ExplainRoute implements Route<Caller> {
   }
 
   async #explain(slot: EnvironmentSlot, flag: string, context: string, reply: Reply): Promise<void> {
-    const { revision, digest } = activeOf(slot);
+    const { revision, digest } = servingOf(slot);
     const request = { environment: slot.environment, base: digest, flag, context, now: this.#parts.now() };
     let answer: ExplainAnswer = await this.#parts.pool.explain(request, reply.signal);
     if (answer.status === 'needs-all') {
-      const definitions = slot.active?.digest === digest ? this.#parts.definitionsOf(slot) : undefined;
+      const definitions = slot.serving?.digest === digest ? this.#parts.definitionsOf(slot) : undefined;
       if (definitions === undefined) throw new PlatformError('overloaded', 'The definitions are changing; try again.');
       answer = await this.#parts.pool.explain({ ...request, definitions }, reply.signal);
     }

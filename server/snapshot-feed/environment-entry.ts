@@ -66,6 +66,12 @@ export class EnvironmentEntry {
     return (await this.#run(() => this.reducer.follow())) ?? 'failed';
   }
 
+  /** Makes what serves resident. When the disk does not have it, the control plane is asked for everything. */
+  async load(): Promise<void> {
+    if (await this.reducer.reload()) return;
+    await this.#run(() => this.reducer.restoreServing());
+  }
+
   /** Config from the bus. False: it was not taken, ask the source. */
   offerConfig(message: ConfigMessage): boolean {
     const outcome = this.#run(() => this.reducer.receive(message));
@@ -142,7 +148,7 @@ export class EnvironmentEntry {
       });
       if (outcome === 'failed') this.#retryAtMs = performance.now() + this.#backoff.failedMs();
       else this.#backoff.succeeded();
-      if (outcome === 'refused' || this.slot.active !== undefined) this.isSettled = true;
+      if (outcome === 'refused' || this.slot.serving !== undefined) this.isSettled = true;
       this.#onChange(outcome);
       return outcome;
     });

@@ -4,18 +4,21 @@ import { type EnvironmentRef, PlatformError } from '@guidon/protocol';
 import type { AccessList, ConfigMessage, Manifest, Signed, TrustedKeys } from '@guidon/protocol/signed-config';
 import type pino from 'pino';
 import type { AccessDirectory } from '../auth/access-directory.js';
-import type { ActiveSnapshot, EnvironmentSlot } from '../environment-slot.js';
+import type { EnvironmentSlot } from '../environment-slot.js';
 import type { SnapshotKernel } from '../snapshot-kernel.js';
+import type { SnapshotResidency } from '../snapshot-residency.js';
 import type { HighWaterMark, PersistedState, Quarantine, SnapshotStore } from '../snapshot-store/snapshot-store.js';
 import type { StoredBlocks } from '../snapshot-store/stored-blocks.js';
 import { compareOrder, decideConfig, isFastForward } from './config-decision.js';
 import { QuarantineList } from './quarantine-list.js';
 import { type LedgerChange, RevisionLedger } from './revision-ledger.js';
+import { ServedSnapshots } from './served-snapshots.js';
 
 export interface ReducerParts {
   readonly store: SnapshotStore;
   readonly pool: CompilePool;
   readonly kernel: SnapshotKernel;
+  readonly residency: SnapshotResidency;
   readonly directory: AccessDirectory;
   readonly keys: () => TrustedKeys;
   readonly logger: pino.Logger;
@@ -46,6 +49,7 @@ interface StoredEnvironment {
  *   message -> signature, environment -> revision rules (decideConfig) -> worker: apply, digest, compile, verify, smoke evaluation
  *     -> kernel memory -> disk, with the high-water mark -> pointer swap -> release of what served before the last
  *
+ * The revision of a cold environment goes to the disk alone; reload() takes it from there when a request asks for it.
  * A step that fails leaves everything as it was: the last good snapshot serves. Callers run one call at a time (SerialQueue).
  */
 export class EnvironmentReducer {
@@ -56,11 +60,9 @@ export class EnvironmentReducer {
   readonly #logger: pino.Logger;
   #mark: HighWaterMark | undefined;
   #accessMark: HighWaterMark | undefined;
-  #active: HighWaterMark | undefined;
   readonly #quarantine: QuarantineList;
   readonly #ledger: RevisionLedger;
-  /** What served before, kept until a later one has proved itself: the way back from a revision that traps. */
-  #previous: ActiveSnapshot | undefined;
+  readonly #served: ServedSnapshots;
   /** Signatures of what was read last, where another process writes: the same ones bring nothing new. */
   #followed: { readonly config: Uint8Array | undefined; readonly access: Uint8Array | undefined } | undefined;
 
@@ -72,11 +74,13 @@ export class EnvironmentReducer {
     this.#readMarks();
     this.#quarantine = new QuarantineList(parts.store, slot.environment);
     this.#ledger = new RevisionLedger(parts.store, slot.environment);
+    const { kernel, residency } = parts;
+    this.#served = new ServedSnapshots(slot, { kernel, residency, onEvict: () => this.#ledger.forget() });
   }
 
   /** Where this node stands, for the digest poll. */
   get standing(): { readonly epoch: number; readonly revision: number; readonly accessSequence: number } {
-    const config = this.#active ?? { epoch: 0, revision: 0 };
+    const config = this.#served.serving ?? { epoch: 0, revision: 0 };
     return { epoch: config.epoch, revision: config.revision, accessSequence: this.#accessMark?.revision ?? 0 };
   }
 
@@ -91,11 +95,58 @@ export class EnvironmentReducer {
 
   /**
    * Brings back what this node served before it ended, from its own disk alone; where that is in quarantine, the last good revision before
-   * it (I10). False: there is nothing good here, the control plane has to be asked.
+   * it (I10). Without room for it in kernel memory the snapshot stays on the disk until somebody asks, and is verified then. False: there
+   * is nothing good here, the control plane has to be asked.
    */
   async restore(): Promise<boolean> {
     this.#restoreAccess();
-    return this.#restoreConfig();
+    return (!this.#parts.residency.hasRoom && this.#restoreCold()) || this.#restoreConfig();
+  }
+
+  /** False: the disk holds something else than the last revision that was activated. */
+  #restoreCold(): boolean {
+    const mark = this.#mark;
+    if (mark === undefined || this.#quarantine.wasRefused(mark)) return false;
+    if (!this.#parts.store.hasState(this.environment)) return false;
+    this.#served.swapCold(mark);
+    return true;
+  }
+
+  /**
+   * Makes the revision that serves resident, from the node's own disk, verified as at a start. It does not wait for its turn among the
+   * messages, which may be waiting for the control plane. False: the disk does not have it, so restoreServing() has to see what there is.
+   */
+  reload(): Promise<boolean> {
+    return this.#served.reload((serving) => this.#loadServing(serving));
+  }
+
+  async #loadServing(serving: HighWaterMark): Promise<ResidentSnapshot | undefined> {
+    const { store, keys } = this.#parts;
+    try {
+      const state = store.readTogether(() => store.findState(this.environment));
+      if (state?.root === undefined) return undefined;
+      const manifest = keys().verifyManifest(this.environment, state.signed);
+      if (compareOrder(manifest, serving) !== 0 || manifest.digest !== serving.digest) return undefined;
+      return await this.#load(manifest, state.root, this.#ledger.blocks());
+    } catch (error) {
+      this.#logger.warn({ err: error }, 'the stored snapshot cannot be loaded');
+      return undefined;
+    }
+  }
+
+  /**
+   * After reload() failed, in turn with the messages: the disk's way back, else the control plane is asked for everything. Where another process
+   * writes, what it has written meanwhile.
+   */
+  async restoreServing(): Promise<Outcome> {
+    if (this.#served.serving === undefined || this.#served.isResident) return 'ignored';
+    if (this.#parts.store.isReader) {
+      await this.follow();
+      return this.#served.isResident || (await this.reload()) ? 'ignored' : 'failed';
+    }
+    if (await this.#restoreConfig()) return 'ignored';
+    this.#served.clear();
+    return 'failed';
   }
 
   /**
@@ -157,22 +208,21 @@ export class EnvironmentReducer {
     const manifest = this.#parts.keys().verifyManifest(this.environment, state.signed);
     // In quarantine: whoever writes is about to put the last good one back.
     if (this.#quarantine.has(manifest)) return false;
-    const active = this.#active;
+    const active = this.#served.serving;
     const order = active === undefined ? 1 : compareOrder(manifest, active);
     if (order === 0 && manifest.digest === active?.digest) return false;
     if (order === 0) throw new PlatformError('conflict', 'the stored revision is another one of the same number');
     this.#assertNotOlder(manifest);
     if (state.root === undefined) throw new PlatformError('validation-failed', 'the stored root is damaged');
     this.#ledger.forget();
+    if (this.#served.staysCold) {
+      this.#served.swapCold(this.#accept(manifest));
+      return true;
+    }
     const resident = await this.#load(manifest, state.root, this.#ledger.blocks());
-    if (order < 0) this.#releasePrevious();
-    this.#swap(manifest, resident, order < 0);
+    if (order < 0) this.#served.releasePrevious();
+    this.#served.swap(this.#accept(manifest), resident, order < 0);
     return true;
-  }
-
-  #releasePrevious(): void {
-    if (this.#previous !== undefined) this.#parts.kernel.release(this.#previous.resident);
-    this.#previous = undefined;
   }
 
   /** Only a quarantine takes this node below what it has served (I7). */
@@ -185,7 +235,7 @@ export class EnvironmentReducer {
   async #restoreConfig(): Promise<boolean> {
     const { store } = this.#parts;
     try {
-      this.#ledger.read();
+      this.#ledger.forget();
       const state = store.findState(this.environment);
       if (state === undefined) return false;
       const manifest = this.#parts.keys().verifyManifest(this.environment, state.signed);
@@ -194,7 +244,7 @@ export class EnvironmentReducer {
       this.#ledger.assertDigest(manifest);
       const resident = await this.#loadStored(manifest, state.root);
       if (resident === undefined) return await this.#recompile(manifest, state.signed);
-      this.#swap(manifest, resident);
+      this.#served.swap(this.#accept(manifest), resident);
       return true;
     } catch (error) {
       this.#logger.error({ err: error }, 'the stored revision cannot be used; asking the control plane');
@@ -213,7 +263,7 @@ export class EnvironmentReducer {
     const decision = decideConfig(
       manifest,
       { previousRevision: message.previousRevision, hasDelta: message.delta !== undefined },
-      { mark: this.#mark, active: this.#active, quarantine: this.quarantine, nowMs: this.#parts.now() },
+      { mark: this.#mark, active: this.#served.serving, quarantine: this.quarantine, nowMs: this.#parts.now() },
     );
     switch (decision.action) {
       case 'ignore':
@@ -251,34 +301,25 @@ export class EnvironmentReducer {
    */
   async reportTrap(): Promise<void> {
     this.slot.trapCount += 1;
-    const active = this.#active;
-    if (active === undefined || this.slot.trapCount < TRAPS_MAX) return;
-    const poisonous = this.slot.active;
-    const previous = this.#previous;
-    this.#previous = undefined;
+    const { serving } = this.#served;
+    if (serving === undefined || this.slot.trapCount < TRAPS_MAX) return;
     this.slot.trapCount = 0;
-    this.#active = previous;
-    if (previous === undefined) this.slot.active = undefined;
-    else this.slot.activate(previous);
-    if (poisonous !== undefined) this.#parts.kernel.release(poisonous.resident);
-    await this.#putQuarantine(active, `${TRAPS_MAX} traps`);
+    const outcome = this.#served.stepBack();
+    await this.#putQuarantine(serving, `${TRAPS_MAX} traps`);
     // The disk goes back too: it holds what serves, for the next delta, for explaining and for a restart.
     const isRolledBack = await this.#ledger.rollBack();
-    if (previous === undefined && isRolledBack) await this.#restoreConfig();
+    if (outcome === 'nothing-serves' && isRolledBack) await this.#restoreConfig();
   }
 
   /** Everything that explaining needs of the definitions in force. */
   definitionsInForce(): Uint8Array[] | undefined {
-    return this.#active === undefined ? undefined : this.#ledger.definitions();
+    return this.#served.serving === undefined ? undefined : this.#ledger.definitions();
   }
 
   /** Stops serving: the environment is gone. */
   stop(): void {
     this.#parts.directory.remove(this.slot);
-    const { active } = this.slot;
-    this.slot.active = undefined;
-    if (active !== undefined) this.#parts.kernel.release(active.resident);
-    this.#releasePrevious();
+    this.#served.clear();
   }
 
   /** Stops serving and removes it from the disk. */
@@ -389,8 +430,9 @@ export class EnvironmentReducer {
       revision: manifest.revision,
       expectedDigest: manifest.digest,
     };
-    if (!isWhole && this.#active !== undefined) {
-      const answer = await pool.compile({ ...request, base: this.#active.digest, changed, removed });
+    const { serving } = this.#served;
+    if (!isWhole && serving !== undefined) {
+      const answer = await pool.compile({ ...request, base: serving.digest, changed, removed });
       if (answer.status !== 'needs-all') return answer;
     }
     const kept = isWhole ? [] : this.#ledger.definitions(removed);
@@ -403,15 +445,20 @@ export class EnvironmentReducer {
 
   /** A revision that has trapped is no way back: the good one before it stays that. */
   #nextFallback(): LedgerChange['fallback'] {
-    if (this.#active === undefined) return 'none';
+    if (this.#served.serving === undefined) return 'none';
     return this.slot.trapCount > 0 && this.#ledger.hasFallback ? 'kept' : 'stored';
   }
 
   async #bringIntoForce(change: Omit<LedgerChange, 'mark'>): Promise<void> {
     const { manifest, answer } = change;
+    if (this.#served.staysCold) {
+      await this.#ledger.put({ ...change, mark: this.#markAfter(manifest) });
+      this.#served.swapCold(this.#accept(manifest));
+      return;
+    }
     const resident = await this.#load(manifest, answer.root, this.#ledger.blocks(answer));
     await this.#ledger.put({ ...change, mark: this.#markAfter(manifest) });
-    this.#swap(manifest, resident, change.fallback === 'kept');
+    this.#served.swap(this.#accept(manifest), resident, change.fallback === 'kept');
   }
 
   /** Never falls: a revision that is restored after a quarantine is older than the mark (I7). */
@@ -421,23 +468,18 @@ export class EnvironmentReducer {
   }
 
   #load({ revision }: Manifest, root: Uint8Array, blocks: StoredBlocks): Promise<ResidentSnapshot> {
-    return this.#parts.kernel.load({ environment: this.environment, revision, root, blocks });
+    return this.#served.load({ environment: this.environment, revision, root, blocks });
   }
 
-  /** Synchronous: no request sees a half of it. `keepsPrevious`: what serves now has trapped, the way back stays the one before it. */
-  #swap(manifest: Manifest, resident: ResidentSnapshot, keepsPrevious = false): void {
+  /** From here on this revision serves. */
+  #accept(manifest: Manifest): HighWaterMark {
     const { epoch, revision, digest } = manifest;
-    const before = this.slot.active;
-    const released = keepsPrevious ? before : this.#previous;
-    if (released !== undefined) this.#parts.kernel.release(released.resident);
-    if (!keepsPrevious) this.#previous = before;
     this.#mark = this.#markAfter(manifest);
-    this.#active = { epoch, revision, digest };
     this.#quarantine.clearStrikes();
     this.slot.trapCount = 0;
     this.counters.activated += 1;
-    this.slot.activate({ environment: this.environment, epoch, revision, digest, resident });
     this.#logger.info({ epoch, revision }, 'revision active');
+    return { epoch, revision, digest };
   }
 
   #refuse(error: unknown, what: string): Outcome {

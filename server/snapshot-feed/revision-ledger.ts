@@ -25,12 +25,8 @@ export interface LedgerChange {
 export class RevisionLedger {
   readonly #store: SnapshotStore;
   readonly #environment: EnvironmentRef;
-  /** Hash of each definition of the stored revision by `kind NUL key`. */
-  #index = new Map<string, string>();
-  #blockIds = new Set<string>();
-  #fallback: Fallback | undefined;
-  /** False where another process writes: then the disk is read when somebody needs it. */
-  #isRead = false;
+  /** What the disk says, read when first needed. It stays known even when it is damaged: the next whole configuration removes what it does not name. */
+  #known: Ledger | undefined;
 
   constructor(store: SnapshotStore, environment: EnvironmentRef) {
     this.#store = store;
@@ -38,63 +34,52 @@ export class RevisionLedger {
   }
 
   get hasFallback(): boolean {
-    this.#mustBeRead();
-    return this.#fallback !== undefined;
+    return this.#read().fallback !== undefined;
   }
 
-  /** Reads the disk. What is found stays known even when it is damaged: the next whole configuration removes what it does not name. */
-  read(): void {
-    this.#store.readTogether(() => this.#read());
-    this.#isRead = true;
-  }
-
-  /** Another process has changed the disk. */
+  /** Leaves the process's memory: the disk has it, or something newer. */
   forget(): void {
-    this.#isRead = false;
+    this.#known = undefined;
   }
 
-  #mustBeRead(): void {
-    if (!this.#isRead) this.read();
+  #read(): Ledger {
+    this.#known ??= this.#store.readTogether(() => this.#readAll());
+    return this.#known;
   }
 
-  #read(): void {
+  #readAll(): Ledger {
     const entries = this.#store.listEntries(this.#environment);
-    this.#index = new Map(entries.map(([kind, key, hash]) => [`${kind}\0${key}`, hash]));
-    this.#blockIds = new Set(this.#store.listBlockIds(this.#environment));
-    this.#fallback = this.#store.findFallback(this.#environment);
-    for (const id of this.#fallback?.onlyBlockIds ?? []) this.#blockIds.delete(id);
+    const index = new Map(entries.map(([kind, key, hash]) => [`${kind}\0${key}`, hash]));
+    const blockIds = new Set(this.#store.listBlockIds(this.#environment));
+    const fallback = this.#store.findFallback(this.#environment);
+    for (const id of fallback?.onlyBlockIds ?? []) blockIds.delete(id);
+    return { index, blockIds, fallback };
   }
 
   /** Throws unless the definitions are those that the manifest names. */
   assertDigest({ digest }: Manifest): void {
-    this.#mustBeRead();
     const tree = new DigestTree();
-    for (const [name, hash] of this.#index) tree.set(...nameOf(name), Buffer.from(hash, 'hex'));
+    for (const [name, hash] of this.#read().index) tree.set(...nameOf(name), Buffer.from(hash, 'hex'));
     if (tree.digest() !== digest) throw new PlatformError('validation-failed', 'the stored digest is wrong');
   }
 
   /** Of the stored revision, except for those named; undefined when one is missing or damaged. */
   definitions(except: readonly (readonly [string, string])[] = []): Uint8Array[] | undefined {
-    this.#mustBeRead();
-    const index = new Map(this.#index);
+    const index = new Map(this.#read().index);
     for (const [kind, key] of except) index.delete(`${kind}\0${key}`);
     return this.#store.findDefinitions(this.#environment, index.values());
   }
 
   /** The blocks of the stored revision, or of what `answer` makes of it. */
   blocks(answer?: CompiledAnswer): StoredBlocks {
-    const ids = (): ReadonlySet<string> => {
-      this.#mustBeRead();
-      return answer === undefined ? this.#blockIds : this.#blockIdsAfter(answer);
-    };
+    const ids = (): ReadonlySet<string> => (answer === undefined ? this.#read().blockIds : this.#blockIdsAfter(answer));
     return new StoredBlocks(this.#store, this.#environment, ids, answer?.newBlocks);
   }
 
   /** Writes a revision, with its mark, before it is activated (I7). */
   async put(change: LedgerChange): Promise<void> {
-    this.#mustBeRead();
     const { answer, changed } = change;
-    const before = { index: this.#index, blockIds: this.#blockIds };
+    const before = this.#read();
     const index = this.#indexAfter(change);
     const blockIds = this.#blockIdsAfter(answer);
     const last = this.#fallbackContent();
@@ -122,27 +107,23 @@ export class RevisionLedger {
       droppedHashes: [...known].filter((hash) => !hashes.has(hash)),
       fallback: fallback === undefined ? undefined : { ...fallback, isReplaced: change.fallback === 'stored' },
     });
-    this.#index = index;
-    this.#blockIds = blockIds;
-    this.#fallback = fallback;
+    this.#known = { index, blockIds, fallback };
   }
 
   /** Makes the last good revision the stored one. False: there is none. */
   async rollBack(): Promise<boolean> {
-    this.#mustBeRead();
     const content = this.#fallbackContent();
-    if (this.#fallback === undefined || content === undefined) return false;
+    const { index, fallback } = this.#read();
+    if (fallback === undefined || content === undefined) return false;
     const kept = new Set(content.index.values());
-    const dropped = new Set([...this.#index.values()].filter((hash) => !kept.has(hash)));
-    await this.#store.rollBack(this.#environment, this.#fallback, [...dropped]);
-    this.#index = content.index;
-    this.#blockIds = content.blockIds;
-    this.#fallback = undefined;
+    const dropped = new Set([...index.values()].filter((hash) => !kept.has(hash)));
+    await this.#store.rollBack(this.#environment, fallback, [...dropped]);
+    this.#known = { ...content, fallback: undefined };
     return true;
   }
 
   #indexAfter({ answer, removed, isWhole }: LedgerChange): Map<string, string> {
-    const index = new Map(isWhole ? [] : this.#index);
+    const index = new Map(isWhole ? [] : this.#read().index);
     for (const [kind, key] of removed) index.delete(`${kind}\0${key}`);
     for (const [kind, key, hash] of answer.entries) index.set(`${kind}\0${key}`, hash);
     return index;
@@ -150,29 +131,35 @@ export class RevisionLedger {
 
   /** A full answer holds every block, another one what changes. */
   #blockIdsAfter({ isFull, newBlocks, droppedBlockIds }: CompiledAnswer): Set<string> {
-    const blockIds = new Set(isFull ? [] : this.#blockIds);
+    const blockIds = new Set(isFull ? [] : this.#read().blockIds);
     for (const id of isFull ? [] : droppedBlockIds) blockIds.delete(id);
     for (const id of newBlocks.keys()) blockIds.add(id);
     return blockIds;
   }
 
   #fallbackContent(): Content | undefined {
-    if (this.#fallback === undefined) return undefined;
-    const index = new Map(this.#index);
-    for (const [kind, key, hash] of this.#fallback.index) {
-      if (hash === undefined) index.delete(`${kind}\0${key}`);
-      else index.set(`${kind}\0${key}`, hash);
+    const { index, blockIds, fallback } = this.#read();
+    if (fallback === undefined) return undefined;
+    const content = { index: new Map(index), blockIds: new Set(blockIds) };
+    for (const [kind, key, hash] of fallback.index) {
+      if (hash === undefined) content.index.delete(`${kind}\0${key}`);
+      else content.index.set(`${kind}\0${key}`, hash);
     }
-    const blockIds = new Set(this.#blockIds);
-    for (const id of this.#fallback.addedBlockIds) blockIds.delete(id);
-    for (const id of this.#fallback.onlyBlockIds) blockIds.add(id);
-    return { index, blockIds };
+    for (const id of fallback.addedBlockIds) content.blockIds.delete(id);
+    for (const id of fallback.onlyBlockIds) content.blockIds.add(id);
+    return content;
   }
 }
 
+/** One revision: the hash of each definition by `kind NUL key`, and its blocks. */
 interface Content {
   readonly index: Map<string, string>;
   readonly blockIds: Set<string>;
+}
+
+/** The stored revision, and how the one to go back to differs from it. */
+interface Ledger extends Content {
+  readonly fallback: Fallback | undefined;
 }
 
 /** How to get from `stored` to `good`. */

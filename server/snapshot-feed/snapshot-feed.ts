@@ -65,7 +65,7 @@ export class SnapshotFeed {
     this.#environments = options.environments;
   }
 
-  /** Loads what the disk has and does not serve yet, then follows the control plane. Resolves when the disk has been read. */
+  /** Takes what the disk has and does not serve yet, then follows the control plane. Resolves when the disk has been read. */
   async start(): Promise<void> {
     const { trust } = this.#environments;
     trust.restore();
@@ -74,7 +74,7 @@ export class SnapshotFeed {
     await Promise.all(
       known.map(async (environment) => {
         const entry = this.#environments.take(environment);
-        if (entry.slot.active === undefined) await entry.restore();
+        if (entry.slot.serving === undefined) await entry.restore();
       }),
     );
     this.#unsubscribe = this.#options.bus?.subscribe((subject, message) => this.#hear(subject, message));
@@ -88,10 +88,10 @@ export class SnapshotFeed {
   get isReady(): boolean {
     const { entries } = this.#environments;
     if (entries.length === 0) return this.#hasAnswered;
-    if (!entries.some(({ slot }) => slot.active !== undefined) && !entries.every(({ isEmpty }) => isEmpty))
+    if (!entries.some(({ slot }) => slot.serving !== undefined) && !entries.every(({ isEmpty }) => isEmpty))
       return false;
     return entries.every(
-      ({ isSettled, slot }) => (isSettled || slot.active !== undefined) && slot.accessList !== undefined,
+      ({ isSettled, slot }) => (isSettled || slot.serving !== undefined) && slot.accessList !== undefined,
     );
   }
 

@@ -66,6 +66,11 @@ export class RowStore {
     return store;
   }
 
+  /** Another process writes it. */
+  get isReader(): boolean {
+    return this.#isReader;
+  }
+
   /** Of a reader: from now on this process writes. Throws when LMDB does not let go of what was open. */
   async becomeWriter(): Promise<void> {
     assert(this.#isReader, 'a reader becomes the writer');

@@ -105,6 +105,11 @@ export class SnapshotStore {
     return this.#rows.readTogether(read);
   }
 
+  /** Another process writes it. */
+  get isReader(): boolean {
+    return this.#rows.isReader;
+  }
+
   forgetDeadReaders(): void {
     this.#rows.forgetDeadReaders();
   }
@@ -144,6 +149,11 @@ export class SnapshotStore {
     if (value === undefined || signed === undefined) return undefined;
     const root = this.#rows.find(keys.root(environment));
     return { signed, root: root !== undefined && sha256(root) === value.rootHash ? root : undefined };
+  }
+
+  /** Something was stored; findState() says whether it is good. */
+  hasState(environment: EnvironmentRef): boolean {
+    return this.#rows.findBorrowed(keys.state(environment)) !== undefined;
   }
 
   findBlock(environment: EnvironmentRef, id: string): Uint8Array | undefined {

@@ -37,6 +37,8 @@ export class SignedFeedServer {
   readonly requests: string[] = [];
   /** Answers every request with this status instead. */
   failWith: number | undefined;
+  /** Answers no request as long as this is true. */
+  holds = false;
   /** To the status of a node. */
   statusAnswer = 204;
   #keySetVersion = 1;
@@ -94,6 +96,7 @@ export class SignedFeedServer {
     const url = new URL(request.url ?? '/', this.url);
     this.requests.push(url.pathname);
     request.resume();
+    if (this.holds) return;
     const { status, bytes, etag } = this.#answerTo(url, request);
     response.writeHead(status, { 'content-length': bytes?.length ?? 0, ...(etag === undefined ? {} : { etag }) });
     response.end(bytes);

@@ -215,16 +215,16 @@ describe('KernelHost.evaluate() and the size of answers', () => {
 describe('KernelHost.load()', () => {
   it('copies only blocks that are not resident, and frees them with their last snapshot', async () => {
     const host = await KernelHost.create();
-    const start = host.memoryUsage().residentBytes;
+    const start = host.memoryUsage().usedBytes;
     const first = await host.load(compile(flags));
-    const one = host.memoryUsage().residentBytes - start;
+    const one = host.memoryUsage().usedBytes - start;
     const second = await host.load(compile([...flags, aFlag('c')], 2));
-    const two = host.memoryUsage().residentBytes - start;
+    const two = host.memoryUsage().usedBytes - start;
     expect(two - one).toBeLessThan(one);
     host.release(first);
     expect(decodedOf(ask(host, second, { flags: ['a', 'b'], context }))).toEqual({ revision: 2, results: [A, B] });
     host.release(second);
-    expect(host.memoryUsage().residentBytes).toBe(start);
+    expect(host.memoryUsage().usedBytes).toBe(start);
   });
 
   it('returns to where it started after 1 000 loads and releases', async () => {
@@ -253,7 +253,7 @@ describe('KernelHost.load()', () => {
   it('leaves nothing behind when the memory is full, and goes on serving', async () => {
     const host = await KernelHost.create({ memoryBytesMax: 8 * 1024 * 1024 });
     const resident = await host.load(compile(flags));
-    const before = host.memoryUsage().residentBytes;
+    const before = host.memoryUsage().usedBytes;
     const value = 'v'.repeat(60_000);
     const variations = [
       { key: 'no', value },
@@ -261,20 +261,20 @@ describe('KernelHost.load()', () => {
     ];
     const large = Array.from({ length: 100 }, (_, index) => aFlag(`large-${index}`, { variations }));
     await expect(host.load(compile(large))).rejects.toMatchObject({ code: 'limit-exceeded' });
-    expect(host.memoryUsage().residentBytes).toBe(before);
+    expect(host.memoryUsage().usedBytes).toBe(before);
     expect(decodedOf(ask(host, resident, { flags: 'a', context }))).toEqual({ revision: 1, ...A });
   });
 
   it('refuses what the verifier refuses, for the environment it was loaded for', async () => {
     const host = await KernelHost.create();
     const snapshot = compile(flags);
-    const start = host.memoryUsage().residentBytes;
+    const start = host.memoryUsage().usedBytes;
     await expect(host.load({ ...snapshot, revision: 2 })).rejects.toMatchObject({ code: 'validation-failed' });
     await expect(host.load({ ...snapshot, blocks: new Map() })).rejects.toMatchObject({ code: 'validation-failed' });
     await expect(host.load({ ...snapshot, root: snapshot.root.subarray(0, -8) })).rejects.toMatchObject({
       code: 'validation-failed',
     });
-    expect(host.memoryUsage().residentBytes).toBe(start);
+    expect(host.memoryUsage().usedBytes).toBe(start);
   });
 
   it('lets the event loop turn while a large snapshot is copied', async () => {

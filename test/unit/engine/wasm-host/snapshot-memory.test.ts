@@ -156,13 +156,13 @@ describe('SnapshotMemory', () => {
   it('refuses a thread beyond the most it has, and goes on', async () => {
     const memory = await SnapshotMemory.create({ memoryBytesMax: 8 * 1024 * 1024 });
     const handles = [memory.openThread()];
-    const usage = memory.memoryUsage().residentBytes;
+    const usage = memory.memoryUsage().usedBytes;
     const openAll = (): void => {
       for (let count = 0; count < 100; count += 1) handles.push(memory.openThread());
     };
     expect(openAll).toThrow('the kernel memory is full');
     for (const handle of handles.slice(1)) memory.closeThread(handle);
-    expect(memory.memoryUsage().residentBytes).toBe(usage);
+    expect(memory.memoryUsage().usedBytes).toBe(usage);
     const large = await SnapshotMemory.create();
     for (let count = 0; count < 64; count += 1) large.openThread();
     expect(() => large.openThread()).toThrow('64 threads are open');

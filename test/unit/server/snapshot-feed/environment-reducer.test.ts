@@ -5,6 +5,7 @@ import { AccessDirectory } from '@guidon/server/auth/access-directory.js';
 import { EnvironmentSlot } from '@guidon/server/environment-slot.js';
 import { EnvironmentReducer } from '@guidon/server/snapshot-feed/environment-reducer.js';
 import { SnapshotKernel } from '@guidon/server/snapshot-kernel.js';
+import { SnapshotResidency } from '@guidon/server/snapshot-residency.js';
 import { SnapshotStore } from '@guidon/server/snapshot-store/snapshot-store.js';
 import pino from 'pino';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -20,6 +21,9 @@ let store: SnapshotStore;
 let environment: FeedEnvironment;
 let slot: EnvironmentSlot;
 let reducer: EnvironmentReducer;
+let residency: SnapshotResidency;
+/** Of kernel memory for snapshots. */
+const budgetBytes = Number.POSITIVE_INFINITY;
 let count = 0;
 
 beforeAll(async () => {
@@ -36,12 +40,18 @@ afterAll(async () => {
 
 function newReducer(snapshotKernel = kernel): EnvironmentReducer {
   slot = new EnvironmentSlot(environment.ref, 0);
+  residency = new SnapshotResidency({
+    bytesMax: budgetBytes,
+    usedBytes: () => snapshotKernel.snapshotBytes(),
+    load: async () => void (await reducer.reload()),
+  });
   const keys = new TrustedKeys(feed.root.publicKey, feed.trustRoot);
   keys.acceptKeySet(feed.keySet());
   return new EnvironmentReducer(slot, {
     store,
     pool,
     kernel: snapshotKernel,
+    residency,
     directory: new AccessDirectory(),
     keys: () => keys,
     logger,

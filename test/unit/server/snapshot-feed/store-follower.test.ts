@@ -6,6 +6,7 @@ import { HttpConfigSource } from '@guidon/server/snapshot-feed/http-config-sourc
 import { SnapshotFeed } from '@guidon/server/snapshot-feed/snapshot-feed.js';
 import { StoreFollower } from '@guidon/server/snapshot-feed/store-follower.js';
 import { SnapshotKernel } from '@guidon/server/snapshot-kernel.js';
+import { SnapshotResidency } from '@guidon/server/snapshot-residency.js';
 import { SnapshotStore, type StoreChange } from '@guidon/server/snapshot-store/snapshot-store.js';
 import pino from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -23,25 +24,35 @@ let reader: Side;
 let feed: SnapshotFeed;
 let follower: StoreFollower;
 let changes: StoreChange[];
+let directory: string;
 
 interface Side {
   readonly store: SnapshotStore;
   readonly pool: CompilePool;
   readonly environments: EnvironmentSet;
+  readonly residency: SnapshotResidency;
 }
 
-async function side(directory: string, role: 'writer' | 'reader'): Promise<Side> {
+async function side(directory: string, role: 'writer' | 'reader', snapshotBytesMax = Infinity): Promise<Side> {
   const store = await SnapshotStore.open(directory, logger, role);
   const pool = new CompilePool({ threadCount: 1, isWarm: false });
+  const kernel = await SnapshotKernel.create(logger);
+  const residency = new SnapshotResidency({
+    bytesMax: snapshotBytesMax,
+    usedBytes: () => kernel.snapshotBytes(),
+    load: async (slot) => environments.entryOf(slot)?.load(),
+  });
   const parts = {
     store,
     pool,
-    kernel: await SnapshotKernel.create(logger),
+    kernel,
+    residency,
     directory: new AccessDirectory(),
     logger,
     now: Date.now,
   };
-  return { store, pool, environments: new EnvironmentSet({ source, parts, trustRoot: feedServer.trustRoot, logger }) };
+  const environments = new EnvironmentSet({ source, parts, trustRoot: feedServer.trustRoot, logger });
+  return { store, pool, environments, residency };
 }
 
 beforeEach(async () => {
@@ -50,7 +61,7 @@ beforeEach(async () => {
   await environment.publish([aFlag('flag')]);
   await environment.issueCredential('srv');
   source = new HttpConfigSource({ url: feedServer.url, nodeCredential: feedServer.nodeCredential });
-  const directory = await temporaryDirectory();
+  directory = await temporaryDirectory();
   changes = [];
   writer = await side(directory, 'writer');
   writer.store.onChange((change) => changes.push(change));
@@ -153,6 +164,29 @@ describe('StoreFollower', () => {
     expect(await entryOf(reader)?.follow()).toBe('failed');
     expect(revisionOf(reader)).toBe(2);
     expect(entryOf(reader)?.reducer.standing.revision).toBe(2);
+  });
+
+  it('a process without room leaves it on the disk, follows it there, and loads what the disk has when it is asked', async () => {
+    await environment.publish([aFlag('flag', { on: false })]);
+    await untilAt(writer, 2);
+    const small = await side(directory, 'reader', 0);
+    const smallFollower = new StoreFollower({ environments: small.environments, store: small.store, logger });
+    try {
+      await smallFollower.start();
+      const slot = slotOf(small);
+      if (slot === undefined) throw new Error('the reader knows the environment');
+      expect([slot.serving?.revision, slot.active]).toEqual([2, undefined]);
+      await environment.publish([aFlag('flag', { on: true })]);
+      await untilAt(writer, 3);
+      // Not told of it yet: what it loads is what the disk has, never an older revision (I7).
+      expect(await small.residency.whenResident(slot, 0, () => slot.active?.revision)).toBe(3);
+      await smallFollower.readOnce();
+      await environment.publish([aFlag('flag', { on: false })]);
+      await untilAt(small, 4);
+    } finally {
+      await smallFollower.close();
+      await Promise.all([small.store.close(), small.pool.close()]);
+    }
   });
 
   it('an environment that the writer removed is removed, an empty store is not news (I13)', async () => {

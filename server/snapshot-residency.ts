@@ -1,0 +1,146 @@
+import { PlatformError, settlesWithin } from '@guidon/protocol';
+import type { EnvironmentSlot } from './environment-slot.js';
+
+export interface ResidencyOptions {
+  /** Budget of kernel memory for snapshots. */
+  readonly bytesMax: number;
+  /** Kernel memory that snapshots take now. */
+  readonly usedBytes: () => number;
+  /** Makes an environment resident, from this node's own disk. Rejects or returns with the slot not resident when it cannot. */
+  readonly load: (slot: EnvironmentSlot) => Promise<void>;
+}
+
+/** How to take one environment out of kernel memory; the disk keeps it. */
+export type Evict = () => void;
+
+/** Beyond so many a snapshot is loaded only when a request asks for it: a node with thousands starts without them. */
+const UNASKED_COUNT_MAX = 100;
+/** Requests that wait for environments to be loaded, all together, and the bytes of their bodies (I25). */
+const WAITING_COUNT_MAX = 1_024;
+const WAITING_BYTES_MAX = 64 * 1024 * 1024;
+/** A request waits so long; the load goes on for the next one. */
+const WAIT_MS_MAX = 4_000;
+/** An environment may be evicted between its load and the request's turn when many are loaded at once. */
+const LOADS_PER_REQUEST_MAX = 3;
+
+/**
+ * Which environments lie in kernel memory, within a budget. The one used longest ago leaves first; the states of one are those of its slot.
+ * A request for a cold one waits for its load, which all its requests share. One environment always fits: alone it may exceed the
+ * budget. Nothing here waits for the control plane (I12), and absence is never an answer (I13).
+ */
+export class SnapshotResidency {
+  readonly counters = { evictions: 0, reloads: 0, failedReloads: 0, refusedWaits: 0 };
+  readonly #options: ResidencyOptions;
+  readonly #residents = new Map<EnvironmentSlot, Evict>();
+  readonly #loads = new Map<EnvironmentSlot, Promise<void>>();
+  #waitingCount = 0;
+  #waitingBytes = 0;
+
+  constructor(options: ResidencyOptions) {
+    this.#options = options;
+  }
+
+  get residentCount(): number {
+    return this.#residents.size;
+  }
+
+  get waitingCount(): number {
+    return this.#waitingCount;
+  }
+
+  /** There is room for a snapshot that nobody has asked for yet. */
+  get hasRoom(): boolean {
+    return this.#residents.size < UNASKED_COUNT_MAX && this.#options.usedBytes() < this.#options.bytesMax;
+  }
+
+  /** Requests wait for it: what it serves next is loaded, not only kept. */
+  isWanted(slot: EnvironmentSlot): boolean {
+    return this.#loads.has(slot);
+  }
+
+  /** A snapshot of this environment was activated; others leave when there is too little room. */
+  admit(slot: EnvironmentSlot, evict: Evict): void {
+    if (!this.#residents.has(slot)) slot.touch();
+    this.#residents.set(slot, evict);
+    while (this.#options.usedBytes() > this.#options.bytesMax && this.#evictOne(slot));
+  }
+
+  /** The environment left kernel memory by itself. */
+  forget(slot: EnvironmentSlot): void {
+    this.#residents.delete(slot);
+  }
+
+  /** Runs a load into kernel memory; while that is full, others leave for it. */
+  async withRoom<Loaded>(slot: EnvironmentSlot, load: () => Promise<Loaded>): Promise<Loaded> {
+    for (;;) {
+      try {
+        return await load();
+      } catch (error) {
+        const isFull = error instanceof PlatformError && error.code === 'limit-exceeded';
+        if (!isFull || !this.#evictOne(slot)) throw error;
+      }
+    }
+  }
+
+  /**
+   * Runs `use` while the environment is resident, in the same turn. Throws `not-ready` when nothing serves, `overloaded` when too many wait
+   * and `timeout` when the load takes too long.
+   */
+  async whenResident<Used>(slot: EnvironmentSlot, bodyBytes: number, use: () => Used): Promise<Used> {
+    for (let count = 0; slot.active === undefined; count += 1) {
+      if (slot.serving === undefined) throw new PlatformError('not-ready', 'This node cannot load its configuration.');
+      if (count === LOADS_PER_REQUEST_MAX) throw new PlatformError('overloaded', 'Too many environments are in use.');
+      await this.#wait(slot, bodyBytes);
+    }
+    return use();
+  }
+
+  async #wait(slot: EnvironmentSlot, bodyBytes: number): Promise<void> {
+    if (this.#waitingCount >= WAITING_COUNT_MAX || this.#waitingBytes + bodyBytes > WAITING_BYTES_MAX) {
+      this.counters.refusedWaits += 1;
+      throw new PlatformError('overloaded', 'Too many requests wait for their environments to be loaded.');
+    }
+    this.#waitingCount += 1;
+    this.#waitingBytes += bodyBytes;
+    try {
+      if (!(await settlesWithin(this.#load(slot), WAIT_MS_MAX))) {
+        throw new PlatformError('timeout', 'The environment takes too long to load.');
+      }
+    } finally {
+      this.#waitingCount -= 1;
+      this.#waitingBytes -= bodyBytes;
+    }
+  }
+
+  /** Never rejects: whoever waits looks at the slot. */
+  #load(slot: EnvironmentSlot): Promise<void> {
+    const running = this.#loads.get(slot);
+    if (running !== undefined) return running;
+    const load = this.#options.load(slot).then(
+      () => this.#loaded(slot),
+      () => this.#loaded(slot),
+    );
+    this.#loads.set(slot, load);
+    return load;
+  }
+
+  #loaded(slot: EnvironmentSlot): void {
+    this.#loads.delete(slot);
+    if (slot.active === undefined) this.counters.failedReloads += 1;
+    else this.counters.reloads += 1;
+  }
+
+  /** False: there is no other. */
+  #evictOne(kept: EnvironmentSlot): boolean {
+    let oldest: EnvironmentSlot | undefined;
+    for (const slot of this.#residents.keys()) {
+      if (slot !== kept && (oldest === undefined || slot.usedAt < oldest.usedAt)) oldest = slot;
+    }
+    const evict = oldest === undefined ? undefined : this.#residents.get(oldest);
+    if (oldest === undefined || evict === undefined) return false;
+    this.#residents.delete(oldest);
+    this.counters.evictions += 1;
+    evict();
+    return true;
+  }
+}
