@@ -111,7 +111,7 @@ describe('a node with memory for 10 of 50 environments', () => {
     await feed.stop();
     let state = 11;
     let most = 0;
-    for (let round = 0; round < 40; round += 1) {
+    for (let round = 0; round < 30; round += 1) {
       const asked = Array.from({ length: 10 }, () => {
         state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0;
         return tenantAt(state >>> 16);
@@ -125,8 +125,8 @@ describe('a node with memory for 10 of 50 environments', () => {
     expect(most).toBeGreaterThan(8 * ENVIRONMENT_BYTES);
     expect(most).toBeLessThanOrEqual(11 * ENVIRONMENT_BYTES);
     expect(await metricOf(first, 'guidon_resident_environments')).toBeLessThanOrEqual(11);
-    expect(await metricOf(first, 'guidon_snapshot_evictions_total')).toBeGreaterThan(100);
-    expect(await metricOf(first, 'guidon_snapshot_reloads_total')).toBeGreaterThan(100);
+    expect(await metricOf(first, 'guidon_snapshot_evictions_total')).toBeGreaterThan(60);
+    expect(await metricOf(first, 'guidon_snapshot_reloads_total')).toBeGreaterThan(60);
     expect(first.log.filter(({ level }) => level > 40)).toEqual([]);
     // A restart loads what fits, and is ready at once.
     await first.stop();
@@ -137,7 +137,7 @@ describe('a node with memory for 10 of 50 environments', () => {
       const { status, body } = await ask(node, tenant);
       expect({ status, body }).toEqual({ status: 200, body: expectedOf(tenant) });
     }
-  });
+  }, 90_000);
 });
 
 describe('a cold environment', () => {
@@ -225,7 +225,8 @@ describe('a cold environment', () => {
 describe('a cold environment whose rows are damaged', () => {
   async function damage(directory: string, kind: string): Promise<void> {
     const database = open({ path: `${directory}/snapshots`, encoding: 'binary', maxDbs: 0 });
-    for (const key of [...database.getKeys()]) {
+    const keys = [...database.getKeys()];
+    for (const key of keys) {
       const row = Array.isArray(key) && key[1] === 'env-e0' && key[2] === kind ? database.getBinary(key) : undefined;
       if (row === undefined) continue;
       const damaged = Buffer.from(row);
