@@ -4,8 +4,10 @@ import { equalBytes, nameHash } from "./bytes";
 import { evaluateFlag, flagBlock, flagEntry } from "./flag";
 import {
   CALL_OPTION_CLIENT_SIDE_ONLY,
+  CALL_OPTION_GIVEN_UP,
   CONTEXT_STATE_VALID,
   ERROR_FLAG_NOT_FOUND,
+  ERROR_GENERAL,
   ERROR_INVALID_CONTEXT,
   FLAG_BIT_CLIENT_SIDE,
   FLAG_BITS,
@@ -62,6 +64,12 @@ export function hasFuel(thread: usize): bool {
   return load<u64>(thread, THREAD_REQUEST_FUEL) <= <u64>REQUEST_FUEL;
 }
 
+// @ts-expect-error: decorator
+@inline
+function isGivenUp(thread: usize): bool {
+  return (load<u32>(thread, THREAD_OPTIONS) & <u32>CALL_OPTION_GIVEN_UP) !== 0;
+}
+
 /** What asking for a flag by this key may cost. */
 export function costOfKey(thread: usize, key: usize, keyBytes: usize): u64 {
   const flag = findFlag(thread, key, keyBytes);
@@ -80,6 +88,7 @@ export function answerFlag(thread: usize, text: u64, isAlone: bool, isSummed: bo
   }
   const flag = findFlag(thread, key, keyBytes);
   if (flag === NONE) return writeError(thread, key, keyBytes, <u32>ERROR_FLAG_NOT_FOUND, isAlone);
+  if (isGivenUp(thread)) return writeError(thread, key, keyBytes, <u32>ERROR_GENERAL, isAlone);
   if (!isSummed && !admit(thread, costOfEntry(flagEntry(<usize>load<u32>(thread, THREAD_ROOT), flag)))) return false;
   const memo = evaluateFlag(thread, flag, 0);
   return hasFuel(thread) && writeResult(thread, flag, memo, key, keyBytes, isAlone);
@@ -113,6 +122,10 @@ export function answerAllVisible(thread: usize): bool {
     if (!isVisible(thread, block)) continue;
     const key = block + load<u32>(block, FLAG_KEY_OFFSET);
     const keyBytes = <usize>load<u32>(block, FLAG_KEY_BYTES);
+    if (isValid && isGivenUp(thread)) {
+      if (!writeError(thread, key, keyBytes, <u32>ERROR_GENERAL, false)) return false;
+      continue;
+    }
     const memo: usize = isValid ? evaluateFlag(thread, flag, 0) : 0;
     if (!hasFuel(thread)) return false;
     const isWritten = isValid

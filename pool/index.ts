@@ -8,3 +8,10 @@ export type {
   ExplainAnswer,
   ExplainRequest,
 } from './compile-task.js';
+export {
+  EvaluationPool,
+  type EvaluationPoolOptions,
+  type OpenedRequest,
+  type PooledAnswer,
+  type PooledRequest,
+} from './evaluation-pool.js';

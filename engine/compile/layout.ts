@@ -13,9 +13,9 @@ import { IS_KIND, THREAD_CODE_TABLES, THREAD_TABLES } from './thread-layout.js';
  *
  * History of SNAPSHOT_FORMAT_VERSION: 1 = first format; 2 = names are hashed whole, walks through a table are bounded;
  * 3 = costs of flags are work, no longer fuel; 4 = clauses with one value hold it in their node; 5 = members of an answer in
- * msgpack and in JSON. It rises with every change of these tables (layout.test.ts pins both).
+ * msgpack and in JSON; 6 = a call can be given up. It rises with every change of these tables (layout.test.ts pins both).
  */
-export const SNAPSHOT_FORMAT_VERSION = 5;
+export const SNAPSHOT_FORMAT_VERSION = 6;
 
 /** No index, no reference. */
 export const NONE = 0xffffffff;

@@ -119,7 +119,13 @@ export const SHAPE_NAME = {
 export const IS_KIND = 0xfffffffe;
 
 /** What a call is asked to do, in `options`. Without `jsonAnswer` the answer is msgpack. */
-export const CALL_OPTION = { batch: 1, clientSideOnly: 2, jsonAnswer: 8 } as const;
+export const CALL_OPTION = {
+  batch: 1,
+  clientSideOnly: 2,
+  jsonAnswer: 8,
+  /** Answers ERROR/GENERAL for each flag asked, without evaluating anything. */
+  givenUp: 16,
+} as const;
 
 /**
  * SLOT_STATE, 32 bytes: one attribute of the context at hand.

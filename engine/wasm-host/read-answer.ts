@@ -56,7 +56,7 @@ function unknownName(memory: KernelMemory, regions: ThreadRegions): string {
 }
 
 /** A copy of the request, which the kernel leaves as it was. */
-function requestOf({ bytes }: KernelMemory, { requestAddress, requestBytes }: ThreadRegions): Uint8Array {
+export function requestOf({ bytes }: KernelMemory, { requestAddress, requestBytes }: ThreadRegions): Uint8Array {
   return Uint8Array.from(bytes.subarray(requestAddress, requestAddress + requestBytes));
 }
 

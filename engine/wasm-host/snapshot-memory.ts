@@ -8,7 +8,7 @@ import { KERNEL_PAGE_COUNT_MAX, KernelMemory } from './kernel-memory.js';
 import { instantiateKernel, kernelModule } from './kernel-module.js';
 import { type KernelCall, KernelThread, type ThreadHandle } from './kernel-thread.js';
 import { loadSnapshot, type ResidentSnapshot } from './load-snapshot.js';
-import { hasRoom, memoryFull, readAnswer } from './read-answer.js';
+import { hasRoom, memoryFull, readAnswer, requestOf } from './read-answer.js';
 import { ResidentBlocks } from './resident-blocks.js';
 import { ThreadRegions } from './thread-regions.js';
 import { PAGE_BYTES } from './webassembly-types.js';
@@ -36,6 +36,8 @@ export interface EvaluateOptions {
   readonly clientSideOnly: boolean;
   /** Bound of the body as the kernel gets it. Default: that of the route. A body that came as JSON may be longer in msgpack. */
   readonly contentBytesMax?: number;
+  /** It took too long before: each flag asked is answered ERROR/GENERAL and nothing is evaluated. */
+  readonly isGivenUp?: boolean;
 }
 
 /**
@@ -45,7 +47,7 @@ export interface EvaluateOptions {
  *   handle = memory.openThread()           hand it to the worker (workerData or a message), which makes its KernelThread of it
  *   call = memory.assign(handle, …)        the request lies in the thread's region, its epoch slot is entered; post `call` to the worker
  *   result = thread.evaluate(call)         in the worker; post the number back
- *   answer = memory.settle(handle, result) undefined: regions were enlarged, assign again; else read the answer before the next assign
+ *   answer = memory.settle(handle, result) undefined: regions were enlarged, assignAgain; else read the answer before the next assign
  *   memory.closeThread(handle)             once, after the worker's exit event, however it ended
  *
  * What is released while threads are in calls is freed by the first reclaim() after they left (grace-period.ts); settle(), release(),
@@ -193,18 +195,28 @@ export class SnapshotMemory {
     body: Uint8Array,
     options: EvaluateOptions,
   ): KernelCall | KernelRefusal {
+    assert(this.#grace.isOffline(handle.epochSlot), 'a thread runs one call at a time');
+    const refusal = this.putRequest(this.#regionsOf(handle.threadAddress), body, options);
+    return refusal ?? this.assignAgain(handle, resident, options);
+  }
+
+  /** As assign(), for the request that lies in the thread's region since the last one. */
+  assignAgain(handle: ThreadHandle, resident: ResidentSnapshot, options: EvaluateOptions): KernelCall | KernelRefusal {
     assert(this.#residents.has(resident), 'the snapshot is resident in this memory');
     assert(this.#grace.isOffline(handle.epochSlot), 'a thread runs one call at a time');
     const regions = this.#regionsOf(handle.threadAddress);
     if (!hasRoom(() => regions.reserveSnapshot(resident.slotCount, resident.flagCount))) return memoryFull();
-    const refusal = this.putRequest(regions, body, options);
-    if (refusal !== undefined) return refusal;
     this.#grace.enter(handle.epochSlot);
-    const { now } = options;
-    return { rootAddress: resident.address, requestBytes: body.length, options: callOptionsOf(options), now };
+    const { requestBytes } = regions;
+    return { rootAddress: resident.address, requestBytes, options: callOptionsOf(options), now: options.now };
   }
 
-  /** What a call of an idle thread found. Undefined: its regions were too small and have been enlarged; assign again. */
+  /** A copy of the request that was assigned last, also while a call on it runs or after its worker is gone. */
+  requestOf({ threadAddress }: ThreadHandle): Uint8Array {
+    return requestOf(this.#memory, this.#regionsOf(threadAddress));
+  }
+
+  /** What a call of an idle thread found. Undefined: its regions were too small and have been enlarged; assignAgain. */
   settle({ threadAddress, epochSlot }: ThreadHandle, result: number): KernelAnswer | undefined {
     assert(this.#grace.isOffline(epochSlot), 'the call has ended');
     this.reclaim();
@@ -230,11 +242,12 @@ export class SnapshotMemory {
 }
 
 /** Bits of CALL_OPTION. */
-export function callOptionsOf({ route, clientSideOnly, answerFormat }: EvaluateOptions): number {
+export function callOptionsOf({ route, clientSideOnly, answerFormat, isGivenUp }: EvaluateOptions): number {
   return (
     (route === 'batch' ? CALL_OPTION.batch : 0) |
     (clientSideOnly ? CALL_OPTION.clientSideOnly : 0) |
-    (answerFormat === 'json' ? CALL_OPTION.jsonAnswer : 0)
+    (answerFormat === 'json' ? CALL_OPTION.jsonAnswer : 0) |
+    (isGivenUp === true ? CALL_OPTION.givenUp : 0)
   );
 }
 

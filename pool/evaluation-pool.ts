@@ -1,0 +1,360 @@
+import { availableParallelism } from 'node:os';
+import type { EvaluateOptions, KernelAnswer, KernelCall, ResidentSnapshot, SnapshotMemory } from '@guidon/engine';
+import { PlatformError } from '@guidon/protocol';
+import { EvaluationLane } from './evaluation-lane.js';
+import { FairQueue } from './fair-queue.js';
+
+export interface EvaluationPoolOptions {
+  /** Worker threads; the serving thread keeps a core for itself. */
+  readonly threadCount?: number;
+  /** Requests and bytes of bodies that wait, in all and of one tenant; one more is refused with `overloaded`. */
+  readonly queueCountMax?: number;
+  readonly queueBytesMax?: number;
+  readonly tenantQueueCountMax?: number;
+  readonly tenantQueueBytesMax?: number;
+  /**
+   * Of one call, once it runs. The dearest request that its fuel allows takes about 200 ms of operators on a busy machine; only regular
+   * expressions take longer. A worker that is over it is ended and replaced.
+   */
+  readonly deadlineMs?: number;
+  /** Told of each worker that was ended for what it did; the request is answered all the same. */
+  readonly onDiscard?: (why: 'trapped' | 'overran', cause: unknown) => void;
+}
+
+const DEFAULTS = {
+  threadCount: Math.max(1, availableParallelism() - 1),
+  queueCountMax: 256,
+  queueBytesMax: 64 * 1024 * 1024,
+  tenantQueueCountMax: 64,
+  tenantQueueBytesMax: 16 * 1024 * 1024,
+  deadlineMs: 1_000,
+  onDiscard: () => undefined,
+} as const;
+
+/** Workers that replace discarded ones in one minute; further ones wait (I20). */
+const REPLACEMENTS_PER_MINUTE_MAX = 60;
+const MINUTE_MS = 60_000;
+
+/** What a call runs on: the snapshot that serves when it starts, which a change may have replaced since the request came. */
+export interface OpenedRequest {
+  readonly resident: ResidentSnapshot;
+  readonly options: EvaluateOptions;
+}
+
+/** `cold`: `open` found no resident snapshot. `trapped`: the worker died of it. `bytes` of an answer are borrowed while `use` runs. */
+export type PooledAnswer =
+  | KernelAnswer
+  | { readonly status: 'cold' }
+  | { readonly status: 'trapped'; readonly body: Uint8Array };
+
+export interface PooledRequest<Value> {
+  readonly tenantId: string;
+  /** Borrowed until evaluate() returns. */
+  readonly body: Uint8Array;
+  /** Called whenever a call starts, once or a few times; throws to refuse the request. */
+  readonly open: () => OpenedRequest | undefined;
+  /** Called once, in the turn in which the answer is there. */
+  readonly use: (answer: PooledAnswer) => Value;
+  /** Aborts when nobody waits for the answer any more. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * A request from when it is taken until it is answered:
+ *
+ *   waiting --take()--> running --answered, trapped--> settled
+ *   waiting --aborted, close()--> settled          running --overran--> running in another worker, with nothing to evaluate
+ *   running --aborted--> running, its answer is dropped
+ */
+interface Job {
+  readonly tenantId: string;
+  /** Its own copy; of what never waited only after its worker was ended. */
+  body: Uint8Array | undefined;
+  readonly byteCount: number;
+  readonly open: () => OpenedRequest | undefined;
+  readonly settle: (answer: PooledAnswer) => void;
+  readonly fail: (error: unknown) => void;
+  /** Counted as waiting since then, `performance.now()`. */
+  readonly takenAt: number;
+  hasOverrun: boolean;
+  isSettled: boolean;
+}
+
+/**
+ * Evaluates what would block the serving thread, in workers on the same memory: the request is copied once into the worker's region and the
+ * answer read from there; only numbers are sent. Waiting requests are taken from their tenants in turn. A worker that traps or overruns
+ * its deadline is discarded: its thread is closed after its exit and another takes its place.
+ */
+export class EvaluationPool {
+  /** Calls that ended, also badly; workers ended for what they did; requests refused because too many waited. */
+  readonly counters = { runs: 0, waitedMs: 0, discarded: 0, refused: 0 };
+  readonly #memory: SnapshotMemory;
+  readonly #options: Required<EvaluationPoolOptions>;
+  readonly #queue: FairQueue<Job>;
+  /** Jobs that overran and only have to be answered, before any that waits; one a lane at most. */
+  readonly #overrun: Job[] = [];
+  readonly #idle: EvaluationLane[] = [];
+  /** What each busy lane runs. */
+  readonly #running = new Map<EvaluationLane, Job>();
+  /** Lanes that start, without any work, and lanes that end. */
+  readonly #starting = new Set<EvaluationLane>();
+  readonly #ending = new Set<Promise<void>>();
+  /** When lanes were replaced in the last minute, `performance.now()`, ascending. */
+  #replacedAt: number[] = [];
+  readonly #replacing = new Set<NodeJS.Timeout>();
+  #isClosed = false;
+
+  /** Starts its workers at once. The memory is the caller's thread's, and outlives the pool. */
+  constructor(memory: SnapshotMemory, options: EvaluationPoolOptions = {}) {
+    this.#memory = memory;
+    this.#options = { ...DEFAULTS, ...options };
+    const { queueCountMax, queueBytesMax, tenantQueueCountMax, tenantQueueBytesMax } = this.#options;
+    this.#queue = new FairQueue({
+      countMax: queueCountMax,
+      bytesMax: queueBytesMax,
+      tenantCountMax: tenantQueueCountMax,
+      tenantBytesMax: tenantQueueBytesMax,
+    });
+    for (let count = 0; count < this.#options.threadCount; count += 1) this.#start();
+  }
+
+  /** Requests that wait for a worker. */
+  get queueCount(): number {
+    return this.#queue.count;
+  }
+
+  get runningCount(): number {
+    return this.#running.size;
+  }
+
+  /** Resolves when the workers there are have started. For tests and benches: requests wait by themselves. */
+  async whenReady(): Promise<void> {
+    while (this.#starting.size > 0 || this.#replacing.size > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+
+  /**
+   * Resolves with what `use` made of the answer. Rejects with what `open` or `use` threw, `overloaded` when too many wait, the pool is
+   * closed or its workers keep dying, and `timeout` once the signal aborts.
+   */
+  evaluate<Value>(request: PooledRequest<Value>): Promise<Value> {
+    const { tenantId, body, open, use, signal } = request;
+    return new Promise((resolve, reject) => {
+      const settleOnce = (end: () => void): void => {
+        if (job.isSettled) return;
+        job.isSettled = true;
+        signal?.removeEventListener('abort', abort);
+        end();
+      };
+      const fail = (error: unknown): void => settleOnce(() => reject(error));
+      const job: Job = {
+        tenantId,
+        body: undefined,
+        byteCount: body.length,
+        open,
+        settle: (answer) =>
+          settleOnce(() => {
+            try {
+              resolve(use(answer));
+            } catch (error) {
+              reject(error);
+            }
+          }),
+        fail,
+        takenAt: performance.now(),
+        hasOverrun: false,
+        isSettled: false,
+      };
+      const abort = (): void => {
+        this.#queue.delete(tenantId, job);
+        fail(new PlatformError('timeout', 'nobody waits for the answer any more'));
+      };
+      if (signal?.aborted === true) abort();
+      else {
+        signal?.addEventListener('abort', abort);
+        this.#take(job, body);
+      }
+    });
+  }
+
+  /** Ends the workers; what waits or runs is refused. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    for (const timer of this.#replacing) clearTimeout(timer);
+    const closed = new PlatformError('overloaded', 'the evaluation pool is closed');
+    for (let job = this.#next(); job !== undefined; job = this.#next()) job.fail(closed);
+    const lanes = [...this.#idle, ...this.#running.keys(), ...this.#starting];
+    for (const job of this.#running.values()) job.fail(closed);
+    this.#idle.length = 0;
+    this.#running.clear();
+    this.#starting.clear();
+    for (const lane of lanes) this.#end(lane);
+    await Promise.all(this.#ending);
+  }
+
+  #take(job: Job, body: Uint8Array): void {
+    const lane = this.#isClosed ? undefined : this.#idle.pop();
+    if (lane !== undefined) {
+      this.#run(lane, job, body);
+      return;
+    }
+    const isDown = this.#running.size + this.#starting.size + this.#ending.size === 0;
+    if (!this.#isClosed && !isDown && this.#queue.add(job.tenantId, job)) {
+      job.body = Uint8Array.from(body);
+      return;
+    }
+    this.counters.refused += 1;
+    const detail = this.#isClosed || isDown ? 'the evaluation pool has no worker' : 'too many large requests wait';
+    job.fail(new PlatformError('overloaded', detail));
+  }
+
+  #next(): Job | undefined {
+    return this.#overrun.shift() ?? this.#queue.take();
+  }
+
+  /** Gives a lane that has nothing to do the next job. */
+  #dispatch(lane: EvaluationLane): void {
+    for (let job = this.#next(); job !== undefined; job = this.#next()) {
+      if (job.isSettled) continue;
+      const { body } = job;
+      if (body !== undefined) {
+        job.body = undefined;
+        this.#run(lane, job, body);
+        return;
+      }
+    }
+    this.#idle.push(lane);
+  }
+
+  #run(lane: EvaluationLane, job: Job, body: Uint8Array): void {
+    if (!job.hasOverrun) this.counters.waitedMs += performance.now() - job.takenAt;
+    this.#call(lane, job, ({ resident, options }) => this.#memory.assign(lane.handle, resident, body, options));
+  }
+
+  /** The lane's thread is outside a call. */
+  #call(lane: EvaluationLane, job: Job, assign: (opened: OpenedRequest) => ReturnType<SnapshotMemory['assign']>): void {
+    const call = this.#open(job, assign);
+    if (call === undefined) {
+      this.#running.delete(lane);
+      this.#dispatch(lane);
+      return;
+    }
+    this.#running.set(lane, job);
+    let overran: NodeJS.Immediate | undefined;
+    const deadline = setTimeout(() => {
+      // When it was this thread that was late, the result is there already.
+      overran = setImmediate(() => this.#discard(lane, job, 'overran', undefined));
+    }, this.#options.deadlineMs);
+    const stopWatching = (): void => {
+      clearTimeout(deadline);
+      clearImmediate(overran);
+    };
+    lane.run(call).then(
+      (result) => {
+        stopWatching();
+        this.#ended(lane, job, result);
+      },
+      (error: unknown) => {
+        stopWatching();
+        this.#discard(lane, job, 'trapped', error);
+      },
+    );
+  }
+
+  /** Undefined: it is settled without a call. */
+  #open(job: Job, assign: (opened: OpenedRequest) => ReturnType<SnapshotMemory['assign']>): KernelCall | undefined {
+    try {
+      const opened = job.open();
+      if (opened === undefined) {
+        job.settle({ status: 'cold' });
+        return undefined;
+      }
+      const { resident, options } = opened;
+      const call = assign({ resident, options: job.hasOverrun ? { ...options, isGivenUp: true } : options });
+      if (!('status' in call)) return call;
+      job.settle(call);
+    } catch (error) {
+      job.fail(error);
+    }
+    return undefined;
+  }
+
+  #ended(lane: EvaluationLane, job: Job, result: number): void {
+    if (this.#running.get(lane) !== job) return;
+    const answer = this.#memory.settle(lane.handle, result);
+    if (answer === undefined) {
+      this.#call(lane, job, ({ resident, options }) => this.#memory.assignAgain(lane.handle, resident, options));
+      return;
+    }
+    this.counters.runs += 1;
+    // Before the lane gets its next call: the answer lies in its region.
+    job.settle(answer);
+    this.#running.delete(lane);
+    this.#dispatch(lane);
+  }
+
+  /** The worker is never used again, whatever the request is answered. */
+  #discard(lane: EvaluationLane, job: Job, why: 'trapped' | 'overran', cause: unknown): void {
+    if (this.#running.get(lane) !== job) return;
+    this.#running.delete(lane);
+    this.counters.runs += 1;
+    this.counters.discarded += 1;
+    this.#options.onDiscard(why, cause);
+    const body = this.#memory.requestOf(lane.handle);
+    if (why === 'overran' && !job.hasOverrun && !job.isSettled) {
+      job.hasOverrun = true;
+      job.body = body;
+      this.#overrun.push(job);
+    } else {
+      job.settle({ status: 'trapped', body });
+    }
+    this.#end(lane);
+    this.#replace();
+  }
+
+  #end(lane: EvaluationLane): void {
+    const ended = lane.end().finally(() => this.#ending.delete(ended));
+    this.#ending.add(ended);
+  }
+
+  /** At once, or as soon as fewer have been replaced within a minute. */
+  #replace(): void {
+    const now = performance.now();
+    this.#replacedAt = this.#replacedAt.filter((at) => at > now - MINUTE_MS);
+    this.#replacedAt.push(now);
+    const limiting = this.#replacedAt.at(-1 - REPLACEMENTS_PER_MINUTE_MAX);
+    this.#startLater(limiting === undefined ? 0 : limiting + MINUTE_MS - now);
+  }
+
+  #startLater(delayMs: number): void {
+    const timer = setTimeout(() => {
+      this.#replacing.delete(timer);
+      this.#start();
+    }, delayMs);
+    this.#replacing.add(timer);
+  }
+
+  #start(): void {
+    let lane: EvaluationLane;
+    try {
+      lane = new EvaluationLane(this.#memory);
+    } catch (error) {
+      // No room for a thread or its regions: what waits is refused, and there may be room later.
+      if (!(error instanceof PlatformError)) throw error;
+      this.#startLater(MINUTE_MS / REPLACEMENTS_PER_MINUTE_MAX);
+      return;
+    }
+    this.#starting.add(lane);
+    lane.whenReady().then(
+      () => {
+        if (this.#starting.delete(lane)) this.#dispatch(lane);
+      },
+      (error: unknown) => {
+        if (!this.#starting.delete(lane)) return;
+        this.counters.discarded += 1;
+        this.#options.onDiscard('trapped', error);
+        this.#end(lane);
+        this.#replace();
+      },
+    );
+  }
+}
