@@ -48,6 +48,11 @@ const logLevel = () =>
     .default('warn');
 const portOption = (flag: string, what: string, environment: string, value: number) =>
   new Option(`${flag} <port>`, what).env(environment).argParser(port).default(value);
+const quotas = () =>
+  new Option(
+    '--quotas <json>',
+    'what a tenant, a credential and the whole process may use: {"tenant":{"requestsPerSecond":1000,…},"credential":{…},"node":{…}}',
+  ).env('GUIDON_QUOTAS');
 const data = (folder: string) =>
   new Option('--data <folder>', 'where everything is kept').env('GUIDON_DATA').default(folder);
 
@@ -67,6 +72,7 @@ program
     portOption('--metrics-port', 'health and metrics; the next free port when taken', 'GUIDON_METRICS_PORT', 4301),
   )
   .addOption(snapshotMemory())
+  .addOption(quotas())
   .addOption(logLevel())
   .action(async (options) => (await import('./run/dev.js')).runDev(options));
 
@@ -109,6 +115,7 @@ program
   .addOption(portOption('--port', 'evaluate API', 'GUIDON_PORT', 4300))
   .addOption(portOption('--metrics-port', 'health and metrics', 'GUIDON_METRICS_PORT', 4301))
   .addOption(snapshotMemory())
+  .addOption(quotas())
   .addOption(logLevel())
   .action(async (options) => (await import('./run/server.js')).runServer(options));
 

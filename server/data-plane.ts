@@ -4,7 +4,12 @@ import type { ChangeBus } from '@guidon/protocol';
 import { findCredential } from '@guidon/protocol/signed-config';
 import type pino from 'pino';
 import { AccessDirectory } from './auth/access-directory.js';
+import { HeldAnswers } from './held-answers.js';
 import { MetricsPage } from './metrics/metrics-page.js';
+import { CoarseClock } from './quota/coarse-clock.js';
+import { ConnectionGate } from './quota/connection-gate.js';
+import type { NodeQuotas } from './quota/node-quotas.js';
+import { QuotaLedger } from './quota/quota-ledger.js';
 import { Router } from './route.js';
 import { EvaluateRoute } from './routes/evaluate-route.js';
 import { ExplainRoute } from './routes/explain-route.js';
@@ -33,6 +38,8 @@ export interface DataPlaneOptions {
   readonly snapshotMemoryBytes?: number;
   /** Answers carry `X-Config-Age` once the config has not been confirmed for this long. */
   readonly staleAfterMs?: number;
+  /** `parseNodeQuotas` reads them; without them rates are not limited, connections and unread answers are. */
+  readonly quotas?: NodeQuotas;
 }
 
 /** What a process tells the other processes of its node. */
@@ -116,7 +123,10 @@ export class DataPlane {
       load: async (slot) => this.environments.entryOf(slot)?.load(),
     });
     const residency = this.#residency;
-    const directory = new AccessDirectory(() => this.isReady);
+    const clock = new CoarseClock();
+    this.#closers.unshift(() => clock.stop());
+    const ledger = new QuotaLedger(options.quotas, clock);
+    const directory = new AccessDirectory(ledger, () => this.isReady);
     const source = new HttpConfigSource({ url: options.controlPlaneUrl, nodeCredential: options.nodeCredential });
     this.#source = source;
     this.environments = new EnvironmentSet({
@@ -138,7 +148,7 @@ export class DataPlane {
     this.#follower = new StoreFollower({ environments: this.environments, store, logger });
     store.onChange((change) => siblings?.onChange(change));
     kernel.onTrap((slot) => this.#trapped(slot.environment.environmentId));
-    this.#router = this.#routes(pool, directory, logger);
+    this.#router = this.#routes(pool, directory, ledger, logger);
     const staleAfterMs = options.staleAfterMs ?? STALE_AFTER_MS;
     const ageTimer = setInterval(() => {
       for (const slot of this.environments.slots) slot.markAge(performance.now(), staleAfterMs);
@@ -152,15 +162,18 @@ export class DataPlane {
       kernel,
       residency,
       pool,
+      ledger,
+      gate: new ConnectionGate(this.#app, ledger.quotas.node.connections),
       version: '0.1.0',
     });
   }
 
-  #routes(pool: CompilePool, directory: AccessDirectory, logger: pino.Logger): Router {
+  #routes(pool: CompilePool, directory: AccessDirectory, ledger: QuotaLedger, logger: pino.Logger): Router {
     const router = new Router(this.#app, {
+      held: new HeldAnswers(ledger),
       onError: (error, requestId, path) => logger.error({ err: error, requestId, path }, 'a request failed'),
     });
-    const parts = { directory, kernel: this.#kernel, residency: this.#residency, now: Date.now };
+    const parts = { directory, kernel: this.#kernel, residency: this.#residency, ledger, now: Date.now };
     const { environments } = this;
     router.add(new EvaluateRoute('evaluate', parts));
     router.add(new EvaluateRoute('batch', parts));

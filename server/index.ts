@@ -1,1 +1,2 @@
+export { type NodeQuotas, parseNodeQuotas } from './quota/node-quotas.js';
 export { type RunningServer, type ServerOptions, startServer } from './start-server.js';

@@ -4,7 +4,9 @@ import { STATUS_CODES } from 'node:http';
 import type { BodyFormat } from '@guidon/engine';
 import { ERROR_CODES, type ErrorCode, type PlatformError, type Problem, problemFrom } from '@guidon/protocol';
 import { Packr } from 'msgpackr';
+import type { HeldAnswers } from './held-answers.js';
 import { PROBLEM_MEDIA_TYPES } from './media-type.js';
+import { type Accounts, NODE_ACCOUNT, type QuotaLedger } from './quota/quota-ledger.js';
 import type { RouteCounters } from './route-counters.js';
 
 /** A header, or several: `value` may hold `\r\nName: value` lines of our own making. */
@@ -48,7 +50,8 @@ export class AnswerHead {
 /**
  * One response, and the only code that touches a uWS response after the handler returned (I26).
  *
- *   open --end()/fail()--> ended          open --client gone--> aborted          both are final; a late answer is dropped
+ *   open --ok()/end()/fail()--> ended          open --client gone--> aborted          both are final; a late answer is dropped
+ *   open --ok(), the client does not read--> sending --it took the rest--> ended, or --gone, or over a bound--> aborted
  *
  * Everything is written inside one cork: uWS corks the handler and `onData` itself, later writes cork here.
  */
@@ -63,16 +66,28 @@ export class Reply {
   isHead = false;
   /** The connection ends with this answer: it is not to be trusted, or the node drains. */
   closesConnection = false;
+  /** What Retry-After says of a refusal; a retryable one without it says 1. */
+  retryAfterSeconds = 0;
   readonly #res: HttpResponse;
   readonly #counters: RouteCounters;
+  readonly #held: HeldAnswers;
   #requestNumber = 0;
-  #state: 'open' | 'ended' | 'aborted' = 'open';
+  #state: 'open' | 'sending' | 'ended' | 'aborted' = 'open';
+  #ledger: QuotaLedger | undefined;
+  #accounts: Accounts | undefined;
   #onFinish: (() => void) | undefined;
   #closing: AbortController | undefined;
 
-  constructor(res: HttpResponse, counters: RouteCounters) {
+  constructor(res: HttpResponse, counters: RouteCounters, held: HeldAnswers) {
     this.#res = res;
     this.#counters = counters;
+    this.#held = held;
+  }
+
+  /** The request is on these accounts, in which it was counted; it leaves them when the reply has ended. */
+  enter(ledger: QuotaLedger, accounts: Accounts): void {
+    this.#ledger = ledger;
+    this.#accounts = accounts;
   }
 
   get isOpen(): boolean {
@@ -108,26 +123,32 @@ export class Reply {
   }
 
   #finish(): void {
+    if (this.#accounts !== undefined) this.#ledger?.leave(this.#accounts);
     this.#onFinish?.();
     this.#closing?.abort();
   }
 
   /** For the wrapper's `onAborted` alone. */
   abort(): void {
-    if (this.#state !== 'open') return;
+    if (this.#state !== 'open' && this.#state !== 'sending') return;
+    if (this.#state === 'sending') this.#held.release(this);
     this.#state = 'aborted';
     this.#counters.aborted += 1;
     this.#finish();
   }
 
+  /** Ends the connection at once, whatever of the answer has been taken. */
+  drop(): void {
+    // uWS calls back into `abort`.
+    this.#res.close();
+  }
+
   /** 200. `body` is copied by uWS before this returns, so it may be borrowed. */
   ok(head: AnswerHead, body: Uint8Array | string): void {
     if (this.#state !== 'open') return;
-    this.#state = 'ended';
     this.#counters.answered(200);
     if (this.isDetached) this.#res.cork(() => this.#writeOk(head, body));
     else this.#writeOk(head, body);
-    this.#finish();
   }
 
   #writeOk(head: AnswerHead, body: Uint8Array | string): void {
@@ -136,21 +157,50 @@ export class Reply {
     if (this.extraHeaders !== undefined) {
       for (const header of this.extraHeaders) res.writeHeader(header[0], header[1]);
     }
-    res.end(body, this.closesConnection);
+    if (this.closesConnection || !this.#held.isCheckDue(body.length)) {
+      res.end(body, this.closesConnection);
+      this.#ended();
+      return;
+    }
+    const bytes = typeof body === 'string' ? Buffer.from(body) : body;
+    const [, hasEnded] = res.tryEnd(bytes, bytes.length);
+    if (hasEnded) this.#ended();
+    else this.#sendRest(bytes, this.#res.getWriteOffset());
+  }
+
+  #ended(): void {
+    this.#state = 'ended';
+    this.#finish();
+  }
+
+  /** The socket took `offset` bytes. The rest, copied, is given to it as it takes more. */
+  #sendRest(body: Uint8Array, offset: number): void {
+    const rest = body.slice(offset);
+    this.#state = 'sending';
+    if (!this.#held.hold(this, this.#accounts?.tenantAccount ?? NODE_ACCOUNT, rest.length)) {
+      this.drop();
+      return;
+    }
+    this.#res.onWritable((writtenBytes) => {
+      const [isWritten, hasEnded] = this.#res.tryEnd(rest.subarray(writtenBytes - offset), body.length);
+      if (hasEnded) {
+        this.#held.release(this);
+        this.#ended();
+      }
+      return isWritten;
+    });
   }
 
   /** Answers, once; a second answer or one after the client left is dropped. */
   end(status: number, headers: readonly HeaderPair[], body: Uint8Array | string): void {
     if (this.#state !== 'open') return;
-    this.#state = 'ended';
     this.#counters.answered(status);
     if (this.isDetached) this.#res.cork(() => this.#write(status, headers, body));
     else this.#write(status, headers, body);
-    this.#finish();
   }
 
   /**
-   * The last answer of its connection, for a request whose end cannot be trusted (M13). It is given in the next turn: after an answer given
+   * The last answer of its connection, for a request whose end cannot be trusted (M13) or a sender who does not stop. It is given in the next turn: after an answer given
    * at once uWS would go on with what lies behind it in the socket's buffer, and forget that the connection ends; what it finds
    * behind an open answer makes it close the connection instead, and then nobody is answered.
    */
@@ -170,7 +220,8 @@ export class Reply {
       ['Cache-Control', NO_CACHE],
     ];
     if (problem.status === 401) headers.push(['WWW-Authenticate', 'Bearer realm="guidon"']);
-    if (isRetryable(problem.code)) headers.push(['Retry-After', '1']);
+    const retryAfterSeconds = this.retryAfterSeconds || (isRetryable(problem.code) ? 1 : 0);
+    if (retryAfterSeconds > 0) headers.push(['Retry-After', String(retryAfterSeconds)]);
     this.end(problem.status, headers, this.format === 'msgpack' ? packr.pack(problem) : JSON.stringify(problem));
   }
 
@@ -183,7 +234,17 @@ export class Reply {
       for (const header of this.extraHeaders) res.writeHeader(header[0], header[1]);
     }
     if (this.isHead) res.endWithoutBody(0, this.closesConnection);
-    else res.end(body, this.closesConnection);
+    else if (this.closesConnection || body.length === 0) res.end(body, this.closesConnection);
+    else {
+      const bytes = typeof body === 'string' ? Buffer.from(body) : body;
+      const [, hasEnded] = res.tryEnd(bytes, bytes.length);
+      // Who does not read what is wrong with his requests needs no more answers.
+      if (!hasEnded) {
+        this.drop();
+        return;
+      }
+    }
+    this.#ended();
   }
 }
 

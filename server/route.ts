@@ -2,7 +2,9 @@ import type { HttpRequest, HttpResponse, TemplatedApp } from 'uWebSockets.js';
 import assert from 'node:assert';
 import type { BodyFormat } from '@guidon/engine';
 import { PlatformError } from '@guidon/protocol';
+import { HeldAnswers } from './held-answers.js';
 import { answerFormat, findBodyFormat } from './media-type.js';
+import { QuotaLedger } from './quota/quota-ledger.js';
 import { Reply } from './reply.js';
 import { type Refusal, RequestHead, refuseUrl } from './request-head.js';
 import { RouteCounters } from './route-counters.js';
@@ -33,6 +35,8 @@ export interface RouteRequest<Caller> {
 export interface RouterOptions {
   /** A handler that has not answered after this long is answered for with 503 `timeout` (M14). */
   readonly responseDeadlineMs?: number;
+  /** Where answers wait that their clients do not read. */
+  readonly held?: HeldAnswers;
   /** Told of each failure that is ours, with the request id, for the log. */
   readonly onError: (error: unknown, requestId: string, path: string) => void;
 }
@@ -55,6 +59,7 @@ interface Pending {
  */
 export class Router {
   readonly counters: RouteCounters[] = [];
+  readonly held: HeldAnswers;
   readonly #app: TemplatedApp;
   readonly #options: RouterOptions;
   readonly #head = new RequestHead();
@@ -66,6 +71,7 @@ export class Router {
   constructor(app: TemplatedApp, options: RouterOptions) {
     this.#app = app;
     this.#options = options;
+    this.held = options.held ?? new HeldAnswers(new QuotaLedger());
     this.#sweep = setInterval(() => this.#endOverdue(), SWEEP_INTERVAL_MS);
     this.#sweep.unref();
   }
@@ -105,11 +111,11 @@ export class Router {
     });
   }
 
-  /** From now on every answer closes its connection; resolves when nothing is pending, or after `deadlineMs`. */
+  /** From now on every answer closes its connection; resolves when nothing is pending or held, or after `deadlineMs`. */
   async drain(deadlineMs: number): Promise<void> {
     this.#isDraining = true;
     const endsAt = performance.now() + deadlineMs;
-    while (this.#pending.size > 0 && performance.now() < endsAt) {
+    while (this.#pending.size + this.held.count > 0 && performance.now() < endsAt) {
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
     clearInterval(this.#sweep);
@@ -125,7 +131,7 @@ export class Router {
 
   /** A request whose body, if any, nobody reads. */
   #answerBare(counters: RouteCounters, res: HttpResponse, req: HttpRequest, answer: (reply: Reply) => void): void {
-    const reply = new Reply(res, counters);
+    const reply = new Reply(res, counters, this.held);
     res.onAborted(() => reply.abort());
     counters.receive();
     reply.closesConnection = this.#isDraining;
@@ -142,7 +148,7 @@ export class Router {
   }
 
   #serve<Caller>(route: Route<Caller>, counters: RouteCounters, res: HttpResponse, req: HttpRequest): void {
-    const reply = new Reply(res, counters);
+    const reply = new Reply(res, counters, this.held);
     res.onAborted(() => reply.abort());
     const startedAt = counters.receive();
     reply.closesConnection = this.#isDraining;
@@ -165,7 +171,8 @@ export class Router {
       assertBody(head, bodyFormat, route.bodyBytesMax);
       caller = route.authorize(head, reply);
     } catch (error) {
-      this.#failed(error, reply, counters);
+      if (reply.closesConnection && error instanceof PlatformError) reply.failLast(error);
+      else this.#failed(error, reply, counters);
       return;
     }
     let received: Uint8Array[] | undefined;
@@ -258,6 +265,7 @@ export class Router {
 
   #endOverdue(): void {
     const now = performance.now();
+    this.held.dropOverdue(now);
     for (const { reply, counters, deadlineAt } of this.#pending) {
       if (deadlineAt > now) continue;
       counters.timeouts += 1;

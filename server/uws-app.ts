@@ -1,4 +1,4 @@
-import uWS, { type TemplatedApp } from 'uWebSockets.js';
+import uWS, { type HttpResponse, type TemplatedApp } from 'uWebSockets.js';
 import assert from 'node:assert';
 import { PlatformError } from '@guidon/protocol';
 
@@ -42,6 +42,19 @@ export function listen(app: TemplatedApp, host: string, port: number, isShared: 
       });
     });
   });
+}
+
+/**
+ * Calls `onChange` with 1 for each connection that opens and -1 for each that ends. `close` ends the one that opened. There is nothing by which
+ * an ending could be told from another, nor a request be matched to its connection: they can be counted, not followed.
+ */
+export function watchConnections(app: TemplatedApp, onChange: (change: 1 | -1, close: () => void) => void): void {
+  // The typings lack it.
+  const filter: unknown = Reflect.get(app, 'filter');
+  assert(typeof filter === 'function', 'a uWS app filters connections');
+  Reflect.apply(filter, app, [
+    (res: HttpResponse, change: number) => onChange(change > 0 ? 1 : -1, () => void res.close()),
+  ]);
 }
 
 /** The native call takes (host, port, options, callback); the typings have either the host or the options. */

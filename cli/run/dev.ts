@@ -1,7 +1,7 @@
 import { join, resolve } from 'node:path';
 import { type RunningControlPlane, startControlPlane } from '@guidon/control-plane';
 import { InProcessChangeBus, PlatformError } from '@guidon/protocol';
-import { type RunningServer, startServer } from '@guidon/server';
+import { parseNodeQuotas, type RunningServer, startServer } from '@guidon/server';
 import { findFreePort } from './free-port.js';
 import { createLogger } from './logger.js';
 import { findPrivateFile, writePrivateFile } from './private-file.js';
@@ -17,6 +17,8 @@ export interface DevOptions {
   readonly metricsPort: number;
   /** Bytes. */
   readonly snapshotMemory: number;
+  /** JSON; see `parseNodeQuotas`. */
+  readonly quotas?: string;
   readonly logLevel: string;
 }
 
@@ -26,6 +28,7 @@ const READY_MS_MAX = 30_000;
 /** Control plane and one data-plane node in this process, joined by an in-process bus and the HTTP feed that separate processes use. */
 export async function runDev(options: DevOptions): Promise<void> {
   const { host } = options;
+  const quotas = options.quotas === undefined ? undefined : parseNodeQuotas(options.quotas);
   const dataDirectory = resolve(options.data);
   const keysFile = join(dataDirectory, 'dev-keys.json');
   const kept = readDevKeys(keysFile);
@@ -61,6 +64,7 @@ export async function runDev(options: DevOptions): Promise<void> {
       snapshotMemoryBytes: options.snapshotMemory,
       bus,
       logger,
+      ...(quotas === undefined ? {} : { quotas }),
     });
     closers.unshift(() => server.close());
     closeOnSignal(close);

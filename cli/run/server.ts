@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { PlatformError } from '@guidon/protocol';
 import { findCredential } from '@guidon/protocol/signed-config';
-import { startServer } from '@guidon/server';
+import { parseNodeQuotas, startServer } from '@guidon/server';
 import { mustBeFree } from './free-port.js';
 import { createLogger } from './logger.js';
 import { readPrivateFile } from './private-file.js';
@@ -17,6 +17,8 @@ export interface ServerOptions {
   readonly metricsPort: number;
   /** Bytes. */
   readonly snapshotMemory: number;
+  /** JSON; see `parseNodeQuotas`. */
+  readonly quotas?: string;
   readonly logLevel: string;
 }
 
@@ -38,6 +40,7 @@ export async function runServer(options: ServerOptions): Promise<void> {
       '--trust-root must be the 43 characters that the control plane prints',
     );
   }
+  const quotas = options.quotas === undefined ? undefined : parseNodeQuotas(options.quotas);
   await mustBeFree(options.host, options.port, '--port');
   await mustBeFree('127.0.0.1', options.metricsPort, '--metrics-port');
   const server = await startServer({
@@ -50,6 +53,7 @@ export async function runServer(options: ServerOptions): Promise<void> {
     snapshotMemoryBytes: options.snapshotMemory,
     logger: createLogger(options.logLevel),
     ...(options.trustRoot === undefined ? {} : { trustRoot: options.trustRoot }),
+    ...(quotas === undefined ? {} : { quotas }),
   });
   closeOnSignal(() => server.close());
   console.log(`Guidon data plane: ${server.url}   health: ${server.metricsUrl}/readyz`);

@@ -1,5 +1,6 @@
 import { type EnvironmentRef, parseEnvironmentRef } from '../environment-ref.js';
 import { PlatformError } from '../platform-error.js';
+import { type CredentialQuotas, parseCredentialQuotas, parseTenantQuotas, type TenantQuotas } from './quotas.js';
 
 /** The envelope version this build reads and writes. An unknown one refuses the whole document. */
 export const DOCUMENT_SCHEMA = 1;
@@ -32,6 +33,8 @@ export interface AccessList extends EnvironmentRef {
   readonly schema: number;
   readonly keyId: string;
   readonly issuedAt: number;
+  /** The tenant's; of the lists of its environments the one issued last counts. Absent = the node's defaults. */
+  readonly quotas?: TenantQuotas;
   readonly entries: readonly AccessEntry[];
 }
 
@@ -47,6 +50,8 @@ export interface AccessEntry {
   readonly permissions: readonly string[];
   /** Origins a browser may send with this key; `*` allows every one. Only for `web`. */
   readonly allowedOrigins: readonly string[];
+  /** Beside the tenant's, which hold for all its credentials together. Absent = the node's defaults. */
+  readonly quotas?: CredentialQuotas;
 }
 
 /** The signing keys in force, signed by the root key. `version` only grows. */
@@ -86,6 +91,7 @@ export function parseAccessList(bytes: Uint8Array): AccessList {
     schema: schemaOf(value),
     keyId: text(value, 'keyId', /^[A-Za-z0-9_-]{1,64}$/),
     issuedAt: counter(value, 'issuedAt'),
+    ...(value.quotas === undefined ? {} : { quotas: parseTenantQuotas(value.quotas) }),
     entries: list(value, 'entries').map(parseAccessEntry),
   };
 }
@@ -101,6 +107,7 @@ function parseAccessEntry(item: unknown): AccessEntry {
     revoked: value.revoked !== false,
     permissions: list(value, 'permissions').map(String),
     allowedOrigins: list(value, 'allowedOrigins').map(String),
+    ...(value.quotas === undefined ? {} : { quotas: parseCredentialQuotas(value.quotas) }),
   };
 }
 

@@ -1,10 +1,11 @@
 import { PlatformError } from '@guidon/protocol';
 import { type AccessEntry, type AccessList, findCredential, isSecretOf } from '@guidon/protocol/signed-config';
 import type { EnvironmentSlot } from '../environment-slot.js';
+import type { Accounts, QuotaLedger } from '../quota/quota-ledger.js';
 import type { RequestHead } from '../request-head.js';
 
 /** Who sends the request. Tenant, project and environment come from here and nowhere else (I16). */
-export interface Caller {
+export interface Caller extends Accounts {
   readonly slot: EnvironmentSlot;
   readonly entry: AccessEntry;
 }
@@ -31,31 +32,57 @@ const NO_SECRET_HASH = '0'.repeat(64);
  * has the very list that vouched for it; expiry is looked at each time. Refused tokens are not remembered: each costs the same.
  */
 export class AccessDirectory {
-  readonly #slots = new Map<string, { slot: EnvironmentSlot; entry: AccessEntry }>();
+  readonly #callers = new Map<string, Caller>();
+  readonly #ledger: QuotaLedger;
   readonly #knowsEveryone: () => boolean;
   readonly #verified: (VerifiedToken | undefined)[] = new Array<VerifiedToken | undefined>(VERIFIED_COUNT_MAX).fill(
     undefined,
   );
 
   /** `knowsEveryone`: every environment's list is there, so an id in none of them is nobody's. */
-  constructor(knowsEveryone: () => boolean = () => true) {
+  constructor(ledger: QuotaLedger, knowsEveryone: () => boolean = () => true) {
+    this.#ledger = ledger;
     this.#knowsEveryone = knowsEveryone;
   }
 
   /** Takes a verified list into force for its environment. A credential id that another environment holds stays there. */
   replace(slot: EnvironmentSlot, accessList: AccessList): void {
-    this.remove(slot);
+    const ledger = this.#ledger;
+    const before = this.#callersOf(slot);
+    for (const { entry } of before) this.#callers.delete(entry.credentialId);
     slot.accessList = accessList;
     for (const entry of accessList.entries) {
-      if (!this.#slots.has(entry.credentialId)) this.#slots.set(entry.credentialId, { slot, entry });
+      if (this.#callers.has(entry.credentialId)) continue;
+      const tenantAccount = ledger.acquire('tenant', slot.environment.tenantId);
+      const credentialAccount = ledger.acquire('credential', entry.credentialId);
+      ledger.limitTenant(tenantAccount, accessList.quotas ?? {}, accessList.issuedAt);
+      ledger.limitCredential(credentialAccount, entry.quotas ?? {});
+      this.#callers.set(entry.credentialId, { slot, entry, tenantAccount, credentialAccount });
     }
+    // Only now, so that who stays in the list keeps what is in the account.
+    this.#release(before);
   }
 
   remove(slot: EnvironmentSlot): void {
-    for (const entry of slot.accessList?.entries ?? []) {
-      if (this.#slots.get(entry.credentialId)?.slot === slot) this.#slots.delete(entry.credentialId);
-    }
+    const before = this.#callersOf(slot);
+    for (const { entry } of before) this.#callers.delete(entry.credentialId);
     slot.accessList = undefined;
+    this.#release(before);
+  }
+
+  #callersOf(slot: EnvironmentSlot): Caller[] {
+    const entries = slot.accessList?.entries ?? [];
+    return entries.flatMap(({ credentialId }) => {
+      const caller = this.#callers.get(credentialId);
+      return caller?.slot === slot ? [caller] : [];
+    });
+  }
+
+  #release(callers: readonly Caller[]): void {
+    for (const { tenantAccount, credentialAccount } of callers) {
+      this.#ledger.release(tenantAccount);
+      this.#ledger.release(credentialAccount);
+    }
   }
 
   /**
@@ -78,7 +105,7 @@ export class AccessDirectory {
     const isBearer = header.slice(0, BEARER.length).toLowerCase() === 'bearer ';
     const credential = isBearer ? findCredential(header.slice(BEARER.length)) : undefined;
     if (credential === undefined) throw refused();
-    const row = this.#slots.get(credential.credentialId);
+    const row = this.#callers.get(credential.credentialId);
     const isGenuine = isSecretOf(credential.secret, row?.entry.secretHash ?? NO_SECRET_HASH);
     const accessList = row?.slot.accessList;
     if (row === undefined && !this.#knowsEveryone()) {
@@ -86,7 +113,7 @@ export class AccessDirectory {
     }
     if (row === undefined || accessList === undefined || !isGenuine) throw refused();
     if (row.entry.kind !== credential.kind || !isInForce(row.entry, now)) throw refused();
-    return { slot: row.slot, entry: row.entry, header, accessList };
+    return { ...row, header, accessList };
   }
 }
 

@@ -1,5 +1,7 @@
 import type { CompilePool } from '@guidon/pool';
 import { Counter, Gauge, Registry } from 'prom-client';
+import type { ConnectionGate } from '../quota/connection-gate.js';
+import type { QuotaLedger } from '../quota/quota-ledger.js';
 import type { Router } from '../route.js';
 import { DURATION_BUCKETS_MS, type RouteCounters } from '../route-counters.js';
 import type { EnvironmentSet } from '../snapshot-feed/environment-set.js';
@@ -18,6 +20,8 @@ export interface MetricsParts {
   readonly kernel: SnapshotKernel;
   readonly residency: SnapshotResidency;
   readonly pool: CompilePool;
+  readonly ledger: QuotaLedger;
+  readonly gate: ConnectionGate;
   readonly version: string;
 }
 
@@ -41,6 +45,7 @@ export class MetricsPage {
       'max',
     );
     this.#requests(parts);
+    this.#quotas(parts);
     this.#environments(parts);
     this.#residency(parts);
     this.#node(parts);
@@ -84,6 +89,22 @@ export class MetricsPage {
       for (const { path, timeouts } of router.counters) counter.inc({ route: path }, timeouts);
     });
     this.#gauge('guidon_http_pending', 'Requests that answer later', [], (gauge) => gauge.set(router.pendingCount));
+  }
+
+  #quotas({ ledger, gate, router }: MetricsParts): void {
+    this.#counter('guidon_quota_refusals_total', 'Requests over a quota', ['quota'], (counter) => {
+      for (const [quota, value] of Object.entries(ledger.refusals)) counter.inc({ quota }, value);
+    });
+    this.#gauge('guidon_connections', 'Open connections', [], (gauge) => gauge.set(gate.openCount));
+    this.#counter('guidon_connections_refused_total', 'Closed as they opened: too many', [], (counter) => {
+      counter.inc(gate.refusedCount);
+    });
+    this.#gauge('guidon_held_answer_bytes', 'Of answers that their clients have not taken', [], (gauge) => {
+      gauge.set(ledger.heldBytes);
+    });
+    this.#counter('guidon_held_answers_dropped_total', 'Connections ended over unread answers', [], (counter) => {
+      counter.inc(router.held.droppedCount);
+    });
   }
 
   #environments({ environments }: MetricsParts): void {

@@ -5,6 +5,8 @@ import { Packr } from 'msgpackr';
 import type { AccessDirectory, Caller } from '../auth/access-directory.js';
 import { allowProblemToBeRead, answerPreflight, assertOrigin } from '../cors.js';
 import type { ActiveSnapshot, EnvironmentSlot, ServedRevision } from '../environment-slot.js';
+import { admit } from '../quota/admit.js';
+import type { QuotaLedger } from '../quota/quota-ledger.js';
 import type { Reply } from '../reply.js';
 import type { RequestHead } from '../request-head.js';
 import type { Route, RouteRequest } from '../route.js';
@@ -17,6 +19,7 @@ export interface EvaluateParts {
   readonly directory: AccessDirectory;
   readonly kernel: SnapshotKernel;
   readonly residency: SnapshotResidency;
+  readonly ledger: QuotaLedger;
   /** Wall clock, milliseconds: `@now` and the expiry of credentials. */
   readonly now: () => number;
 }
@@ -84,7 +87,7 @@ export class EvaluateRoute implements Route<Caller> {
   #answerOrWait(caller: Caller, request: Uint8Array, reply: Reply): number | undefined {
     const answer = this.#evaluate(caller, request, reply.format);
     if (answer.status === 'revision-behind') return answer.minRevision;
-    this.#answer(caller.slot, answer, request, reply);
+    this.#answer(caller, answer, request, reply);
     return undefined;
   }
 
@@ -101,12 +104,14 @@ export class EvaluateRoute implements Route<Caller> {
   }
 
   #answer(
-    slot: EnvironmentSlot,
+    caller: Caller,
     answer: Exclude<Evaluated, { status: 'revision-behind' }>,
     request: Uint8Array,
     reply: Reply,
   ): void {
+    const { slot } = caller;
     if (answer.status === 'ok') {
+      this.#parts.ledger.charge(caller, answer.evaluations);
       slot.evaluationCount += answer.evaluations;
       reply.ok(slot.answerHeads[reply.format], answer.bytes);
       return;
@@ -127,16 +132,16 @@ export class EvaluateRoute implements Route<Caller> {
   }
 }
 
-/** The one way from a request to its environment (I16), with the origin rules of its kind of credential. */
+/** The one way from a request to its environment (I16), with the origin rules of its kind of credential, and its quotas (I17). */
 export function authorizeCaller(
-  parts: Pick<EvaluateParts, 'directory' | 'now'>,
+  parts: Pick<EvaluateParts, 'directory' | 'ledger' | 'now'>,
   head: RequestHead,
   reply: Reply,
 ): Caller {
-  if (head.origin === '') return parts.directory.authenticate(head, parts.now);
   allowProblemToBeRead(head, reply);
   const caller = parts.directory.authenticate(head, parts.now);
-  assertOrigin(caller.entry, head.origin, reply);
+  if (head.origin !== '') assertOrigin(caller.entry, head.origin, reply);
+  admit(parts.ledger, caller, reply);
   return caller;
 }
 

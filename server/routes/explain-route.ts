@@ -9,7 +9,7 @@ import type { Route, RouteRequest } from '../route.js';
 import { authorizeCaller, type EvaluateParts, servingOf } from './evaluate-route.js';
 import { decodeBody, withinStack } from './request-body.js';
 
-export interface ExplainParts extends Pick<EvaluateParts, 'directory' | 'now'> {
+export interface ExplainParts extends Pick<EvaluateParts, 'directory' | 'ledger' | 'now'> {
   readonly pool: CompilePool;
   /** The definitions in force, for a worker that does not have them; undefined when they cannot be read. */
   readonly definitionsOf: (slot: EnvironmentSlot) => Uint8Array[] | undefined;
@@ -45,6 +45,7 @@ export class ExplainRoute implements Route<Caller> {
 
   handle({ caller, format, body, reply }: RouteRequest<Caller>): Promise<void> {
     const { flag, context } = parseExplainBody(withinStack(() => decodeBody(body, format)));
+    this.#parts.ledger.charge(caller, 1);
     return this.#explain(
       caller.slot,
       flag,

@@ -20,6 +20,7 @@ import {
   type Signed,
   type SigningKey,
   signDocument,
+  type TenantQuotas,
 } from '@guidon/protocol/signed-config';
 
 /**
@@ -153,6 +154,8 @@ export class FeedEnvironment {
   readonly #changes: Change[] = [];
   #digest = '';
   #signed: Signed | undefined;
+  /** Of the next access list. */
+  tenantQuotas: TenantQuotas | undefined;
   #entries: AccessEntry[] = [];
   #sequence = 0;
 
@@ -291,6 +294,7 @@ export class FeedEnvironment {
         schema: 1,
         keyId: key.keyId,
         issuedAt: Date.now(),
+        ...(this.tenantQuotas === undefined ? {} : { quotas: this.tenantQuotas }),
         entries: this.#entries,
         ...members,
       }),

@@ -2,6 +2,7 @@ import { PlatformError, parseEnvironmentRef } from '@guidon/protocol';
 import { type AccessEntry, type AccessList, generateCredential, hashSecret } from '@guidon/protocol/signed-config';
 import { AccessDirectory } from '@guidon/server/auth/access-directory.js';
 import { EnvironmentSlot } from '@guidon/server/environment-slot.js';
+import { QuotaLedger } from '@guidon/server/quota/quota-ledger.js';
 import { RequestHead } from '@guidon/server/request-head.js';
 import { beforeEach, describe, expect, it } from 'vitest';
 
@@ -48,13 +49,13 @@ describe('AccessDirectory', () => {
 
   beforeEach(() => {
     slot = slotOf('a');
-    directory = new AccessDirectory();
+    directory = new AccessDirectory(new QuotaLedger());
     directory.replace(slot, listOf(slot, [entryOf(credential)]));
   });
 
   it('authenticate() says not-ready, not wrong, to an id that a list which has not arrived may hold (I13)', () => {
     let knowsEveryone = false;
-    directory = new AccessDirectory(() => knowsEveryone);
+    directory = new AccessDirectory(new QuotaLedger(), () => knowsEveryone);
     expect(() => bearer(credential.token)).toThrow(expect.objectContaining({ code: 'not-ready' }));
     expect(() => bearer('gdn_srv_mistyped')).toThrow(expect.objectContaining({ code: 'invalid-credentials' }));
     knowsEveryone = true;

@@ -3,6 +3,7 @@ import { CompilePool } from '@guidon/pool';
 import { DigestTree, hashDefinition, TrustedKeys } from '@guidon/protocol/signed-config';
 import { AccessDirectory } from '@guidon/server/auth/access-directory.js';
 import { EnvironmentSlot } from '@guidon/server/environment-slot.js';
+import { QuotaLedger } from '@guidon/server/quota/quota-ledger.js';
 import { EnvironmentReducer } from '@guidon/server/snapshot-feed/environment-reducer.js';
 import { SnapshotKernel } from '@guidon/server/snapshot-kernel.js';
 import { SnapshotResidency } from '@guidon/server/snapshot-residency.js';
@@ -52,7 +53,7 @@ function newReducer(snapshotKernel = kernel): EnvironmentReducer {
     pool,
     kernel: snapshotKernel,
     residency,
-    directory: new AccessDirectory(),
+    directory: new AccessDirectory(new QuotaLedger()),
     keys: () => keys,
     logger,
     now: Date.now,

@@ -1,6 +1,7 @@
 import { CompilePool } from '@guidon/pool';
 import type { Signed } from '@guidon/protocol/signed-config';
 import { AccessDirectory } from '@guidon/server/auth/access-directory.js';
+import { QuotaLedger } from '@guidon/server/quota/quota-ledger.js';
 import { EnvironmentSet } from '@guidon/server/snapshot-feed/environment-set.js';
 import { HttpConfigSource } from '@guidon/server/snapshot-feed/http-config-source.js';
 import { SnapshotFeed } from '@guidon/server/snapshot-feed/snapshot-feed.js';
@@ -47,7 +48,7 @@ async function side(directory: string, role: 'writer' | 'reader', snapshotBytesM
     pool,
     kernel,
     residency,
-    directory: new AccessDirectory(),
+    directory: new AccessDirectory(new QuotaLedger()),
     logger,
     now: Date.now,
   };
