@@ -34,16 +34,30 @@ export function isWrkThere(): boolean {
   return spawnSync('sh', ['-c', 'command -v wrk']).status === 0;
 }
 
-/** In C, on one thread: the generator that is not itself the limit. */
+/** For benchmarks that make no sense without it. */
+export function assertWrkIsThere(): void {
+  if (!isWrkThere()) throw new Error('wrk is missing: install it (Debian: apt-get install wrk) and run this again.');
+}
+
 function wrkOf(httpCase: HttpCase, token: string, folder: string): Generator {
-  const { path, format, questions, pipelining, connections } = httpCase;
+  const { path, format, questions } = httpCase;
   const requests = questions.map(({ body }) => httpRequest(body, { path, format, token }));
+  return replayWithWrk(requests, join(folder, 'requests'), httpCase);
+}
+
+/**
+ * In C, on one thread: the generator that is not itself the limit. Sends whole requests in turn; `file` is where it reads them from.
+ */
+export function replayWithWrk(
+  requests: readonly Buffer[],
+  file: string,
+  { connections, pipelining, name }: Pick<HttpCase, 'connections' | 'pipelining' | 'name'>,
+): Generator {
   const pieces: Buffer[] = [];
   for (let first = 0; first < requests.length; first += pipelining) {
     const piece = Buffer.concat(requests.slice(first, first + pipelining));
     pieces.push(Buffer.from(`${piece.length}\n`), piece);
   }
-  const file = join(folder, 'requests');
   writeFileSync(file, Buffer.concat(pieces));
   return async (port, seconds) => {
     const args = ['-t1', `-c${connections}`, `-d${seconds}s`, '-s', REPLAY, `http://127.0.0.1:${port}`, '--', file];
@@ -56,7 +70,7 @@ function wrkOf(httpCase: HttpCase, token: string, folder: string): Generator {
     const line = output.trim().split('\n').at(-1) ?? '';
     if (status !== 0 || !line.startsWith('{')) throw new Error(`wrk ended with ${String(status)}: ${output}`);
     const seen: Record<keyof Window | 'seconds' | 'requests' | 'failures' | 'cpuSeconds', number> = JSON.parse(line);
-    if (seen.failures > 0) throw new Error(`${httpCase.name}: ${seen.failures} requests failed`);
+    if (seen.failures > 0) throw new Error(`${name}: ${seen.failures} requests failed`);
     // wrk says 0 for what lies beyond its histogram.
     const [p50Ms, p99Ms, p999Ms] = [seen.p50Ms || Number.NaN, seen.p99Ms || Number.NaN, seen.p999Ms || Number.NaN];
     const cpuGenerator = seen.cpuSeconds / seen.seconds;

@@ -62,16 +62,6 @@ export class BenchNode {
     return this.#mustFind(name).token;
   }
 
-  /** A number from the metrics page: the sum over the series of that name. */
-  async metric(name: string): Promise<number> {
-    const page = await (await fetch(`${this.process.ready.metricsUrl}/metrics`)).text();
-    const values = page
-      .split('\n')
-      .filter((line) => line.startsWith(`${name} `) || line.startsWith(`${name}{`))
-      .map((line) => Number(line.split(' ').at(-1)));
-    return values.reduce((sum, value) => sum + value, 0);
-  }
-
   async stop(): Promise<void> {
     await this.process.stop();
     await this.feed.stop();
