@@ -34,6 +34,7 @@ export {
 } from './flag-model/segment-keys.js';
 export { type SegmentReference, segmentReferencesOf } from './flag-model/segment-references.js';
 export { compareUtf8, isScalarText, toScalarText, utf8Bytes } from './flag-model/text.js';
+export { InProcessEvaluator } from './in-process/in-process-evaluator.js';
 export { type Decoded, decodeStrictMsgpack } from './wasm-host/decode-strict-msgpack.js';
 export { encodeJsonRequest } from './wasm-host/encode-json-request.js';
 export type { CostlyAnswer, KernelAnswer, KernelRefusal } from './wasm-host/kernel-answer.js';

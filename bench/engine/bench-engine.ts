@@ -6,6 +6,7 @@ import {
   BENCH_ENVIRONMENT,
   checkSubject,
   closureSubject,
+  inProcessSubject,
   kernelSubject,
   referenceSubject,
   type Subject,
@@ -13,8 +14,9 @@ import {
 } from './subjects.js';
 
 /**
- * Evaluations in process, one thread: the kernel from request bytes to answer bytes beside the reference evaluator and hand-written
- * closures, and how long compiling takes. Prints a table; the last line is the same as JSON.
+ * Evaluations in process, one thread: the kernel from request bytes to answer bytes and the in-process evaluator from objects to results,
+ * beside the reference evaluator and hand-written closures; and how long compiling takes. Prints a table; the last line is the same as
+ * JSON.
  */
 const WINDOW_MS = 2_500;
 const WARMUP_MS = 800;
@@ -109,20 +111,27 @@ function row(name: string, workload: string, timing: Timing, unit: string): stri
 async function main(): Promise<void> {
   console.log(`${''.padEnd(35)} ${['median', 'min', 'max'].map((title) => title.padStart(11)).join(' ')}`);
   const kernel: Partial<Record<Workload, { ns: number }>> = {};
+  const inProcess: Partial<Record<Workload, { ns: number }>> = {};
   for (const workload of ['W1', 'W2', 'W3'] as const) {
-    for (const subject of [await kernelSubject(workload), referenceSubject(workload), closureSubject(workload)]) {
+    const timeOne = async (subject: Subject): Promise<{ ns: number }> => {
       checkSubject(subject);
       const timing = await timeSubject(subject);
       console.log(row(subject.name, workload, timing, 'ns'));
-      if (subject.name.startsWith('kernel')) kernel[workload] = { ns: Math.round(timing.median) };
-    }
+      return { ns: Math.round(timing.median) };
+    };
+    kernel[workload] = await timeOne(await kernelSubject(workload));
+    const own = await timeOne(inProcessSubject(workload));
+    inProcess[workload] = own;
+    await timeOne(referenceSubject(workload));
+    const closures = await timeOne(closureSubject(workload));
+    console.log(`${''.padEnd(30)} ${workload.padEnd(4)} in-process / closures ${(own.ns / closures.ns).toFixed(2)}`);
   }
   const { cold, one } = await timeCompile();
   console.log(row('compile 1 000 W2 flags, cold', '', cold, 'ms'));
   console.log(row('compile one changed of 1 000', '', one, 'ms'));
   console.log(`sink ${sink}`);
   const compile = { cold1000Ms: Number(cold.median.toFixed(2)), oneMs: Number(one.median.toFixed(3)) };
-  console.log(JSON.stringify({ kernel, compile }));
+  console.log(JSON.stringify({ kernel, inProcess, compile }));
 }
 
 await main();

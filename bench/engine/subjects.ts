@@ -4,6 +4,7 @@ import {
   decodeStrictMsgpack,
   encodeMsgpack,
   type FlagSet,
+  InProcessEvaluator,
   KernelHost,
   ReferenceEvaluation,
   type Result,
@@ -87,6 +88,22 @@ export function referenceSubject(workload: Workload): Subject {
     workload,
     run: (index) => ask(index).length,
     variations: (index) => ask(index).map(variationOf),
+  };
+}
+
+/** From JavaScript objects to result objects, as an SDK in the user's process evaluates. W3 asks for everything. */
+export function inProcessSubject(workload: Workload): Subject {
+  const evaluator = new InProcessEvaluator(FLAGS[workload]);
+  const flag = workload === 'W1' ? W1_FLAG : W2_FLAG;
+  const contexts = workloadContexts();
+  const options = { now: NOW };
+  const askOne = (index: number): Result => evaluator.evaluate(flag, contexts[index], options);
+  const askAll = (index: number): Result[] => evaluator.evaluateAll(contexts[index], options);
+  return {
+    name: 'in-process, object to object',
+    workload,
+    run: workload === 'W3' ? (index) => askAll(index).length : (index) => askOne(index).reason.length,
+    variations: (index) => (workload === 'W3' ? askAll(index) : [askOne(index)]).map(variationOf),
   };
 }
 

@@ -17,7 +17,7 @@ export function isObject(value: unknown): value is ContextObject {
  */
 export function readContext(value: unknown): ContextKinds | undefined {
   if (!isObject(value) || checkContextLimits(value) !== undefined) return undefined;
-  const context = hasLoneSurrogate(value) ? (withScalarTexts(value) as ContextObject) : value;
+  const context = toScalarContext(value);
   const kind = ownMember(context, 'kind') ?? 'user';
   if (typeof kind !== 'string' || kind === '') return undefined;
   if (kind !== 'multi') return new Map([[kind, context]]);
@@ -48,6 +48,11 @@ function isDeeperThan(value: unknown, depthMax: number, tally: { attributeCount:
 
 export function ownMember(object: ContextObject, name: string): unknown {
   return Object.hasOwn(object, name) ? object[name] : undefined;
+}
+
+/** The context with U+FFFD for each lone surrogate; itself when it has none. */
+export function toScalarContext(context: ContextObject): ContextObject {
+  return hasLoneSurrogate(context) ? (withScalarTexts(context) as ContextObject) : context;
 }
 
 function hasLoneSurrogate(value: unknown): boolean {

@@ -43,7 +43,8 @@ export function hasKey(chunks: ReadonlyMap<string, SegmentKeysDefinition>, key: 
   return false;
 }
 
-function hasSorted(keys: readonly string[], key: string): boolean {
+/** `keys` are those of a chunk: sorted by UTF-8 bytes. */
+export function hasSorted(keys: readonly string[], key: string): boolean {
   let low = 0;
   let high = keys.length;
   while (low < high) {

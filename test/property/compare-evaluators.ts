@@ -7,6 +7,7 @@ import {
   type EvaluateOptions,
   encodeMsgpack,
   type FlagSet,
+  InProcessEvaluator,
   type KernelHost,
   parseDefinition,
   ReferenceEvaluation,
@@ -48,8 +49,8 @@ export function parsedFlagSet(definitions: readonly Definition[]): FlagSet {
 }
 
 /**
- * Asks the kernel and the reference the same: all contexts x all flags in one batch, then each context for everything visible.
- * Throws where the answers differ in a single byte. Returns what was compared.
+ * Asks the kernel, the in-process evaluator and the reference the same: all contexts x all flags in one batch, then each context for
+ * everything visible. Throws where the answers differ in a single byte. Returns what was compared.
  */
 export async function compareEvaluators(host: KernelHost, comparison: ComparisonCase): Promise<Result[]> {
   const { now, clientSideOnly } = comparison;
@@ -65,15 +66,21 @@ export async function compareEvaluators(host: KernelHost, comparison: Comparison
       answersOf(host, resident, request, { route, now, clientSideOnly });
     const answers = ask(body, 'batch');
     assert(answers !== undefined, 'a batch answers each context in its place');
-    const evaluations = contexts.map((bytes) => referenceOf(flagSet, bytes, now, clientSideOnly));
+    const values = contexts.map(decodeContext);
+    const evaluations = values.map((value) => new ReferenceEvaluation(flagSet, value, { now, clientSideOnly }));
     const results = evaluations.flatMap((evaluation) => keys.map((key) => evaluation.evaluate(key)));
     assertSame(answers, { revision: 12, results }, 'contexts x flags');
+    const evaluator = new InProcessEvaluator(flagSet);
+    const options = { now, clientSideOnly };
+    const inProcess = values.flatMap((value) => evaluator.evaluateMany(keys, value, options));
+    assert.deepEqual(inProcess, results, 'contexts x flags: in-process (actual) and reference (expected) differ');
     for (const [index, bytes] of contexts.entries()) {
       const evaluate = Buffer.concat([Buffer.from([0x81]), text('context'), bytes]);
       const visible = ask(evaluate, 'evaluate');
       if (visible === undefined) continue; // compared in the batch, where it is INVALID_CONTEXT in its place
       const expected = evaluations[index]?.evaluateAllVisible() ?? [];
       assertSame(visible, { revision: 12, results: expected }, 'all visible flags');
+      assert.deepEqual(evaluator.evaluateAll(values[index], options), expected, 'all visible flags, in process');
       results.push(...expected);
     }
     return results;
@@ -82,12 +89,11 @@ export async function compareEvaluators(host: KernelHost, comparison: Comparison
   }
 }
 
-function referenceOf(flagSet: FlagSet, bytes: Uint8Array, now: number, clientSideOnly: boolean): ReferenceEvaluation {
+function decodeContext(bytes: Uint8Array): unknown {
   const decoded = decodeStrictMsgpack(bytes);
   assert(decoded.ok, 'a generated context is well-formed');
   // The bytes of a context are counted where they are received.
-  const value = bytes.length > LIMITS.contextBytes ? null : decoded.value;
-  return new ReferenceEvaluation(flagSet, value, { now, clientSideOnly });
+  return bytes.length > LIMITS.contextBytes ? null : decoded.value;
 }
 
 interface Answers {

@@ -18,7 +18,7 @@ it.each(readRegressions<ComparisonCase>(SUITE))('kernel == reference, kept case 
   await compareEvaluators(await testHost(), value);
 });
 
-it('kernel == reference, bit for bit, on random flag sets and contexts (I19)', {
+it('kernel == in-process == reference, bit for bit, on random flag sets and contexts (I19)', {
   timeout: isDeep ? 3_600_000 : 120_000,
 }, async () => {
   const host = await testHost();

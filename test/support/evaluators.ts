@@ -1,4 +1,4 @@
-import { type FlagSet, ReferenceEvaluation, type Result } from '@guidon/engine';
+import { type FlagSet, InProcessEvaluator, ReferenceEvaluation, type Result } from '@guidon/engine';
 import { evaluateInKernel } from './kernel-evaluator.js';
 
 export interface EvaluatorOptions {
@@ -19,4 +19,13 @@ export type Evaluator = (
 export const EVALUATORS: Readonly<Record<string, Evaluator>> = {
   reference: (flagSet, flag, context, options) => new ReferenceEvaluation(flagSet, context, options).evaluate(flag),
   kernel: evaluateInKernel,
+  'in-process': evaluateInProcess,
 };
+
+const evaluators = new WeakMap<FlagSet, InProcessEvaluator>();
+
+function evaluateInProcess(flagSet: FlagSet, flag: string, context: unknown, options: EvaluatorOptions): Result {
+  const evaluator = evaluators.get(flagSet) ?? new InProcessEvaluator(flagSet);
+  evaluators.set(flagSet, evaluator);
+  return evaluator.evaluate(flag, context, options);
+}
