@@ -20,6 +20,14 @@ const port = (value: string): number => {
     throw new InvalidArgumentError('A port is a number from 0 to 65535; 0 takes any free one.');
   return number;
 };
+const wholeNumber =
+  (min: number, max: number) =>
+  (value: string): number => {
+    const number = Number(value);
+    if (!/^\d+$/.test(value) || number < min || number > max)
+      throw new InvalidArgumentError(`Give a whole number from ${min} to ${max}.`);
+    return number;
+  };
 const url = (value: string): string => {
   if (!/^https?:$/.test(URL.canParse(value) ? new URL(value).protocol : ''))
     throw new InvalidArgumentError('Give a URL such as http://127.0.0.1:4200.');
@@ -116,6 +124,18 @@ program
   .addOption(portOption('--metrics-port', 'health and metrics', 'GUIDON_METRICS_PORT', 4301))
   .addOption(snapshotMemory())
   .addOption(quotas())
+  .addOption(
+    new Option('--processes <count>', 'processes that share the port, 1 to 64: one for each core that does I/O')
+      .env('GUIDON_PROCESSES')
+      .argParser(wholeNumber(1, 64))
+      .default(1),
+  )
+  .addOption(
+    new Option('--hang-seconds <count>', 'with several processes: replace one that answers nothing for so long')
+      .env('GUIDON_HANG_SECONDS')
+      .argParser(wholeNumber(1, 600))
+      .default(10),
+  )
   .addOption(logLevel())
   .action(async (options) => (await import('./run/server.js')).runServer(options));
 

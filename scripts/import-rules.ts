@@ -34,4 +34,5 @@ export const MAY_IMPORT_FILES: ReadonlySet<string> = new Set(['test', 'bench', '
 export const PUBLIC_SUBPATHS: ReadonlySet<string> = new Set([
   '@guidon/protocol/audit-proof',
   '@guidon/protocol/signed-config',
+  '@guidon/server/processes',
 ]);

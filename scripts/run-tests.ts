@@ -13,8 +13,8 @@ const CHECKS: readonly (readonly [name: string, command: string, ...args: string
   ['format and lint', process.execPath, 'node_modules/@biomejs/biome/bin/biome', 'check', '.'],
   ['floating promises', process.execPath, 'node_modules/oxlint/bin/oxlint', '--type-aware', '--deny-warnings'],
 ];
-const SUITES = ['unit', 'vectors', 'property', 'control-plane', 'server', 'isolation', 'e2e'] as const;
-const DEEP_SUITES: readonly string[] = ['vectors', 'property'];
+const SUITES = ['unit', 'vectors', 'property', 'control-plane', 'server', 'isolation', 'processes', 'e2e'] as const;
+const DEEP_SUITES: readonly string[] = ['vectors', 'property', 'processes'];
 
 interface Outcome {
   readonly name: string;

@@ -20,7 +20,8 @@ import { StoreFollower } from './snapshot-feed/store-follower.js';
 import { SnapshotKernel } from './snapshot-kernel.js';
 import { SnapshotResidency } from './snapshot-residency.js';
 import type { StoreRole } from './snapshot-store/row-store.js';
-import { SnapshotStore, type StoreChange } from './snapshot-store/snapshot-store.js';
+import { SnapshotStore } from './snapshot-store/snapshot-store.js';
+import type { StoreChange } from './snapshot-store/store-change.js';
 import { createApp, type ListeningApp, listen } from './uws-app.js';
 
 export interface DataPlaneOptions {
@@ -226,6 +227,11 @@ export class DataPlane {
     if (this.#state === 'leading' && entry?.slot.serving?.revision === revision) entry.reportTrap();
   }
 
+  /** Another process of this node has died. */
+  forgetDeadReaders(): void {
+    if (this.#state === 'leading') this.store.forgetDeadReaders();
+  }
+
   hearNodeReady(): void {
     this.#isNodeReady = true;
   }
@@ -260,17 +266,21 @@ export class DataPlane {
     return listening.port;
   }
 
-  /** No new connections, pending answers finish, then everything is closed. */
+  /** No new connections; resolves when pending answers are sent. */
+  async drain(): Promise<void> {
+    if (this.#listening === undefined) return;
+    this.#listening.stopListening();
+    await this.#router.drain(DRAIN_DEADLINE_MS);
+  }
+
+  /** Drains and closes everything. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
   }
 
   async #close(): Promise<void> {
-    if (this.#listening !== undefined) {
-      this.#listening.stopListening();
-      await this.#router.drain(DRAIN_DEADLINE_MS);
-    }
+    await this.drain();
     for (const close of this.#closers) await close();
   }
 }

@@ -1,5 +1,6 @@
 import { DataPlane, type DataPlaneOptions } from './data-plane.js';
 import { HealthServer } from './metrics/health-server.js';
+import { urlOf } from './url-of.js';
 
 export interface ServerOptions extends DataPlaneOptions {
   readonly host?: string;
@@ -56,10 +57,6 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     await close();
     throw error;
   }
-}
-
-export function urlOf(host: string, port: number): string {
-  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
 function once(task: () => Promise<void>): () => Promise<void> {

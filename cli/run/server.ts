@@ -1,7 +1,8 @@
 import { resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { PlatformError } from '@guidon/protocol';
 import { findCredential } from '@guidon/protocol/signed-config';
-import { parseNodeQuotas, startServer } from '@guidon/server';
+import { parseNodeQuotas, type RunningProcessGroup } from '@guidon/server/processes';
 import { mustBeFree } from './free-port.js';
 import { createLogger } from './logger.js';
 import { readPrivateFile } from './private-file.js';
@@ -19,10 +20,12 @@ export interface ServerOptions {
   readonly snapshotMemory: number;
   /** JSON; see `parseNodeQuotas`. */
   readonly quotas?: string;
+  readonly processes: number;
+  readonly hangSeconds: number;
   readonly logLevel: string;
 }
 
-/** A data-plane node fed over HTTP, as a process of its own. */
+/** A data-plane node fed over HTTP: in this process, or in several under this one, which then answers health and metrics alone. */
 export async function runServer(options: ServerOptions): Promise<void> {
   const nodeCredential = readPrivateFile(
     options.nodeCredentialFile,
@@ -43,18 +46,43 @@ export async function runServer(options: ServerOptions): Promise<void> {
   const quotas = options.quotas === undefined ? undefined : parseNodeQuotas(options.quotas);
   await mustBeFree(options.host, options.port, '--port');
   await mustBeFree('127.0.0.1', options.metricsPort, '--metrics-port');
-  const server = await startServer({
+  const { host, port, metricsPort, logLevel } = options;
+  const node = {
     dataDirectory: resolve(options.data),
-    host: options.host,
-    port: options.port,
-    metricsPort: options.metricsPort,
+    host,
+    port,
+    metricsPort,
     controlPlaneUrl: options.controlPlane,
     nodeCredential,
     snapshotMemoryBytes: options.snapshotMemory,
-    logger: createLogger(options.logLevel),
+    logger: createLogger(logLevel),
     ...(options.trustRoot === undefined ? {} : { trustRoot: options.trustRoot }),
     ...(quotas === undefined ? {} : { quotas }),
-  });
+  };
+  const server = await (options.processes === 1 ? startOne(node) : startSeveral(node, options));
   closeOnSignal(() => server.close());
   console.log(`Guidon data plane: ${server.url}   health: ${server.metricsUrl}/readyz`);
+}
+
+type Node = Parameters<typeof import('@guidon/server').startServer>[0] & { readonly host: string };
+
+async function startOne(node: Node): Promise<RunningProcessGroup> {
+  const { startServer } = await import('@guidon/server');
+  return startServer(node);
+}
+
+/** Loads no part of the data plane here: the parent has no business with what it is made of. */
+async function startSeveral(node: Node, options: ServerOptions): Promise<RunningProcessGroup> {
+  const { ProcessGroup } = await import('@guidon/server/processes');
+  return ProcessGroup.start({
+    ...node,
+    processCount: options.processes,
+    entry: fileURLToPath(new URL('./server-process.js', import.meta.url)),
+    hangMs: options.hangSeconds * 1000,
+    logLevel: options.logLevel,
+    onGiveUp: (error) => {
+      console.error(`guidon: ${error.message}`);
+      process.exit(1);
+    },
+  });
 }

@@ -12,7 +12,7 @@ export interface HealthParts {
   readonly isLive: () => boolean;
   readonly isReady: () => boolean;
   /** Lines for `/readyz?verbose`. */
-  readonly details: () => readonly string[];
+  readonly details: () => readonly string[] | Promise<readonly string[]>;
 }
 
 /** Health and metrics on their own port, loopback by default: no credential, and no way to slow down the data plane's port. */
@@ -59,7 +59,7 @@ export class HealthServer {
     if (path === '/livez') return parts.isLive() ? send(response, 200, 'ok\n') : send(response, 503, 'not live\n');
     if (path === '/readyz') {
       const isReady = !this.#isDraining && parts.isReady();
-      const lines = [isReady ? 'ready' : 'not ready', ...(query === 'verbose' ? parts.details() : [])];
+      const lines = [isReady ? 'ready' : 'not ready', ...(query === 'verbose' ? await parts.details() : [])];
       return send(response, isReady ? 200 : 503, `${lines.join('\n')}\n`);
     }
     if (path !== '/metrics') return send(response, 404, 'not found\n');

@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type pino from 'pino';
-import type { SnapshotStore, StoreChange } from '../snapshot-store/snapshot-store.js';
+import type { SnapshotStore } from '../snapshot-store/snapshot-store.js';
+import type { StoreChange } from '../snapshot-store/store-change.js';
 import type { EnvironmentEntry } from './environment-entry.js';
 import type { EnvironmentSet } from './environment-set.js';
 

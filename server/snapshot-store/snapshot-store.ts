@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { join } from 'node:path';
 import type { DefinitionEntry } from '@guidon/pool';
 import { type EnvironmentRef, parseEnvironmentRef } from '@guidon/protocol';
 import type { Signed } from '@guidon/protocol/signed-config';
@@ -7,6 +6,8 @@ import type pino from 'pino';
 import { keys, type MarkTopic, type StoreKey } from './keys.js';
 import { type RowChange, RowStore, type StoreRole } from './row-store.js';
 import { openJson, sealJson } from './sealed-json.js';
+import type { StoreChange } from './store-change.js';
+import { storeDirectoryOf } from './store-directory.js';
 
 /** Order of a topic: nothing below it is ever accepted again, also across a restart (I7). */
 export interface HighWaterMark {
@@ -47,14 +48,6 @@ export interface RevisionWrite {
   readonly droppedHashes: readonly string[];
   /** `isReplaced`: the fallback is the revision stored until now; else it stays the one it was. */
   readonly fallback: (Fallback & { readonly isReplaced: boolean }) | undefined;
-}
-
-/** One commit, as the writer tells it to the processes that read the store. */
-export interface StoreChange {
-  /** Of all commits; one above the last. */
-  readonly count: number;
-  /** Whose rows; undefined for those of the node itself. */
-  readonly environmentId: string | undefined;
 }
 
 export interface Quarantine {
@@ -308,7 +301,11 @@ export class SnapshotStore {
     loose: readonly RowChange[] = [],
   ): Promise<boolean> {
     this.#changeCount += 1;
-    const change: StoreChange = { count: this.#changeCount, environmentId: environment?.environmentId };
+    const { environmentId } = environment ?? {};
+    const change: StoreChange = {
+      count: this.#changeCount,
+      ...(environmentId === undefined ? {} : { environmentId }),
+    };
     const row = { key: keys.changeCount(), value: sealJson({ count: change.count }) };
     const isDurable = await this.#rows.commit([...changes, row], loose);
     // What is in memory only, the others cannot read; they see the gap in the count when it has been written later.
@@ -320,11 +317,6 @@ export class SnapshotStore {
     const bytes = this.#rows.findBorrowed(key);
     return bytes === undefined ? undefined : openJson(bytes);
   }
-}
-
-/** Where in a node's directory its store lies. */
-export function storeDirectoryOf(dataDirectory: string): string {
-  return join(dataDirectory, 'snapshots');
 }
 
 function indexRow(environment: EnvironmentRef, [kind, key, hash]: IndexEntry): RowChange {

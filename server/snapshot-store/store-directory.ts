@@ -31,6 +31,11 @@ export interface ProbeOptions {
   readonly deadlineMs?: number;
 }
 
+/** Where in a node's directory its store lies. */
+export function storeDirectoryOf(dataDirectory: string): string {
+  return join(dataDirectory, 'snapshots');
+}
+
 /**
  * Makes `directory` safe to open in this process. A damaged LMDB file ends the process that maps it (SIGBUS, SIGSEGV), which no catch can
  * stop (M5), so it is looked at from outside first: sizes and meta pages here, then every page in a child process. A file that

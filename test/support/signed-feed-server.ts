@@ -34,6 +34,8 @@ export class SignedFeedServer {
   readonly environments = new Map<string, FeedEnvironment>();
   readonly digests = new EnvironmentDigests();
   bus: ChangeBus | undefined;
+  /** The last revision that somebody fetched, by environment. */
+  readonly fetchedRevisions = new Map<string, number>();
   /** Requests answered, by path. */
   readonly requests: string[] = [];
   /** Answers every request with this status instead. */
@@ -117,6 +119,7 @@ export class SignedFeedServer {
     const environment = this.environments.get(environmentId ?? '');
     if (environment === undefined) return { status: 404 };
     if (what === 'access') return { status: 200, bytes: encodeSigned(environment.signedAccess()) };
+    this.fetchedRevisions.set(environment.ref.environmentId, environment.revision);
     return { status: 200, bytes: environment.configBytes(Number(url.searchParams.get('since') ?? 0)) };
   }
 

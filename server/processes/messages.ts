@@ -1,0 +1,65 @@
+import type { MetricFamily } from '../metrics/metric-family.js';
+import type { NodeQuotas } from '../quota/node-quotas.js';
+import type { StoreChange } from '../snapshot-store/store-change.js';
+
+/** What a process of a node is started with. Crosses the process border as JSON, never on the command line: it holds the node credential. */
+export interface NodeProcessOptions {
+  readonly dataDirectory: string;
+  readonly controlPlaneUrl: string;
+  readonly nodeCredential: string;
+  readonly trustRoot?: string;
+  readonly host: string;
+  readonly pollIntervalMs?: number;
+  /** Of this process alone. */
+  readonly snapshotMemoryBytes?: number;
+  /** Of this process alone. */
+  readonly quotas?: NodeQuotas;
+  readonly staleAfterMs?: number;
+  readonly logLevel: string;
+  /** 0-based place in the group; a replacement has the place of the one before. */
+  readonly processIndex: number;
+}
+
+/** From the parent to a child. */
+export type ParentMessage =
+  | { readonly type: 'start'; readonly options: NodeProcessOptions }
+  /** Write the store and follow the control plane. Sent to one living child at most. */
+  | { readonly type: 'lead' }
+  /** Follow the store that another child writes. */
+  | { readonly type: 'follow' }
+  | { readonly type: 'listen'; readonly port: number }
+  | { readonly type: 'ping' }
+  | { readonly type: 'node-ready' }
+  /** A child has died: its reads of the store are over. */
+  | { readonly type: 'reader-gone' }
+  | { readonly type: 'report'; readonly reportId: number }
+  | { readonly type: 'drain' }
+  | SiblingMessage;
+
+/** Passed on from child to child. */
+export type SiblingMessage =
+  | { readonly type: 'change'; readonly change: StoreChange }
+  | { readonly type: 'confirmed'; readonly behind: readonly string[] }
+  | { readonly type: 'trap'; readonly environmentId: string; readonly revision: number };
+
+/** From a child to the parent. */
+export type ChildMessage =
+  /** The code is loaded. */
+  | { readonly type: 'booted' }
+  /** The store is open for writing, and every writer before can write no more. */
+  | { readonly type: 'leading' }
+  /** It answers what the disk has. */
+  | { readonly type: 'prepared' }
+  | { readonly type: 'listening' }
+  | { readonly type: 'pong' }
+  | { readonly type: 'ready'; readonly isReady: boolean }
+  | { readonly type: 'report'; readonly reportId: number; readonly report: ProcessReport }
+  /** It ends now, for this reason. */
+  | { readonly type: 'failed'; readonly code: string; readonly detail: string }
+  | SiblingMessage;
+
+export interface ProcessReport {
+  readonly details: readonly string[];
+  readonly families: readonly MetricFamily[];
+  readonly residentBytes: number;
+}
