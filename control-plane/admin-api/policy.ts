@@ -16,6 +16,8 @@ export const POLICY = {
   'tenant.list': INSTALLATION_ONLY,
   'tenant.read': TENANT,
   'tenant.update': TENANT,
+  /** Needed besides `tenant.update` to change quotas; no route has it. */
+  'tenant.limit': INSTALLATION_ONLY,
   'tenant.archive': INSTALLATION_ONLY,
   'installation-credential.create': INSTALLATION_ONLY,
   'installation-credential.list': INSTALLATION_ONLY,

@@ -4,6 +4,7 @@ import { putOutboxRow } from '../publish/outbox-row.js';
 import { signAccessList, signManifest } from '../publish/sign-documents.js';
 import type { StoreTransaction } from '../store/control-store.js';
 import { keys } from '../store/keys.js';
+import type { TenantRecord } from '../tenants/tenant-record.js';
 import type { Change, EnvironmentOutcome } from './change.js';
 import { type EnvironmentStateRow, pruneRevision, putDefinitions, type RevisionRow } from './definition-store.js';
 import type { PreparedEnvironment } from './prepare-environment.js';
@@ -81,7 +82,7 @@ export function writeRevision(
   transaction.put(keys.revision(environment, revision), row);
 }
 
-/** Signs the keys as the transaction leaves them. Answers the sequence in force. */
+/** Signs the keys, and the quotas of the tenant, as the transaction leaves them. Answers the sequence in force. */
 function writeAccessList(
   transaction: StoreTransaction,
   { change, next }: PreparedEnvironment,
@@ -92,7 +93,9 @@ function writeAccessList(
   if (change.access !== true && change.isNew !== true) return before;
   const sequence = before + 1;
   const credentials = transaction.list<CredentialRecord>(keys.credentials(environment)).map(({ value }) => value);
-  const signed = signAccessList(environment, { epoch: next.epoch, sequence, now }, credentials, signingKey);
+  const quotas = transaction.find<TenantRecord>(keys.tenant(environment.tenantId))?.quotas;
+  const at = { epoch: next.epoch, sequence, now };
+  const signed = signAccessList(environment, at, { quotas, credentials }, signingKey);
   transaction.put(keys.accessState(environment), {
     sequence,
     document: Buffer.from(signed.document).toString('utf8'),

@@ -1,3 +1,4 @@
+import type { CredentialQuotas } from '@guidon/protocol/signed-config';
 import type { Versioned } from '../commit/change.js';
 
 /** Row of an SDK key (`srv`, `web`). The secret itself is nowhere. */
@@ -9,6 +10,8 @@ export interface CredentialRecord extends Versioned {
   readonly secretHash: string;
   readonly permissions: readonly string[];
   readonly allowedOrigins: readonly string[];
+  /** Rows from before there were quotas lack it. */
+  readonly quotas?: CredentialQuotas;
   /** Epoch milliseconds; null = no end. */
   readonly notAfter: number | null;
   readonly createdAt: number;

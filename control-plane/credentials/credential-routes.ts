@@ -45,7 +45,7 @@ export function registerCredentialRoutes(app: FastifyInstance, core: ControlPlan
     url: CREDENTIAL,
     operationId: 'updateCredential',
     tag: 'credentials',
-    summary: 'Edit name, rights or end of an SDK key',
+    summary: 'Edit name, rights, quotas or end of an SDK key',
     action: 'credential.update',
     params: credentialParams,
     body: patchBody,

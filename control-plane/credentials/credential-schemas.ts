@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { nameSchema, timestampSchema } from '../admin-api/params.js';
+import { credentialQuotasSchema } from '../admin-api/quota-schemas.js';
 import type { CredentialRecord } from './credential-record.js';
 
 /** Exactly what a browser sends as Origin: no path, no wildcard inside; `*` alone allows every one. */
@@ -24,12 +25,14 @@ export const createCredentialBody = z.discriminatedUnion('kind', [
     name: nameSchema,
     permissions: permissionsSchema.default([]),
     notAfter: notAfterSchema.default(null),
+    quotas: credentialQuotasSchema.default({}),
   }),
   z.strictObject({
     kind: z.literal('web').describe('For browsers and apps: evaluates flags with clientSide only'),
     name: nameSchema,
     allowedOrigins: allowedOriginsSchema.default([]),
     notAfter: notAfterSchema.default(null),
+    quotas: credentialQuotasSchema.default({}),
   }),
 ]);
 
@@ -37,11 +40,13 @@ export const srvPatchSchema = z.strictObject({
   name: nameSchema,
   permissions: permissionsSchema,
   notAfter: notAfterSchema.default(null),
+  quotas: credentialQuotasSchema.default({}),
 });
 export const webPatchSchema = z.strictObject({
   name: nameSchema,
   allowedOrigins: allowedOriginsSchema,
   notAfter: notAfterSchema.default(null),
+  quotas: credentialQuotasSchema.default({}),
 });
 
 /** Both keys work until the old one's overlap ends. */
@@ -61,6 +66,7 @@ export const credentialSchema = z
     permissions: z.array(z.string()),
     allowedOrigins: z.array(z.string()),
     notAfter: notAfterSchema,
+    quotas: credentialQuotasSchema,
     revokedAt: timestampSchema.nullable(),
     replacedBy: z.string().nullable(),
     createdAt: timestampSchema,
@@ -77,8 +83,8 @@ export const newCredentialSchema = credentialSchema
   .meta({ id: 'NewCredential' });
 
 export function viewCredential(credential: CredentialRecord): CredentialView {
-  const { credentialId, kind, name, permissions, allowedOrigins, notAfter, revokedAt, replacedBy, createdAt, version } =
-    credential;
+  const { credentialId, kind, name, permissions, allowedOrigins, notAfter, quotas = {} } = credential;
+  const { revokedAt, replacedBy, createdAt, version } = credential;
   return {
     id: credentialId,
     kind,
@@ -86,6 +92,7 @@ export function viewCredential(credential: CredentialRecord): CredentialView {
     permissions: [...permissions],
     allowedOrigins: [...allowedOrigins],
     notAfter,
+    quotas,
     revokedAt,
     replacedBy,
     createdAt,

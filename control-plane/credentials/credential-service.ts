@@ -45,6 +45,7 @@ export class CredentialService {
         permissions: body.kind === 'srv' ? body.permissions : [],
         allowedOrigins: body.kind === 'web' ? body.allowedOrigins : [],
         notAfter: body.notAfter,
+        quotas: body.quotas,
       });
       this.#assertRoom(found);
       this.#assertFuture(body.notAfter);
@@ -60,13 +61,17 @@ export class CredentialService {
   update(write: WriteRequest, path: EnvironmentPath, credentialId: string, patch: Patch): Promise<Reply> {
     return this.#core.committer.commit(write, this.#scopeOf(path), () => {
       const { found, before } = this.#openCredential(write, path, credentialId);
-      const { kind, name, permissions, allowedOrigins, notAfter } = before;
+      const { kind, name, permissions, allowedOrigins, notAfter, quotas = {} } = before;
       const edited =
         kind === 'srv'
-          ? parseWith(srvPatchSchema, applyPatch({ name, permissions, notAfter }, patch))
-          : parseWith(webPatchSchema, applyPatch({ name, allowedOrigins, notAfter }, patch));
+          ? parseWith(srvPatchSchema, applyPatch({ name, permissions, notAfter, quotas }, patch))
+          : parseWith(webPatchSchema, applyPatch({ name, allowedOrigins, notAfter, quotas }, patch));
       if (edited.notAfter !== notAfter) this.#assertFuture(edited.notAfter);
-      const after: CredentialRecord = { ...before, ...edited, version: before.version + 1 };
+      const after: CredentialRecord = {
+        ...before,
+        ...edited,
+        version: before.version + 1,
+      };
       return {
         ...changeOf(path, found, before, after),
         action: 'credential.update',
@@ -101,8 +106,8 @@ export class CredentialService {
       const { found, before } = this.#openCredential(write, path, credentialId);
       if (before.replacedBy !== null) throw new PlatformError('conflict', 'the key has been replaced already');
       this.#assertRoom(found);
-      const { kind, name, permissions, allowedOrigins, notAfter } = before;
-      const { record, token } = this.#make({ kind, name, permissions, allowedOrigins, notAfter });
+      const { kind, name, permissions, allowedOrigins, notAfter, quotas = {} } = before;
+      const { record, token } = this.#make({ kind, name, permissions, allowedOrigins, notAfter, quotas });
       const overlapEnd = this.#core.now() + overlapSeconds * 1_000;
       const old: CredentialRecord = {
         ...before,
@@ -149,7 +154,7 @@ export class CredentialService {
     return { found, before };
   }
 
-  #make(rights: Pick<CredentialRecord, 'kind' | 'name' | 'permissions' | 'allowedOrigins' | 'notAfter'>): {
+  #make(rights: Pick<CredentialRecord, 'kind' | 'name' | 'permissions' | 'allowedOrigins' | 'notAfter' | 'quotas'>): {
     record: CredentialRecord;
     token: string;
   } {

@@ -9,6 +9,7 @@ import {
   type Signed,
   type SigningKey,
   signDocument,
+  type TenantQuotas,
 } from '@guidon/protocol/signed-config';
 import type { CredentialRecord } from '../credentials/credential-record.js';
 
@@ -51,7 +52,7 @@ export function renewManifest(environment: EnvironmentRef, signed: Signed, now: 
 export function signAccessList(
   environment: EnvironmentRef,
   at: { epoch: number; sequence: number; now: number },
-  credentials: readonly CredentialRecord[],
+  { quotas = {}, credentials }: { quotas?: TenantQuotas | undefined; credentials: readonly CredentialRecord[] },
   key: SigningKey,
 ): Signed {
   const accessList: AccessList = {
@@ -63,6 +64,7 @@ export function signAccessList(
     schema: DOCUMENT_SCHEMA,
     keyId: key.keyId,
     issuedAt: at.now,
+    ...presentQuotas(quotas),
     entries: credentials.filter((credential) => isListed(credential, at.now)).map(accessEntry),
   };
   return signDocument(encodeDocument(accessList), key);
@@ -82,5 +84,11 @@ function accessEntry(credential: CredentialRecord): AccessEntry {
     revoked: credential.revokedAt !== null,
     permissions: credential.permissions,
     allowedOrigins: credential.allowedOrigins,
+    ...presentQuotas(credential.quotas ?? {}),
   };
+}
+
+/** A list without quotas has the bytes that it had before there were any. */
+function presentQuotas<Quotas extends object>(quotas: Quotas): { quotas?: Quotas } {
+  return Object.keys(quotas).length === 0 ? {} : { quotas };
 }

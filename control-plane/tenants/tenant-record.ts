@@ -1,4 +1,5 @@
 import type { TenantId } from '@guidon/protocol';
+import type { TenantQuotas } from '@guidon/protocol/signed-config';
 import type { Versioned } from '../commit/change.js';
 
 export interface TenantRecord extends Versioned {
@@ -6,6 +7,8 @@ export interface TenantRecord extends Versioned {
   readonly key: string;
   readonly name: string;
   readonly archived: boolean;
+  /** Absent: the nodes' defaults. */
+  readonly quotas?: TenantQuotas;
   /** Epoch milliseconds. */
   readonly createdAt: number;
 }

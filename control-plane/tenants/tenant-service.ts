@@ -1,11 +1,15 @@
+import { isDeepStrictEqual } from 'node:util';
 import { PlatformError, type TenantId } from '@guidon/protocol';
 import { z } from 'zod';
 import { keySchema, nameSchema, newTenantId, timestampSchema } from '../admin-api/params.js';
 import { applyPatch, type Patch } from '../admin-api/patch.js';
+import { assertAuthorised, authorise } from '../admin-api/policy.js';
 import { parseWith } from '../admin-api/problems.js';
-import type { Change, Reply, WriteRequest } from '../commit/change.js';
+import { tenantQuotasSchema } from '../admin-api/quota-schemas.js';
+import type { Change, EnvironmentChange, Reply, WriteRequest } from '../commit/change.js';
 import { assertIfMatch } from '../commit/if-match.js';
 import type { ControlPlaneCore } from '../core.js';
+import { listEnvironments, refOf } from '../environments/environment-read-model.js';
 import { listProjects } from '../projects/project-read-model.js';
 import { keys } from '../store/keys.js';
 import { getTenant } from './tenant-read-model.js';
@@ -13,7 +17,7 @@ import type { TenantRecord } from './tenant-record.js';
 import { tenantWrite } from './tenant-store.js';
 
 export const createTenantBody = z.strictObject({ key: keySchema, name: nameSchema });
-const tenantPatchSchema = z.strictObject({ name: nameSchema });
+const tenantPatchSchema = z.strictObject({ name: nameSchema, quotas: tenantQuotasSchema.default({}) });
 
 export const tenantSchema = z
   .object({
@@ -21,14 +25,23 @@ export const tenantSchema = z
     key: z.string(),
     name: z.string(),
     archived: z.boolean(),
+    quotas: tenantQuotasSchema,
     createdAt: timestampSchema,
     version: z.int(),
   })
   .meta({ id: 'Tenant' });
 export type TenantView = z.infer<typeof tenantSchema>;
 
-export function viewTenant({ tenantId, key, name, archived, createdAt, version }: TenantRecord): TenantView {
-  return { id: tenantId, key, name, archived, createdAt, version };
+export function viewTenant({
+  tenantId,
+  key,
+  name,
+  archived,
+  quotas = {},
+  createdAt,
+  version,
+}: TenantRecord): TenantView {
+  return { id: tenantId, key, name, archived, quotas, createdAt, version };
 }
 
 /** Rules of tenants: the border of isolation and billing. */
@@ -66,15 +79,29 @@ export class TenantService {
       const before = getTenant(store, tenantId);
       assertIfMatch(write, before);
       if (before.archived) throw new PlatformError('conflict', 'the tenant is archived');
-      const { name } = parseWith(tenantPatchSchema, applyPatch({ name: before.name }, patch));
-      const after: TenantRecord = { ...before, name, version: before.version + 1 };
+      const { name, quotas: quotasBefore = {} } = before;
+      const edited = parseWith(tenantPatchSchema, applyPatch({ name, quotas: quotasBefore }, patch));
+      const quotas = edited.quotas;
+      const after: TenantRecord = { ...before, name: edited.name, quotas, version: before.version + 1 };
+      const isLimited = !isDeepStrictEqual(quotas, quotasBefore);
+      // What it may use of the nodes is not for the tenant itself to say.
+      if (isLimited) assertAuthorised(authorise(write.actor, 'tenant.limit', { tenantId, path: '', tags: [] }));
       return {
         ...changeOf(before, after),
-        action: 'tenant.update',
-        summary: `Renamed tenant ${before.key} to “${name}”`,
+        action: isLimited ? 'tenant.limit' : 'tenant.update',
+        summary: isLimited ? `Set quotas of tenant ${before.key}` : `Renamed tenant ${before.key} to “${edited.name}”`,
+        // The quotas travel in the access lists.
+        environments: isLimited ? this.#environmentsOf(tenantId) : [],
         reply: () => replyOf(after),
       };
     });
+  }
+
+  #environmentsOf(tenantId: TenantId): EnvironmentChange[] {
+    const { store } = this.#core;
+    return listProjects(store, tenantId).flatMap((project) =>
+      listEnvironments(store, project).map((environment) => ({ environment: refOf(environment), access: true })),
+    );
   }
 
   setArchived(write: WriteRequest, tenantId: TenantId, archived: boolean): Promise<Reply> {
