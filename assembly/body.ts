@@ -1,6 +1,5 @@
-import { indexContext, isMapAt, mapHeaderBytes, mapStart } from "./context-index";
+import { indexContext, isMapAt, mapCount, mapHeaderBytes } from "./context-index";
 import {
-  SLOT_STATE_LENGTH,
   THREAD_BODY_CONTEXT,
   THREAD_BODY_CONTEXTS,
   THREAD_BODY_FLAG_KEY,
@@ -10,23 +9,20 @@ import {
   THREAD_BODY_TWICE,
   THREAD_BODY_UNKNOWN,
   THREAD_BODY_USER_ID,
-  THREAD_ELEMENT,
   THREAD_KEY_TOP,
 } from "./layout";
 import {
   enterMap,
   hasKey,
-  keyMark,
   leaveMap,
   malformed,
-  pushKey,
   readName,
+  scanCommon,
   scanValue,
   textAddress,
   textBytes,
 } from "./msgpack-scan";
 import { isUtf8 } from "./utf8";
-import { decodeValue } from "./value";
 
 // Names as little-endian words.
 const FLAG_WORD: u32 = 0x67616c66; // "flag"
@@ -92,7 +88,10 @@ function isMinRevision(at: usize, length: usize): bool {
 // @ts-expect-error: decorator
 @inline
 export function readBody(thread: usize, at: usize, end: usize, isBatch: bool): bool {
-  for (let field = THREAD_BODY_FLAGS; field <= THREAD_BODY_TWICE; field += 4) store<u32>(thread + field, 0);
+  // All of THREAD_BODY_FLAGS … THREAD_BODY_TWICE.
+  v128.store(thread, i64x2.splat(0), THREAD_BODY_FLAGS);
+  v128.store(thread, i64x2.splat(0), THREAD_BODY_FLAGS + 16);
+  store<u32>(thread, 0, THREAD_BODY_TWICE);
   if (!isMapAt(at, end)) {
     const next = scanValue(thread, at, end, 1);
     if (next === 0) return false;
@@ -101,39 +100,47 @@ export function readBody(thread: usize, at: usize, end: usize, isBatch: bool): b
   }
   const first = <u32>load<u8>(at);
   if (end - at < mapHeaderBytes(first)) return malformed(thread, at) !== 0;
-  const element = thread + THREAD_ELEMENT;
-  decodeValue(element, at);
-  const count = <usize>load<u32>(element, SLOT_STATE_LENGTH);
-  at = mapStart(at);
+  const count = mapCount(at, first);
+  at += mapHeaderBytes(first);
   if (!enterMap(thread, at, end, count, 1)) return malformed(thread, at) !== 0;
   const next = readMembers(thread, at, end, count, isBatch);
   if (next === 0) return false;
   return next === end || malformed(thread, next) !== 0;
 }
 
+/** The names of the protocol are known by their fields; what it does not name is compared with the keys that were there before. */
 // @ts-expect-error: decorator
 @inline
 function readMembers(thread: usize, at: usize, end: usize, count: usize, isBatch: bool): usize {
   const keysBase = <usize>load<u32>(thread, THREAD_KEY_TOP);
-  let seen: u64 = 0;
+  let keysTop = keysBase;
   for (; count > 0; --count) {
     const text = readName(at, end);
+    if (text === 0) return malformed(thread, at);
     const address = textAddress(text);
     const length = textBytes(text);
-    if (text === 0 || !isUtf8(address, length)) return malformed(thread, at);
-    const mark = keyMark(address, length);
-    if (seen & mark && hasKey(keysBase, <usize>load<u32>(thread, THREAD_KEY_TOP), address, length)) return malformed(thread, at);
-    seen |= mark;
-    pushKey(thread, text);
-    const member = isBatch ? batchMember(address, length) : evaluateMember(address, length);
     const valueAt = address + length;
+    const member = isBatch ? batchMember(address, length) : evaluateMember(address, length);
     if (member === 0) {
+      if (!isUtf8(address, length) || hasKey(keysBase, keysTop, address, length)) return malformed(thread, at);
       if (load<u32>(thread, THREAD_BODY_UNKNOWN) === 0) store<u32>(thread, <u32>at, THREAD_BODY_UNKNOWN);
     } else {
-      if (load<u32>(thread + member) !== 0) store<u32>(thread, <u32>member, THREAD_BODY_TWICE);
+      if (load<u32>(thread + member) !== 0) {
+        // The same name, or the other spelling of it.
+        if (hasKey(keysBase, keysTop, address, length)) return malformed(thread, at);
+        store<u32>(thread, <u32>member, THREAD_BODY_TWICE);
+      }
       store<u32>(thread + member, <u32>valueAt);
     }
-    at = member === THREAD_BODY_CONTEXT ? indexContext(thread, valueAt, end, 2) : scanValue(thread, valueAt, end, 2);
+    store<u64>(keysTop, text);
+    keysTop += 8;
+    store<u32>(thread, <u32>keysTop, THREAD_KEY_TOP);
+    if (member === THREAD_BODY_CONTEXT) {
+      at = indexContext(thread, valueAt, end, 2);
+    } else {
+      const next = scanCommon(valueAt, end);
+      at = next !== 0 ? next : scanValue(thread, valueAt, end, 2);
+    }
     if (at === 0) return 0;
   }
   return leaveMap(thread, keysBase) ? at : malformed(thread, at);

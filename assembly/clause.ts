@@ -48,33 +48,32 @@ import { decodeValue, setSpan, skipValue } from "./value";
 @external("guidon", "findPattern")
 declare function findPattern(block: usize, pattern: u32, input: usize, inputBytes: u32): i32;
 
-/** Any clause, of any operator, on any attribute: 1 it holds, 0 it does not, negative: the flag stops (STOP_…). */
-export function holdsClause(thread: usize, block: usize, refs: usize, segmentRefs: usize, node: usize, op: u32, segmentDepth: u32): i32 {
-  if (op === OP_SEGMENT) return holdsSegmentClause(thread, block, segmentRefs, node, segmentDepth);
+/** Any clause, of any operator, on any attribute: 1 goes on where it matches, 0 where not, negative: the flag stops (STOP_…). */
+export function matchClause(thread: usize, block: usize, refs: usize, segmentRefs: usize, node: usize, op: u32, segmentDepth: u32): i32 {
+  if (op === OP_SEGMENT) return matchSegments(thread, block, segmentRefs, node, segmentDepth);
   const bits = <u32>load<u8>(node, NODE_BITS);
-  const negate = <i32>(bits & NODE_BIT_NEGATE);
-  if (bits > NODE_BIT_NEGATE) return holdsOutside(thread, block, node, op, bits);
+  if (bits > NODE_BIT_NEGATE) return matchOutside(thread, block, node, op, bits);
   const state = slotState(thread, load<u32>(refs + (<usize>load<u32>(node, NODE_SLOT) << 2)));
   const type = load<u16>(state, SLOT_STATE_TYPE);
-  if (type === VALUE_MISSING || type === VALUE_ARRAY || op === OP_EXISTS) return holdsUnusual(thread, block, node, op, state, negate);
+  if (type === VALUE_MISSING || type === VALUE_ARRAY || op === OP_EXISTS) return matchUnusual(thread, block, node, op, state);
   // The clause and its values are charged at once: either way a flag that cannot pay ends here.
   if (!spend(thread, 1 + costOf(node, op, state, type))) return STOP_GENERAL;
-  return <i32>matchesValue(thread, block, node, op, state) ^ negate;
+  return <i32>matchesValue(thread, block, node, op, state);
 }
 
-function holdsSegmentClause(thread: usize, block: usize, segmentRefs: usize, node: usize, segmentDepth: u32): i32 {
+function matchSegments(thread: usize, block: usize, segmentRefs: usize, node: usize, segmentDepth: u32): i32 {
   if (!spend(thread, 1)) return STOP_GENERAL;
   const count = load<u32>(node, NODE_COUNT);
-  const result = holdsAnySegment(thread, segmentRefs, block + load<u32>(node, NODE_OPERAND), count, segmentDepth);
-  return result < 0 ? result : result ^ <i32>(load<u8>(node, NODE_BITS) & NODE_BIT_NEGATE);
+  return holdsAnySegment(thread, segmentRefs, block + load<u32>(node, NODE_OPERAND), count, segmentDepth);
 }
 
 /** A missing attribute, an array, or `exists`. */
-function holdsUnusual(thread: usize, block: usize, node: usize, op: u32, state: usize, negate: i32): i32 {
+function matchUnusual(thread: usize, block: usize, node: usize, op: u32, state: usize): i32 {
   if (!spend(thread, 1)) return STOP_GENERAL;
   const type = load<u16>(state, SLOT_STATE_TYPE);
-  if (op === OP_EXISTS) return <i32>(load<u32>(node, NODE_ARGUMENT) === <u32>(type !== VALUE_MISSING)) ^ negate;
-  return type === VALUE_MISSING ? 0 : holdsArray(thread, block, node, op, state, negate);
+  if (op === OP_EXISTS) return <i32>(load<u32>(node, NODE_ARGUMENT) === <u32>(type !== VALUE_MISSING));
+  if (type === VALUE_MISSING) return <i32>(load<u8>(node, NODE_BITS) & NODE_BIT_NEGATE);
+  return matchArray(thread, block, node, op, state);
 }
 
 /** What one element costs: a string more the longer it is (docs/evaluation.md). */
@@ -90,16 +89,15 @@ function costOf(node: usize, op: u32, state: usize, type: u32): u64 {
 }
 
 /** `@now` and the context's kinds, which are there whatever the clause's kind is. */
-function holdsOutside(thread: usize, block: usize, node: usize, op: u32, bits: u32): i32 {
+function matchOutside(thread: usize, block: usize, node: usize, op: u32, bits: u32): i32 {
   if (!spend(thread, 1)) return STOP_GENERAL;
-  const negate = <i32>(bits & NODE_BIT_NEGATE);
   const element = thread + THREAD_ELEMENT;
-  if (op === OP_EXISTS) return <i32>(load<u32>(node, NODE_ARGUMENT) === 1) ^ negate;
+  if (op === OP_EXISTS) return <i32>(load<u32>(node, NODE_ARGUMENT) === 1);
   if (bits & <u32>NODE_BIT_NOW) {
     store<u32>(element, <u32>VALUE_NUMBER, SLOT_STATE_TYPE);
     store<f64>(element, load<f64>(thread, THREAD_NOW), SLOT_STATE_NUMBER);
     if (!spend(thread, costOf(node, op, element, VALUE_NUMBER))) return STOP_GENERAL;
-    return <i32>matchesValue(thread, block, node, op, element) ^ negate;
+    return <i32>matchesValue(thread, block, node, op, element);
   }
   const kinds = <usize>load<u32>(thread, THREAD_KINDS);
   const kindCount = load<u32>(thread, THREAD_KIND_COUNT);
@@ -111,9 +109,9 @@ function holdsOutside(thread: usize, block: usize, node: usize, op: u32, bits: u
   if (!spend(thread, cost)) return STOP_GENERAL;
   for (let index: u32 = 0; index < kindCount; ++index) {
     loadKind(element, kinds, index);
-    if (matchesValue(thread, block, node, op, element)) return 1 ^ negate;
+    if (matchesValue(thread, block, node, op, element)) return 1;
   }
-  return negate;
+  return 0;
 }
 
 // @ts-expect-error: decorator
@@ -124,7 +122,7 @@ function loadKind(element: usize, kinds: usize, index: u32): void {
 }
 
 /** One level: an element that is an array or object matches nothing. All elements are charged before the first is compared. */
-function holdsArray(thread: usize, block: usize, node: usize, op: u32, state: usize, negate: i32): i32 {
+function matchArray(thread: usize, block: usize, node: usize, op: u32, state: usize): i32 {
   const element = thread + THREAD_ELEMENT;
   const count = load<u32>(state, SLOT_STATE_LENGTH);
   const first = <usize>load<u32>(state, SLOT_STATE_ADDRESS);
@@ -139,10 +137,10 @@ function holdsArray(thread: usize, block: usize, node: usize, op: u32, state: us
   at = first;
   for (let index: u32 = 0; index < count; ++index) {
     decodeValue(element, at);
-    if (matchesValue(thread, block, node, op, element)) return 1 ^ negate;
+    if (matchesValue(thread, block, node, op, element)) return 1;
     at = skipValue(at);
   }
-  return negate;
+  return 0;
 }
 
 /** Does one value match any value of the clause? Types must agree; an array or object matches nothing. */

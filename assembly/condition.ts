@@ -1,12 +1,10 @@
-import { holdsClause } from "./clause";
+import { matchClause } from "./clause";
 import {
   ALWAYS,
   NEVER,
-  NODE_BIT_NEGATE,
-  NODE_BITS,
   NODE_BYTES,
-  NODE_ON_FALSE,
-  NODE_ON_TRUE,
+  NODE_ON_MATCH,
+  NODE_ON_MISMATCH,
   NODE_OP,
   NODE_SLOT,
   OP_ONE_LAST,
@@ -63,23 +61,23 @@ export function findRule(
           const cost = <u64>(2 + (length >> 6));
           if (cost <= fuel) {
             fuel -= cost;
-            result = <i32>matchesOneString(thread, block, node, op, state, <usize>load<u32>(state, SLOT_STATE_ADDRESS), length) ^ <i32>(load<u8>(node, NODE_BITS) & NODE_BIT_NEGATE);
+            result = <i32>matchesOneString(thread, block, node, op, state, <usize>load<u32>(state, SLOT_STATE_ADDRESS), length);
           }
         } else if (type === VALUE_NUMBER) {
           if (fuel >= 2) {
             fuel -= 2;
-            result = <i32>matchesOneNumber(node, op, state) ^ <i32>(load<u8>(node, NODE_BITS) & NODE_BIT_NEGATE);
+            result = <i32>matchesOneNumber(node, op, state);
           }
         }
       }
       if (result < 0) {
         // Another clause, another type, or no fuel for this one, which is found out once more there.
         store<u64>(thread, fuel, THREAD_FUEL);
-        result = holdsClause(thread, block, refs, segmentRefs, node, op, segmentDepth);
+        result = matchClause(thread, block, refs, segmentRefs, node, op, segmentDepth);
         if (result < 0) return result;
         fuel = load<u64>(thread, THREAD_FUEL);
       }
-      label = result !== 0 ? load<u16>(node, NODE_ON_TRUE) : load<u16>(node, NODE_ON_FALSE);
+      label = result !== 0 ? load<u16>(node, NODE_ON_MATCH) : load<u16>(node, NODE_ON_MISMATCH);
     }
     if (label === ALWAYS) break;
     rule += ruleBytes;

@@ -171,6 +171,14 @@ export function mapHeaderBytes(first: u32): usize {
   return first === 0xde ? 3 : first === 0xdf ? 5 : 1;
 }
 
+/** Members of the map at `at`, which starts with `first` and has its header. */
+// @ts-expect-error: decorator
+@inline
+export function mapCount(at: usize, first: u32): usize {
+  if (first < 0xde) return first & 0x0f;
+  return first === 0xde ? <usize>bswap<u16>(load<u16>(at, 1)) : <usize>bswap<u32>(load<u32>(at, 1));
+}
+
 /** Where the first member of the map at `at` starts. */
 // @ts-expect-error: decorator
 @inline
@@ -182,12 +190,9 @@ export function mapStart(at: usize): usize {
 /** Reads the object at `at` (isMapAt) as the attributes of a kind. */
 function indexObject(thread: usize, at: usize, end: usize, depth: u32, kindSlot: u32): usize {
   const first = <u32>load<u8>(at);
-  let count: usize = first & 0x0f;
-  if (first >= 0xde) {
-    if (end - at < mapHeaderBytes(first)) return malformed(thread, at);
-    count = first === 0xde ? <usize>bswap<u16>(load<u16>(at, 1)) : <usize>bswap<u32>(load<u32>(at, 1));
-  }
-  const start = mapStart(at);
+  if (end - at < mapHeaderBytes(first)) return malformed(thread, at);
+  const count = mapCount(at, first);
+  const start = at + mapHeaderBytes(first);
   if (!enterMap(thread, start, end, count, depth)) return malformed(thread, at);
   return indexMembers(thread, start, end, count, depth, kindSlot);
 }

@@ -24,7 +24,7 @@ import {
   VALUE_NUMBER,
   VALUE_STRING,
 } from "./layout";
-import { hasKey, leaveMap, malformed, scanValue } from "./msgpack-scan";
+import { hasKey, leaveMap, malformed, scanCommon, scanValue } from "./msgpack-scan";
 import { isShapeName, learnName, nextShapeName, shapeOf } from "./shape";
 import { isShortAscii } from "./utf8";
 import { decodeValue } from "./value";
@@ -41,20 +41,6 @@ export function dropEmptyTargetingKey(state: usize, name: usize, nameBytes: usiz
   if (load<u16>(state, SLOT_STATE_TYPE) !== VALUE_STRING || load<u32>(state, SLOT_STATE_LENGTH) !== 0) return;
   if (nameBytes !== TARGETING_KEY_BYTES || !equalBytes(name, TARGETING_KEY, TARGETING_KEY_BYTES)) return;
   store<u32>(state, <u32>VALUE_MISSING, SLOT_STATE_TYPE);
-}
-
-/** scanValue, the commonest values first. What holds other keys needs to know where its own may be pushed. */
-// @ts-expect-error: decorator
-@inline
-function scanMember(thread: usize, at: usize, end: usize, depth: u32, keysTop: usize): usize {
-  if (at < end) {
-    const first = <u32>load<u8>(at);
-    if (first < 0x80) return at + 1;
-    const length = <usize>(first - 0xa0);
-    if (length < 0x20 && length < end - at && isShortAscii(at + 1, length)) return at + 1 + length;
-  }
-  store<u32>(thread, <u32>keysTop, THREAD_KEY_TOP);
-  return scanValue(thread, at, end, depth + 1);
 }
 
 /** Scans a value, weighs it and puts it into a SLOT_STATE that has its stamp already. */
@@ -127,8 +113,13 @@ export function indexMembers(thread: usize, at: usize, end: usize, count: usize,
         if (kindAt !== 0) return malformed(thread, nameAt);
         kindAt = valueAt;
       }
-      at = scanMember(thread, valueAt, end, depth, keysTop);
-      if (at === 0) return 0;
+      at = scanCommon(valueAt, end);
+      if (at === 0) {
+        // What holds other keys needs to know where its own may be pushed.
+        store<u32>(thread, <u32>keysTop, THREAD_KEY_TOP);
+        at = scanValue(thread, valueAt, end, depth + 1);
+        if (at === 0) return 0;
+      }
     }
     shapeName = nextShapeName(shape, shapeName);
   }

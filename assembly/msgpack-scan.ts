@@ -10,7 +10,7 @@ import {
   THREAD_REQUEST,
   THREAD_SEED,
 } from "./layout";
-import { isUtf8 } from "./utf8";
+import { isShortAscii, isUtf8 } from "./utf8";
 
 /**
  * The strict msgpack reader: walks untrusted bytes once and refuses what docs/evaluation.md calls malformed. Functions return the
@@ -69,6 +69,17 @@ export function textAddress(text: u64): usize {
 @inline
 export function textBytes(text: u64): usize {
   return <usize>(text & 0xffffffff);
+}
+
+/** Address after a value of the commonest kinds, found without a call: a small number, a short ASCII string. 0 = scanValue has to look. */
+// @ts-expect-error: decorator
+@inline
+export function scanCommon(at: usize, end: usize): usize {
+  if (at >= end) return 0;
+  const first = <u32>load<u8>(at);
+  if (first < 0x80) return at + 1;
+  const length = <usize>(first - 0xa0);
+  return length < 0x20 && length < end - at && isShortAscii(at + 1, length) ? at + 1 + length : 0;
 }
 
 /** `depth` is that of the value if it is a container: the body is 1. */
@@ -144,7 +155,8 @@ function scanArray(thread: usize, at: usize, end: usize, count: usize, depth: u3
   if (depth > MSGPACK_DEPTH_MAX || count > end - at) return malformed(thread, at);
   if (depth > load<u32>(thread, THREAD_DEPTH_MAX)) store<u32>(thread, depth, THREAD_DEPTH_MAX);
   for (; count > 0; --count) {
-    at = scanValue(thread, at, end, depth + 1);
+    const next = scanCommon(at, end);
+    at = next !== 0 ? next : scanValue(thread, at, end, depth + 1);
     if (at === 0) return 0;
   }
   return at;

@@ -24,7 +24,7 @@ import {
   VALUE_ARRAY,
   VALUE_NUMBER,
 } from './layout';
-import { readText, textAddress, textBytes } from './msgpack-scan';
+import { readName, textAddress, textBytes } from './msgpack-scan';
 import { decodeValue } from './value';
 
 /** What both requests share. A function that returns a number returns a STATUS. */
@@ -72,7 +72,7 @@ export function checkFlagKeys(thread: usize, end: usize): usize {
   const count = load<u32>(element, SLOT_STATE_LENGTH);
   let at = <usize>load<u32>(element, SLOT_STATE_ADDRESS);
   for (let index: u32 = 0; index < count; ++index) {
-    const text = readText(at, end);
+    const text = readName(at, end);
     if (text === 0) {
       store<u32>(thread, index, THREAD_ERROR_INDEX);
       return invalid(thread, PLACE_FLAGS_ELEMENT);
@@ -86,7 +86,7 @@ export function checkFlagKeys(thread: usize, end: usize): usize {
 export function costOfFlagKeys(thread: usize, at: usize, count: u32, end: usize): u64 {
   let cost: u64 = 0;
   for (; count > 0; --count) {
-    const text = readText(at, end);
+    const text = readName(at, end);
     cost += costOfKey(thread, textAddress(text), textBytes(text));
     at = textAddress(text) + textBytes(text);
   }
@@ -96,7 +96,7 @@ export function costOfFlagKeys(thread: usize, at: usize, count: u32, end: usize)
 /** Answers `count` keys that checkFlagKeys has seen and whose cost is admitted. */
 export function answerFlagKeys(thread: usize, at: usize, count: u32, end: usize): bool {
   for (; count > 0; --count) {
-    const text = readText(at, end);
+    const text = readName(at, end);
     if (!answerFlag(thread, text, false, true)) return false;
     at = textAddress(text) + textBytes(text);
   }

@@ -32,8 +32,9 @@ export function compileCondition(builder: UnitBuilder, condition: Condition): Co
   const nodes = nodeCount === 0 ? 0 : builder.writer.reserve(nodeCount * NODE.bytes, NODE.bytes);
   for (const [fromEnd, jump] of jumps.entries()) {
     const node = nodes + (nodeCount - 1 - fromEnd) * NODE.bytes;
-    builder.writer.u16(node + NODE.onTrue, toIndex(jump.onTrue));
-    builder.writer.u16(node + NODE.onFalse, toIndex(jump.onFalse));
+    const isNegated = jump.clause.negate === true;
+    builder.writer.u16(node + NODE.onMatch, toIndex(isNegated ? jump.onFalse : jump.onTrue));
+    builder.writer.u16(node + NODE.onMismatch, toIndex(isNegated ? jump.onTrue : jump.onFalse));
   }
   // Operands and references follow in evaluation order, which keeps what runs together close together.
   for (let index = 0; index < nodeCount; index += 1) {

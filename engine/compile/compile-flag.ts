@@ -33,10 +33,11 @@ export function compileFlag(builder: UnitBuilder, definition: FlagDefinition): C
   const variationKeys = isServed ? definition.variations.map((variation) => variation.key) : [];
   writer.u32(flag + FLAG.magic, FLAG_MAGIC);
   writer.u8(flag + FLAG.bits, bitsOf(definition));
-  const variationBytesMax = isServed ? writeDecisions(builder, definition, variationKeys) : 0;
+  // The key stands behind the header, which is read with it when a flag is looked up.
   const key = writer.text(definition.key);
   writer.u32(flag + FLAG.keyOffset, key);
   writer.u32(flag + FLAG.keyBytes, writer.length - key);
+  const variationBytesMax = isServed ? writeDecisions(builder, definition, variationKeys) : 0;
   writer.u32(flag + FLAG.patternCount, builder.patterns.length);
   writer.u32(flag + FLAG.patterns, builder.textTable(builder.patterns));
   writer.u32(flag + FLAG.slotRefCount, builder.slots.length);

@@ -13,9 +13,10 @@ import { IS_KIND, THREAD_CODE_TABLES, THREAD_TABLES } from './thread-layout.js';
  *
  * History of SNAPSHOT_FORMAT_VERSION: 1 = first format; 2 = names are hashed whole, walks through a table are bounded;
  * 3 = costs of flags are work, no longer fuel; 4 = clauses with one value hold it in their node; 5 = members of an answer in
- * msgpack and in JSON; 6 = a call can be given up. It rises with every change of these tables (layout.test.ts pins both).
+ * msgpack and in JSON; 6 = a call can be given up;
+ * 7 = the exits of a clause are ordered by match. It rises with every change of these tables (layout.test.ts pins both).
  */
-export const SNAPSHOT_FORMAT_VERSION = 6;
+export const SNAPSHOT_FORMAT_VERSION = 7;
 
 /** No index, no reference. */
 export const NONE = 0xffffffff;
@@ -189,9 +190,10 @@ export const ALWAYS = 0xffff;
 export const NEVER = 0xfffe;
 
 /**
- * NODE, 32 bytes at a multiple of 32: one clause. A condition tree is a list of clauses, each naming where to go on when it holds and
- * when not: a later node, ALWAYS or NEVER. As jumps only go forward, no bytes can make the kernel loop.
- *   0 u8 op   1 u8 bits (NODE_BIT)   2 u16 onTrue   4 u16 onFalse
+ * NODE, 32 bytes at a multiple of 32: one clause. A condition tree is a list of clauses, each naming where to go on when its attribute
+ * matches and when not: a later node, ALWAYS or NEVER. As jumps only go forward, no bytes can make the kernel loop. What `negate` means
+ * is in the order of the two; its bit only says that a missing attribute goes where a match does, for it never holds.
+ *   0 u8 op   1 u8 bits (NODE_BIT)   2 u16 onMatch   4 u16 onMismatch
  *   6 u8 size     of the value (see OPERAND)
  *   7 u8 outcomes (OUTCOME) that hold, where values are ordered
  *   8 u32 slot (slot ref; 0 when the bits name another source)
@@ -203,8 +205,8 @@ export const NODE = {
   bytes: 32,
   op: 0,
   bits: 1,
-  onTrue: 2,
-  onFalse: 4,
+  onMatch: 2,
+  onMismatch: 4,
   size: 6,
   outcomes: 7,
   slot: 8,

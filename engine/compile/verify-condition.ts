@@ -41,7 +41,7 @@ export function verifyCondition(
   reader.claim(nodes, nodeCount, NODE.bytes, 'a condition');
   for (let index = 0; index < nodeCount; index += 1) {
     const node = nodes + index * NODE.bytes;
-    for (const field of [NODE.onTrue, NODE.onFalse]) {
+    for (const field of [NODE.onMatch, NODE.onMismatch]) {
       const label = reader.u16(node + field);
       check(label >= NEVER || (label > index && label < nodeCount), 'a jump does not go forward');
     }

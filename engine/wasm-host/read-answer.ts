@@ -15,8 +15,7 @@ const NAMED_BYTES_MAX = 64 * 1024;
  */
 export function readAnswer(memory: KernelMemory, regions: ThreadRegions, result: number): KernelAnswer | undefined {
   if (result >= 0) {
-    const bytes = new Uint8Array(memory.buffer, regions.answerAddress, result);
-    return { status: 'ok', bytes, evaluations: regions.read(THREAD.evaluations) };
+    return { status: 'ok', bytes: regions.answerView(result), evaluations: regions.read(THREAD.evaluations) };
   }
   const status = -result;
   if (status === STATUS.stampsUsed) {

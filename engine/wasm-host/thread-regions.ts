@@ -8,6 +8,8 @@ const ANSWER_BYTES_INITIAL = 64 * 1024;
 const REQUEST_BYTES_INITIAL = 64 * 1024;
 const SLOTS_INITIAL = 256;
 const FLAGS_INITIAL = 256;
+/** Answers below this length share a view by length. */
+const VIEWED_BYTES_MAX = 1_024;
 /** A key of a map takes at least two bytes of the body with its value, and eight of the key stack. */
 const KEY_STACK_BYTES_PER_BODY_BYTE = 4;
 
@@ -39,6 +41,10 @@ export class ThreadRegions {
   #answerCapacity = 0;
   #slotCapacity = 0;
   #flagCapacity = 0;
+  /** Views on short answers by their length, made when first asked for: making one takes as long as copying a request in. */
+  #answerViews: (Uint8Array | undefined)[] = [];
+  /** Of the memory when the views were made. */
+  #viewedBuffer: SharedArrayBuffer | undefined;
 
   constructor(memory: KernelMemory) {
     this.#memory = memory;
@@ -81,6 +87,17 @@ export class ThreadRegions {
     return this.#memory.view.getUint32(this.address + field, true);
   }
 
+  /** The first `byteCount` bytes of the answer region, as they are at any time. */
+  answerView(byteCount: number): Uint8Array {
+    const { buffer } = this.#memory;
+    if (byteCount >= VIEWED_BYTES_MAX) return new Uint8Array(buffer, this.#answerAddress, byteCount);
+    if (this.#viewedBuffer !== buffer) {
+      this.#answerViews = new Array<undefined>(VIEWED_BYTES_MAX).fill(undefined);
+      this.#viewedBuffer = buffer;
+    }
+    return (this.#answerViews[byteCount] ??= new Uint8Array(buffer, this.#answerAddress, byteCount));
+  }
+
   reserveRequest(byteCount: number): void {
     if (byteCount <= this.#requestCapacity) return;
     // The larger one first: a key stack that is too large does no harm when there is no room for the request itself.
@@ -101,6 +118,7 @@ export class ThreadRegions {
     this.#move(THREAD.answer, byteCount + COPY_SLACK_BYTES);
     this.#memory.view.setUint32(this.address + THREAD.answerCapacity, byteCount, true);
     this.#answerAddress = this.read(THREAD.answer);
+    this.#viewedBuffer = undefined;
     this.#answerCapacity = byteCount;
   }
 

@@ -40,8 +40,8 @@ export interface FieldSite {
 const NARROW: Readonly<Record<string, 1 | 2>> = {
   'NODE.op': 1,
   'NODE.bits': 1,
-  'NODE.onTrue': 2,
-  'NODE.onFalse': 2,
+  'NODE.onMatch': 2,
+  'NODE.onMismatch': 2,
   'NODE.size': 1,
   'NODE.outcomes': 1,
   'FLAG.bits': 1,
