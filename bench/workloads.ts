@@ -113,6 +113,11 @@ export function w3Flags(count: number = W3_FLAG_COUNT): FlagDefinition[] {
   return Array.from({ length: count }, (_, index) => w2Flag(`w3-${String(index).padStart(4, '0')}`, index));
 }
 
+/** The same flags with salts of their own: what no other environment has in memory already, for equal definitions lie there once. */
+export function saltedFlags(flags: readonly FlagDefinition[], salt: string): FlagDefinition[] {
+  return flags.map((flag) => ({ ...flag, salt: `${salt}-${flag.key}` }));
+}
+
 export function flagSetOf(flags: readonly FlagDefinition[]): FlagSet {
   return { flags: new Map(flags.map((flag) => [flag.key, flag])), segments: new Map(), segmentKeys: new Map() };
 }

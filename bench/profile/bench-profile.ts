@@ -65,7 +65,7 @@ const httpCase = httpCases().find(
 if (httpCase === undefined) throw new Error(`no case of bench:http has ${only} in its name, or wrk is missing for it`);
 const folder = mkdtempSync(join(tmpdir(), 'guidon-bench-profile-'));
 const flags = ['--cpu-prof', `--cpu-prof-dir=${folder}`, `--cpu-prof-interval=${SAMPLE_MICROS}`];
-const node = await BenchNode.start(HTTP_ENVIRONMENTS, {}, flags);
+const node = await BenchNode.start(HTTP_ENVIRONMENTS, { execArgv: flags });
 try {
   const generate = generatorOf(httpCase, node.tokenOf(httpCase.environment), node.folder);
   const warmUp = await generate(node.port, WARM_UP_SECONDS);

@@ -10,7 +10,7 @@ import { readMetric } from '../support/metrics.js';
 import type { NodeOptions, NodeReady } from '../support/node-process.js';
 import { seededRandom, zipfPicker } from '../support/random.js';
 import { median, rounded } from '../support/statistics.js';
-import { w3Flags, workloadContexts } from '../workloads.js';
+import { saltedFlags, w3Flags, workloadContexts } from '../workloads.js';
 
 /** What a node with many environments costs, beside the same node asked for one of them alone. */
 export interface EnvironmentsRow {
@@ -44,9 +44,10 @@ const SEED = 20_261_122;
 export async function measureEnvironments(environmentCount: number): Promise<EnvironmentsRow> {
   const folder = mkdtempSync(join(tmpdir(), 'guidon-bench-scale-'));
   const feed = await BenchFeed.start();
-  const definitions = new DefinitionSet(w3Flags(FLAG_COUNT));
+  const flags = w3Flags(FLAG_COUNT);
   const tokens = Array.from({ length: environmentCount }, (_, index) =>
-    feed.addEnvironment(String(index), definitions).issueCredential(),
+    // Made when they are asked for: all of them at once would be the largest part of this process.
+    feed.addEnvironment(String(index), () => new DefinitionSet(saltedFlags(flags, String(index)))).issueCredential(),
   );
   const options: NodeOptions = { ...feed.nodeOptions, dataDirectory: join(folder, 'node') };
   const start = () => BenchProcess.start<NodeReady>('support/node-process.js', [JSON.stringify(options)]);

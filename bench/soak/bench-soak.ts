@@ -28,7 +28,10 @@ interface Sample {
   readonly kernelMB: number;
 }
 
-const node = await BenchNode.start({ single: HTTP_ENVIRONMENTS.single }, { pollIntervalMs: POLL_INTERVAL_MS });
+const node = await BenchNode.start(
+  { single: HTTP_ENVIRONMENTS.single },
+  { options: { pollIntervalMs: POLL_INTERVAL_MS } },
+);
 const startMs = performance.now();
 const minute = () => (performance.now() - startMs) / 60_000;
 const samples: Sample[] = [];

@@ -15,6 +15,7 @@ import {
   hashSecret,
   type Signed,
   signDocument,
+  type TenantQuotas,
 } from '@guidon/protocol/signed-config';
 
 const VALID_FOR_MS = 86_400_000;
@@ -65,14 +66,17 @@ export class BenchFeed {
     return { controlPlaneUrl: this.url, nodeCredential: this.nodeCredential, trustRoot: this.trustRoot };
   }
 
-  /** An environment of a tenant of its own. Environments may share `definitions` as long as none of them changes. */
-  addEnvironment(name: string, definitions: DefinitionSet): BenchEnvironment {
+  /**
+   * An environment of a tenant of its own. `definitions` is asked whenever a node fetches them; what is published must go into the set it
+   * answered, so one that makes a new set each time is for environments that never change.
+   */
+  addEnvironment(name: string, definitions: () => DefinitionSet, quotas: TenantQuotas = {}): BenchEnvironment {
     const ref = parseEnvironmentRef({
       tenantId: `ten-${name}`,
       projectId: `prj-${name}`,
       environmentId: `env-${name}`,
     });
-    const environment = new BenchEnvironment(ref, this, definitions);
+    const environment = new BenchEnvironment(ref, this, definitions, quotas);
     this.#environments.set(ref.environmentId, environment);
     return environment;
   }
@@ -111,8 +115,7 @@ export class BenchFeed {
 
 /** Definitions by key, each with the revision that set it last. Nothing is ever removed. */
 export class DefinitionSet {
-  readonly #tree = new DigestTree();
-  readonly #entries = new Map<string, { bytes: Uint8Array; revision: number }>();
+  readonly #entries = new Map<string, { kind: string; key: string; bytes: Uint8Array; revision: number }>();
   #digest: string | undefined;
 
   constructor(definitions: readonly Definition[]) {
@@ -120,15 +123,19 @@ export class DefinitionSet {
   }
 
   set(definition: Definition, revision: number): void {
-    const bytes = encodeDefinition(definition);
+    const { kind } = definition;
     const key = definitionKey(definition);
-    this.#tree.set(definition.kind, key, hashDefinition(bytes));
-    this.#entries.set(`${definition.kind}\0${key}`, { bytes, revision });
+    this.#entries.set(`${kind}\0${key}`, { kind, key, bytes: encodeDefinition(definition), revision });
     this.#digest = undefined;
   }
 
+  /** The tree is thrown away: it takes more memory than a small set. */
   get digest(): string {
-    this.#digest ??= this.#tree.digest();
+    if (this.#digest === undefined) {
+      const tree = new DigestTree();
+      for (const { kind, key, bytes } of this.#entries.values()) tree.set(kind, key, hashDefinition(bytes));
+      this.#digest = tree.digest();
+    }
     return this.#digest;
   }
 
@@ -140,12 +147,14 @@ export class DefinitionSet {
 export class BenchEnvironment {
   readonly ref: EnvironmentRef;
   readonly #feed: BenchFeed;
-  readonly #definitions: DefinitionSet;
+  readonly #definitions: () => DefinitionSet;
+  readonly #quotas: TenantQuotas;
   readonly #entries: AccessEntry[] = [];
   #revision = 1;
 
-  constructor(ref: EnvironmentRef, feed: BenchFeed, definitions: DefinitionSet) {
+  constructor(ref: EnvironmentRef, feed: BenchFeed, definitions: () => DefinitionSet, quotas: TenantQuotas) {
     this.ref = ref;
+    this.#quotas = quotas;
     this.#feed = feed;
     this.#definitions = definitions;
   }
@@ -171,30 +180,31 @@ export class BenchEnvironment {
     return token;
   }
 
-  /** One more revision with one definition set. The environment must not share its definitions. */
+  /** One more revision with one definition set. */
   publish(definition: Definition): void {
     this.#revision += 1;
-    this.#definitions.set(definition, this.#revision);
+    this.#definitions().set(definition, this.#revision);
     this.#announce();
   }
 
   configBytes(since: number): Uint8Array {
     const previousRevision = since <= 0 || since > this.#revision ? 0 : since;
-    const delta = { changed: this.#definitions.after(previousRevision), removed: [] };
-    return encodeConfigMessage({ signed: this.#signedManifest(), previousRevision, delta });
+    const definitions = this.#definitions();
+    const delta = { changed: definitions.after(previousRevision), removed: [] };
+    return encodeConfigMessage({ signed: this.#signedManifest(definitions), previousRevision, delta });
   }
 
   signedAccess(): Signed {
     const sequence = this.#entries.length;
-    return this.#sign({ ...this.#document(), sequence, entries: this.#entries });
+    return this.#sign({ ...this.#document(), sequence, quotas: this.#quotas, entries: this.#entries });
   }
 
-  #signedManifest(): Signed {
+  #signedManifest({ digest }: DefinitionSet): Signed {
     return this.#sign({
       ...this.#document(),
       revision: this.#revision,
       previousDigest: '',
-      digest: this.#definitions.digest,
+      digest,
       expiresAt: Date.now() + VALID_FOR_MS,
     });
   }

@@ -2,9 +2,19 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Definition } from '@guidon/engine';
+import type { TenantQuotas } from '@guidon/protocol/signed-config';
 import { type BenchEnvironment, BenchFeed, DefinitionSet } from './bench-feed.js';
 import { BenchProcess } from './bench-process.js';
 import type { NodeOptions, NodeReady } from './node-process.js';
+
+export interface BenchNodeOptions {
+  /** Of `startServer`. */
+  readonly options?: Partial<NodeOptions>;
+  /** Of its Node. */
+  readonly execArgv?: readonly string[];
+  /** Of the tenants, by the name of their environment. */
+  readonly quotas?: Readonly<Record<string, TenantQuotas>>;
+}
 
 /** A data-plane node in a process of its own, following a feed with the environments that were asked for. */
 export class BenchNode {
@@ -13,18 +23,18 @@ export class BenchNode {
   readonly process: BenchProcess<NodeReady>;
   readonly #environments: ReadonlyMap<string, { environment: BenchEnvironment; token: string }>;
 
-  /** `definitions` by environment name; `options` go to `startServer`, `execArgv` to its Node. */
+  /** `definitions` by environment name, each of a tenant of its own. */
   static async start(
     definitions: Readonly<Record<string, readonly Definition[]>>,
-    options: Partial<NodeOptions> = {},
-    execArgv: readonly string[] = [],
+    { options = {}, execArgv = [], quotas = {} }: BenchNodeOptions = {},
   ): Promise<BenchNode> {
     const folder = mkdtempSync(join(tmpdir(), 'guidon-bench-'));
     const feed = await BenchFeed.start();
     try {
       const environments = new Map(
         Object.entries(definitions).map(([name, set]) => {
-          const environment = feed.addEnvironment(name, new DefinitionSet(set));
+          const definitionSet = new DefinitionSet(set);
+          const environment = feed.addEnvironment(name, () => definitionSet, quotas[name]);
           return [name, { environment, token: environment.issueCredential() }];
         }),
       );
