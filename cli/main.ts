@@ -48,6 +48,19 @@ const snapshotMemory = () =>
     .argParser(snapshotMemoryBytes)
     .default(512 * MEBIBYTE, '512MiB');
 
+const cost = (value: string): number => {
+  if (!/^(0|[1-9][0-9]{0,8})$/.test(value)) throw new InvalidArgumentError('Give a whole number; 0 = no bound.');
+  return Number(value);
+};
+const inlineCostMax = () =>
+  new Option(
+    '--inline-cost-max <units>',
+    'work (about 30 ns each, at worst) up to which a request is evaluated at once; what may cost more goes to worker threads; 0 = none does',
+  )
+    .env('GUIDON_INLINE_COST_MAX')
+    .argParser(cost)
+    .default(32_768);
+
 const host = () => new Option('--host <address>', 'address to listen on').env('GUIDON_HOST').default('127.0.0.1');
 const logLevel = () =>
   new Option('--log-level <level>', 'least severe log line to print')
@@ -80,6 +93,7 @@ program
     portOption('--metrics-port', 'health and metrics; the next free port when taken', 'GUIDON_METRICS_PORT', 4301),
   )
   .addOption(snapshotMemory())
+  .addOption(inlineCostMax())
   .addOption(quotas())
   .addOption(logLevel())
   .action(async (options) => (await import('./run/dev.js')).runDev(options));
@@ -123,6 +137,7 @@ program
   .addOption(portOption('--port', 'evaluate API', 'GUIDON_PORT', 4300))
   .addOption(portOption('--metrics-port', 'health and metrics', 'GUIDON_METRICS_PORT', 4301))
   .addOption(snapshotMemory())
+  .addOption(inlineCostMax())
   .addOption(quotas())
   .addOption(
     new Option('--processes <count>', 'processes that share the port, 1 to 64: one for each core that does I/O')

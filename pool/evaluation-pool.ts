@@ -4,6 +4,8 @@ import { PlatformError } from '@guidon/protocol';
 import { EvaluationLane } from './evaluation-lane.js';
 import { FairQueue } from './fair-queue.js';
 
+export type DiscardReason = 'trapped' | 'overran';
+
 export interface EvaluationPoolOptions {
   /** Worker threads; the serving thread keeps a core for itself. */
   readonly threadCount?: number;
@@ -18,7 +20,7 @@ export interface EvaluationPoolOptions {
    */
   readonly deadlineMs?: number;
   /** Told of each worker that was ended for what it did; the request is answered all the same. */
-  readonly onDiscard?: (why: 'trapped' | 'overran', cause: unknown) => void;
+  readonly onDiscard?: (why: DiscardReason, cause: unknown) => void;
 }
 
 const DEFAULTS = {
@@ -41,11 +43,15 @@ export interface OpenedRequest {
   readonly options: EvaluateOptions;
 }
 
-/** `cold`: `open` found no resident snapshot. `trapped`: the worker died of it. `bytes` of an answer are borrowed while `use` runs. */
+/**
+ * `cold`: `open` found no resident snapshot. `trapped`: the worker died of it. `overran`: even answering without evaluating took too long.
+ * `bytes` of an answer are borrowed while `use` runs.
+ */
 export type PooledAnswer =
   | KernelAnswer
   | { readonly status: 'cold' }
-  | { readonly status: 'trapped'; readonly body: Uint8Array };
+  | { readonly status: 'trapped'; readonly cause: unknown }
+  | { readonly status: 'overran' };
 
 export interface PooledRequest<Value> {
   readonly tenantId: string;
@@ -53,8 +59,8 @@ export interface PooledRequest<Value> {
   readonly body: Uint8Array;
   /** Called whenever a call starts, once or a few times; throws to refuse the request. */
   readonly open: () => OpenedRequest | undefined;
-  /** Called once, in the turn in which the answer is there. */
-  readonly use: (answer: PooledAnswer) => Value;
+  /** Called once, in the turn in which the answer is there. `copyBody` gives a copy of the body, while it runs. */
+  readonly use: (answer: PooledAnswer, copyBody: () => Uint8Array) => Value;
   /** Aborts when nobody waits for the answer any more. */
   readonly signal?: AbortSignal;
 }
@@ -72,7 +78,7 @@ interface Job {
   body: Uint8Array | undefined;
   readonly byteCount: number;
   readonly open: () => OpenedRequest | undefined;
-  readonly settle: (answer: PooledAnswer) => void;
+  readonly settle: (answer: PooledAnswer, copyBody: () => Uint8Array) => void;
   readonly fail: (error: unknown) => void;
   /** Counted as waiting since then, `performance.now()`. */
   readonly takenAt: number;
@@ -91,7 +97,7 @@ export class EvaluationPool {
   readonly #memory: SnapshotMemory;
   readonly #options: Required<EvaluationPoolOptions>;
   readonly #queue: FairQueue<Job>;
-  /** Jobs that overran and only have to be answered, before any that waits; one a lane at most. */
+  /** Jobs that overran and only have to be answered, before any that waits. Each cost a worker, so they are few. */
   readonly #overrun: Job[] = [];
   readonly #idle: EvaluationLane[] = [];
   /** What each busy lane runs. */
@@ -151,10 +157,10 @@ export class EvaluationPool {
         body: undefined,
         byteCount: body.length,
         open,
-        settle: (answer) =>
+        settle: (answer, copyBody) =>
           settleOnce(() => {
             try {
-              resolve(use(answer));
+              resolve(use(answer, copyBody));
             } catch (error) {
               reject(error);
             }
@@ -227,12 +233,12 @@ export class EvaluationPool {
 
   #run(lane: EvaluationLane, job: Job, body: Uint8Array): void {
     if (!job.hasOverrun) this.counters.waitedMs += performance.now() - job.takenAt;
-    this.#call(lane, job, ({ resident, options }) => this.#memory.assign(lane.handle, resident, body, options));
+    this.#call(lane, job, body);
   }
 
-  /** The lane's thread is outside a call. */
-  #call(lane: EvaluationLane, job: Job, assign: (opened: OpenedRequest) => ReturnType<SnapshotMemory['assign']>): void {
-    const call = this.#open(job, assign);
+  /** The lane's thread is outside a call. Without `body` it is the one that lies in the thread's region. */
+  #call(lane: EvaluationLane, job: Job, body?: Uint8Array): void {
+    const call = this.#open(lane, job, body);
     if (call === undefined) {
       this.#running.delete(lane);
       this.#dispatch(lane);
@@ -261,17 +267,23 @@ export class EvaluationPool {
   }
 
   /** Undefined: it is settled without a call. */
-  #open(job: Job, assign: (opened: OpenedRequest) => ReturnType<SnapshotMemory['assign']>): KernelCall | undefined {
+  #open({ handle }: EvaluationLane, job: Job, body: Uint8Array | undefined): KernelCall | undefined {
+    const memory = this.#memory;
+    const copyBody = (): Uint8Array => (body === undefined ? memory.requestOf(handle) : Uint8Array.from(body));
     try {
       const opened = job.open();
       if (opened === undefined) {
-        job.settle({ status: 'cold' });
+        job.settle({ status: 'cold' }, copyBody);
         return undefined;
       }
-      const { resident, options } = opened;
-      const call = assign({ resident, options: job.hasOverrun ? { ...options, isGivenUp: true } : options });
+      const { resident } = opened;
+      const options = job.hasOverrun ? { ...opened.options, isGivenUp: true } : opened.options;
+      const call =
+        body === undefined
+          ? memory.assignAgain(handle, resident, options)
+          : memory.assign(handle, resident, body, options);
       if (!('status' in call)) return call;
-      job.settle(call);
+      job.settle(call, copyBody);
     } catch (error) {
       job.fail(error);
     }
@@ -282,30 +294,30 @@ export class EvaluationPool {
     if (this.#running.get(lane) !== job) return;
     const answer = this.#memory.settle(lane.handle, result);
     if (answer === undefined) {
-      this.#call(lane, job, ({ resident, options }) => this.#memory.assignAgain(lane.handle, resident, options));
+      this.#call(lane, job);
       return;
     }
     this.counters.runs += 1;
-    // Before the lane gets its next call: the answer lies in its region.
-    job.settle(answer);
+    // Before the lane gets its next call: the answer and the body lie in its regions.
+    job.settle(answer, () => this.#memory.requestOf(lane.handle));
     this.#running.delete(lane);
     this.#dispatch(lane);
   }
 
   /** The worker is never used again, whatever the request is answered. */
-  #discard(lane: EvaluationLane, job: Job, why: 'trapped' | 'overran', cause: unknown): void {
+  #discard(lane: EvaluationLane, job: Job, why: DiscardReason, cause: unknown): void {
     if (this.#running.get(lane) !== job) return;
     this.#running.delete(lane);
     this.counters.runs += 1;
     this.counters.discarded += 1;
     this.#options.onDiscard(why, cause);
-    const body = this.#memory.requestOf(lane.handle);
-    if (why === 'overran' && !job.hasOverrun && !job.isSettled) {
+    const copyBody = (): Uint8Array => this.#memory.requestOf(lane.handle);
+    if (why === 'trapped') job.settle({ status: 'trapped', cause }, copyBody);
+    else if (job.hasOverrun) job.settle({ status: 'overran' }, copyBody);
+    else if (!job.isSettled) {
       job.hasOverrun = true;
-      job.body = body;
+      job.body = copyBody();
       this.#overrun.push(job);
-    } else {
-      job.settle({ status: 'trapped', body });
     }
     this.#end(lane);
     this.#replace();

@@ -6,12 +6,13 @@ import type pino from 'pino';
 import { AccessDirectory } from './auth/access-directory.js';
 import { HeldAnswers } from './held-answers.js';
 import { MetricsPage } from './metrics/metrics-page.js';
+import { PooledEvaluation } from './pooled-evaluation.js';
 import { CoarseClock } from './quota/coarse-clock.js';
 import { ConnectionGate } from './quota/connection-gate.js';
 import type { NodeQuotas } from './quota/node-quotas.js';
 import { QuotaLedger } from './quota/quota-ledger.js';
 import { Router } from './route.js';
-import { EvaluateRoute } from './routes/evaluate-route.js';
+import { type EvaluateParts, EvaluateRoute } from './routes/evaluate-route.js';
 import { ExplainRoute } from './routes/explain-route.js';
 import { EnvironmentSet } from './snapshot-feed/environment-set.js';
 import { HttpConfigSource } from './snapshot-feed/http-config-source.js';
@@ -37,6 +38,13 @@ export interface DataPlaneOptions {
   readonly pollIntervalMs?: number;
   /** Kernel memory of each process for snapshots, bytes: environments beyond it are loaded from the disk when they are asked for. */
   readonly snapshotMemoryBytes?: number;
+  /**
+   * Units of work up to which a request is evaluated by the serving thread, 0 = any; what may cost more goes to the pool. Default
+   * INLINE_COST_MAX: see docs/adr/0015.
+   */
+  readonly inlineCostMax?: number;
+  /** Threads that evaluate what is not evaluated by the serving thread. Default: one fewer than cores; 1 in a node of several processes. */
+  readonly evaluationThreadCount?: number;
   /** Answers carry `X-Config-Age` once the config has not been confirmed for this long. */
   readonly staleAfterMs?: number;
   /** `parseNodeQuotas` reads them; without them rates are not limited, connections and unread answers are. */
@@ -58,6 +66,8 @@ const STALE_AFTER_MS = 60_000;
 const SNAPSHOT_MEMORY_BYTES = 512 * 1024 * 1024;
 /** Kernel memory beyond the budget: for a snapshot that exceeds it, for revisions on their way in and out, and for the threads. */
 const MEMORY_HEADROOM_BYTES = 512 * 1024 * 1024;
+/** About 1 ms of the dearest work on the slowest machine measured, 0.2 ms of ordinary flags (bench:loop). */
+export const INLINE_COST_MAX = 32_768;
 const DRAIN_DEADLINE_MS = 10_000;
 const AGE_INTERVAL_MS = 1_000;
 
@@ -78,8 +88,6 @@ export class DataPlane {
   readonly #follower: StoreFollower;
   readonly #router: Router;
   readonly #app = createApp();
-  readonly #kernel: SnapshotKernel;
-  readonly #residency: SnapshotResidency;
   readonly #siblings: SiblingListener | undefined;
   /** Newest first: what was started last is closed first. */
   readonly #closers: (() => Promise<void> | void)[] = [];
@@ -113,17 +121,15 @@ export class DataPlane {
   ) {
     const { logger } = options;
     this.store = store;
-    this.#kernel = kernel;
     this.#siblings = siblings;
     this.#closers.unshift(() => store.close());
     const pool = new CompilePool({ isWarm: role !== 'reader' });
     this.#closers.unshift(() => pool.close());
-    this.#residency = new SnapshotResidency({
+    const residency: SnapshotResidency = new SnapshotResidency({
       bytesMax: options.snapshotMemoryBytes ?? SNAPSHOT_MEMORY_BYTES,
       usedBytes: () => kernel.snapshotBytes(),
       load: async (slot) => this.environments.entryOf(slot)?.load(),
     });
-    const residency = this.#residency;
     const clock = new CoarseClock();
     this.#closers.unshift(() => clock.stop());
     const ledger = new QuotaLedger(options.quotas, clock);
@@ -149,7 +155,12 @@ export class DataPlane {
     this.#follower = new StoreFollower({ environments: this.environments, store, logger });
     store.onChange((change) => siblings?.onChange(change));
     kernel.onTrap((slot) => this.#trapped(slot.environment.environmentId));
-    this.#router = this.#routes(pool, directory, ledger, logger);
+    const threadCount = options.evaluationThreadCount ?? (role === 'sole' ? undefined : 1);
+    const evaluation = new PooledEvaluation(kernel, logger, threadCount === undefined ? {} : { threadCount });
+    this.#closers.unshift(() => evaluation.close());
+    const inlineCostMax = options.inlineCostMax ?? INLINE_COST_MAX;
+    const parts = { directory, kernel, residency, ledger, evaluation, inlineCostMax, now: Date.now };
+    this.#router = this.#routes(pool, parts, logger);
     const staleAfterMs = options.staleAfterMs ?? STALE_AFTER_MS;
     const ageTimer = setInterval(() => {
       for (const slot of this.environments.slots) slot.markAge(performance.now(), staleAfterMs);
@@ -163,18 +174,18 @@ export class DataPlane {
       kernel,
       residency,
       pool,
+      evaluation,
       ledger,
       gate: new ConnectionGate(this.#app, ledger.quotas.node.connections),
       version: '0.1.0',
     });
   }
 
-  #routes(pool: CompilePool, directory: AccessDirectory, ledger: QuotaLedger, logger: pino.Logger): Router {
+  #routes(pool: CompilePool, parts: EvaluateParts, logger: pino.Logger): Router {
     const router = new Router(this.#app, {
-      held: new HeldAnswers(ledger),
+      held: new HeldAnswers(parts.ledger),
       onError: (error, requestId, path) => logger.error({ err: error, requestId, path }, 'a request failed'),
     });
-    const parts = { directory, kernel: this.#kernel, residency: this.#residency, ledger, now: Date.now };
     const { environments } = this;
     router.add(new EvaluateRoute('evaluate', parts));
     router.add(new EvaluateRoute('batch', parts));

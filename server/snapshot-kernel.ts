@@ -1,9 +1,11 @@
 import {
   type CompiledSnapshot,
+  type CostlyAnswer,
   type EvaluateOptions,
   type KernelAnswer,
   KernelHost,
   type ResidentSnapshot,
+  type SnapshotMemory,
 } from '@guidon/engine';
 import { PlatformError } from '@guidon/protocol';
 import type pino from 'pino';
@@ -55,27 +57,49 @@ export class SnapshotKernel {
     return this.#host.memory.snapshotBytes;
   }
 
-  /** `answer.bytes` is borrowed until the next call. Throws `overloaded` when its memory has no room for this request or its answer. */
+  /** For threads of its own: what they evaluate is loaded and released here. */
+  get memory(): SnapshotMemory {
+    return this.#host.memory;
+  }
+
+  /**
+   * `costly` when it may cost more than `costMax` units of work (KernelHost.evaluateWithin); 0 = any cost is admitted. `answer.bytes` is borrowed
+   * until the next call. Throws `overloaded` when its memory has no room for this request or its answer.
+   */
   evaluate(
     slot: EnvironmentSlot,
     { resident }: ActiveSnapshot,
     body: Uint8Array,
     options: EvaluateOptions,
-  ): KernelAnswer | { readonly status: 'trapped' } {
-    let answer: KernelAnswer;
+    costMax = 0,
+  ): KernelAnswer | CostlyAnswer | { readonly status: 'trapped' } {
+    let answer: KernelAnswer | CostlyAnswer;
     try {
-      answer = this.#host.evaluate(resident, body, options);
+      answer =
+        costMax === 0
+          ? this.#host.evaluate(resident, body, options)
+          : this.#host.evaluateWithin(costMax, resident, body, options);
     } catch (error) {
       // The host says so of the call into the kernel alone; whatever else is thrown is no fault of the snapshot.
       if (!(error instanceof PlatformError) || error.code !== 'internal') throw error;
-      this.trapCount += 1;
-      this.#logger.error({ err: error, environment: slot.environment }, 'the kernel trapped');
-      this.#onTrap(slot);
+      this.reportTrap(slot, error);
       return { status: 'trapped' };
     }
-    if (answer.status === 'limit-exceeded' && answer.detail.startsWith(MEMORY_FULL)) {
-      throw new PlatformError('overloaded', 'The memory for evaluations is full; try again.');
-    }
+    if (answer.status !== 'costly') refuseWhenFull(answer);
     return answer;
+  }
+
+  /** A kernel on this memory, here or in a worker, trapped on what the environment serves. */
+  reportTrap(slot: EnvironmentSlot, error: unknown): void {
+    this.trapCount += 1;
+    this.#logger.error({ err: error, environment: slot.environment }, 'the kernel trapped');
+    this.#onTrap(slot);
+  }
+}
+
+/** Throws `overloaded`: the limit is the node's, not the request's. */
+export function refuseWhenFull(answer: KernelAnswer): void {
+  if (answer.status === 'limit-exceeded' && answer.detail.startsWith(MEMORY_FULL)) {
+    throw new PlatformError('overloaded', 'The memory for evaluations is full; try again.');
   }
 }

@@ -17,6 +17,8 @@ export interface DevOptions {
   readonly metricsPort: number;
   /** Bytes. */
   readonly snapshotMemory: number;
+  /** Units of work; see DataPlaneOptions. */
+  readonly inlineCostMax: number;
   /** JSON; see `parseNodeQuotas`. */
   readonly quotas?: string;
   readonly logLevel: string;
@@ -62,6 +64,7 @@ export async function runDev(options: DevOptions): Promise<void> {
       nodeCredential: keys.nodeCredential,
       trustRoot: controlPlane.trustRoot,
       snapshotMemoryBytes: options.snapshotMemory,
+      inlineCostMax: options.inlineCostMax,
       bus,
       logger,
       ...(quotas === undefined ? {} : { quotas }),

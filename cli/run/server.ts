@@ -18,6 +18,8 @@ export interface ServerOptions {
   readonly metricsPort: number;
   /** Bytes. */
   readonly snapshotMemory: number;
+  /** Units of work; see DataPlaneOptions. */
+  readonly inlineCostMax: number;
   /** JSON; see `parseNodeQuotas`. */
   readonly quotas?: string;
   readonly processes: number;
@@ -55,6 +57,7 @@ export async function runServer(options: ServerOptions): Promise<void> {
     controlPlaneUrl: options.controlPlane,
     nodeCredential,
     snapshotMemoryBytes: options.snapshotMemory,
+    inlineCostMax: options.inlineCostMax,
     logger: createLogger(logLevel),
     ...(options.trustRoot === undefined ? {} : { trustRoot: options.trustRoot }),
     ...(quotas === undefined ? {} : { quotas }),

@@ -1,5 +1,6 @@
 import type { CompilePool } from '@guidon/pool';
 import { Counter, Gauge, Registry } from 'prom-client';
+import type { PooledEvaluation } from '../pooled-evaluation.js';
 import type { ConnectionGate } from '../quota/connection-gate.js';
 import type { QuotaLedger } from '../quota/quota-ledger.js';
 import type { Router } from '../route.js';
@@ -20,6 +21,7 @@ export interface MetricsParts {
   readonly kernel: SnapshotKernel;
   readonly residency: SnapshotResidency;
   readonly pool: CompilePool;
+  readonly evaluation: PooledEvaluation;
   readonly ledger: QuotaLedger;
   readonly gate: ConnectionGate;
   readonly version: string;
@@ -48,6 +50,7 @@ export class MetricsPage {
     this.#quotas(parts);
     this.#environments(parts);
     this.#residency(parts);
+    this.#evaluation(parts);
     this.#node(parts);
   }
 
@@ -173,6 +176,39 @@ export class MetricsPage {
     this.#counter('guidon_residency_refused_total', 'Requests for which too many waited already', [], (counter) => {
       counter.inc(residency.counters.refusedWaits);
     });
+  }
+
+  #evaluation({ evaluation }: MetricsParts): void {
+    const { pool, counters } = evaluation;
+    this.#counter('guidon_evaluate_requests_total', 'Evaluate requests by who evaluated', ['where'], (counter) => {
+      counter.inc({ where: 'inline' }, counters.inline);
+      counter.inc({ where: 'pool' }, counters.pooled);
+    });
+    this.#gauge('guidon_evaluation_queue', 'Requests that wait for an evaluation worker', [], (gauge) => {
+      gauge.set(pool.queueCount);
+    });
+    this.#gauge('guidon_evaluation_running', 'Requests in evaluation workers', [], (gauge) => {
+      gauge.set(pool.runningCount);
+    });
+    this.#counter(
+      'guidon_evaluation_wait_seconds_total',
+      'Waited for an evaluation worker, all together',
+      [],
+      (counter) => {
+        counter.inc(pool.counters.waitedMs / 1000);
+      },
+    );
+    this.#counter('guidon_evaluation_refused_total', 'Refused because too many waited', [], (counter) => {
+      counter.inc(pool.counters.refused);
+    });
+    this.#counter(
+      'guidon_evaluation_workers_discarded_total',
+      'Evaluation workers ended and replaced',
+      [],
+      (counter) => {
+        counter.inc(pool.counters.discarded);
+      },
+    );
   }
 
   #node({ feed, store, kernel, pool }: MetricsParts): void {

@@ -12,6 +12,7 @@ export interface NodeProcessOptions {
   readonly pollIntervalMs?: number;
   /** Of this process alone. */
   readonly snapshotMemoryBytes?: number;
+  readonly inlineCostMax?: number;
   /** Of this process alone. */
   readonly quotas?: NodeQuotas;
   readonly staleAfterMs?: number;

@@ -165,7 +165,7 @@ export class ProcessGroup {
   /** What the child has to know, and no more: it goes through JSON. */
   #childOptions(processIndex: number): NodeProcessOptions {
     const { dataDirectory, controlPlaneUrl, nodeCredential, host, logLevel } = this.#options;
-    const { trustRoot, pollIntervalMs, snapshotMemoryBytes, quotas, staleAfterMs } = this.#options;
+    const { trustRoot, pollIntervalMs, snapshotMemoryBytes, inlineCostMax, quotas, staleAfterMs } = this.#options;
     return {
       dataDirectory,
       controlPlaneUrl,
@@ -176,6 +176,7 @@ export class ProcessGroup {
       ...(trustRoot === undefined ? {} : { trustRoot }),
       ...(pollIntervalMs === undefined ? {} : { pollIntervalMs }),
       ...(snapshotMemoryBytes === undefined ? {} : { snapshotMemoryBytes }),
+      ...(inlineCostMax === undefined ? {} : { inlineCostMax }),
       ...(quotas === undefined ? {} : { quotas }),
       ...(staleAfterMs === undefined ? {} : { staleAfterMs }),
     };

@@ -1,10 +1,11 @@
 import assert from 'node:assert';
-import { type BodyFormat, encodeJsonRequest } from '@guidon/engine';
+import { type EvaluateOptions, encodeJsonRequest } from '@guidon/engine';
 import { isSameEnvironment, PlatformError, REQUEST_LIMITS } from '@guidon/protocol';
 import { Packr } from 'msgpackr';
 import type { AccessDirectory, Caller } from '../auth/access-directory.js';
 import { allowProblemToBeRead, answerPreflight, assertOrigin } from '../cors.js';
-import type { ActiveSnapshot, EnvironmentSlot, ServedRevision } from '../environment-slot.js';
+import type { ActiveSnapshot, AnswerHeads, EnvironmentSlot, ServedRevision } from '../environment-slot.js';
+import type { LateAnswer, PooledEvaluation } from '../pooled-evaluation.js';
 import { admit } from '../quota/admit.js';
 import type { QuotaLedger } from '../quota/quota-ledger.js';
 import type { Reply } from '../reply.js';
@@ -19,6 +20,9 @@ export interface EvaluateParts {
   readonly directory: AccessDirectory;
   readonly kernel: SnapshotKernel;
   readonly residency: SnapshotResidency;
+  readonly evaluation: PooledEvaluation;
+  /** Units of work (engine/compile/condition-cost.ts) up to which a request is evaluated by the serving thread; 0 = any. */
+  readonly inlineCostMax: number;
   readonly ledger: QuotaLedger;
   /** Wall clock, milliseconds: `@now` and the expiry of credentials. */
   readonly now: () => number;
@@ -27,7 +31,17 @@ export interface EvaluateParts {
 /** A number of three JSON characters has nine bytes in msgpack. Bodies were held to their limit as they came. */
 const MSGPACK_GROWTH = 4;
 
-type Evaluated = ReturnType<SnapshotKernel['evaluate']>;
+/** What became of a request that is not answered yet. */
+type Unanswered =
+  | { readonly status: 'cold' }
+  | { readonly status: 'costly' }
+  | { readonly status: 'revision-behind'; readonly minRevision: number };
+type Waiting = Unanswered & { readonly body: Uint8Array };
+type Answered = Exclude<LateAnswer, Unanswered>;
+
+const COLD = { status: 'cold' } as const;
+/** An environment may be evicted again before the request's turn comes. */
+const WAITS_MAX = 5;
 
 const packr = new Packr({ useRecords: false, variableMapSize: true });
 
@@ -55,72 +69,94 @@ export class EvaluateRoute implements Route<Caller> {
 
   handle({ caller, format, body, reply }: RouteRequest<Caller>): Promise<void> | undefined {
     const request = format === 'msgpack' ? body : withinStack(() => encodeJsonRequest(parseJsonBody(body)));
-    // The body is gone when this returns; a wait needs its own.
-    if (isCold(caller.slot)) return this.#evaluateLater(caller, Uint8Array.from(request), reply);
-    const minRevision = this.#answerOrWait(caller, request, reply);
-    if (minRevision === undefined) return undefined;
-    return this.#waitForRevision(caller, Uint8Array.from(request), minRevision, reply);
+    const unanswered = isCold(caller.slot) ? COLD : this.#answerHere(caller, request, reply);
+    if (unanswered === undefined) return undefined;
+    // The body is gone when this returns: what waits needs its own. The pool copies it to where it is evaluated.
+    const next =
+      unanswered.status === 'costly'
+        ? this.#answerInPool(caller, request, reply)
+        : Promise.resolve({ ...unanswered, body: Uint8Array.from(request) });
+    return this.#answerLater(caller, next, reply);
   }
 
-  async #evaluateLater(caller: Caller, request: Uint8Array, reply: Reply): Promise<void> {
-    const minRevision = await this.#whenResident(caller, request, reply);
-    if (minRevision !== undefined) await this.#waitForRevision(caller, request, minRevision, reply);
-  }
-
-  async #waitForRevision(caller: Caller, request: Uint8Array, minRevision: number, reply: Reply): Promise<void> {
-    await caller.slot.waitForRevision(minRevision);
-    const isBehind = (await this.#whenResident(caller, request, reply)) !== undefined;
-    if (isBehind) {
-      throw new PlatformError('revision-behind', `This node is not at revision ${minRevision} yet.`, {
-        extensions: { currentRevision: caller.slot.serving?.revision ?? 0 },
-      });
+  /** Goes on with what is not answered yet, until it is; at most one wait for a revision and a few for the rest. */
+  async #answerLater(caller: Caller, first: Promise<Waiting | undefined>, reply: Reply): Promise<void> {
+    let hasWaited = false;
+    let waiting = await first;
+    for (let count = 0; waiting !== undefined && reply.isOpen; count += 1) {
+      if (count === WAITS_MAX) throw new PlatformError('overloaded', 'The environment is not there for long enough.');
+      const { body } = waiting;
+      if (waiting.status === 'revision-behind') {
+        const { minRevision } = waiting;
+        if (hasWaited) {
+          throw new PlatformError('revision-behind', `This node is not at revision ${minRevision} yet.`, {
+            extensions: { currentRevision: caller.slot.serving?.revision ?? 0 },
+          });
+        }
+        await caller.slot.waitForRevision(minRevision);
+        hasWaited = true;
+      }
+      if (waiting.status === 'costly') {
+        waiting = await this.#answerInPool(caller, body, reply);
+        continue;
+      }
+      const unanswered = await this.#parts.residency.whenResident(caller.slot, body.length, () =>
+        reply.isOpen ? this.#answerHere(caller, body, reply) : undefined,
+      );
+      waiting = unanswered && { ...unanswered, body };
     }
   }
 
-  #whenResident(caller: Caller, request: Uint8Array, reply: Reply): Promise<number | undefined> {
-    return this.#parts.residency.whenResident(caller.slot, request.length, () =>
-      reply.isOpen ? this.#answerOrWait(caller, request, reply) : undefined,
-    );
-  }
-
-  /** The revision to wait for, when the request asks for one that is not here yet. */
-  #answerOrWait(caller: Caller, request: Uint8Array, reply: Reply): number | undefined {
-    const answer = this.#evaluate(caller, request, reply.format);
-    if (answer.status === 'revision-behind') return answer.minRevision;
-    this.#answer(caller, answer, request, reply);
+  /** On the serving thread, if that is certain to be short. */
+  #answerHere(caller: Caller, request: Uint8Array, reply: Reply): Unanswered | undefined {
+    const { kernel, inlineCostMax } = this.#parts;
+    const { slot } = caller;
+    const active = activeOf(slot);
+    slot.touch();
+    const answer = kernel.evaluate(slot, active, request, this.#optionsOf(caller, reply), inlineCostMax);
+    if (answer.status === 'costly' || answer.status === 'revision-behind') return answer;
+    this.#parts.evaluation.counters.inline += 1;
+    this.#answer(caller, answer, slot.answerHeads, () => request, reply);
     return undefined;
   }
 
-  #evaluate(caller: Caller, request: Uint8Array, answerFormat: BodyFormat): Evaluated {
-    const active = activeOf(caller.slot);
-    caller.slot.touch();
-    return this.#parts.kernel.evaluate(caller.slot, active, request, {
-      route: this.#route,
-      answerFormat,
-      now: this.#parts.now(),
-      clientSideOnly: caller.entry.kind === 'web',
-      contentBytesMax: this.bodyBytesMax * MSGPACK_GROWTH,
+  #answerInPool(caller: Caller, body: Uint8Array, reply: Reply): Promise<Waiting | undefined> {
+    return this.#parts.evaluation.evaluate({
+      slot: caller.slot,
+      body,
+      options: () => this.#optionsOf(caller, reply),
+      signal: reply.signal,
+      use: (answer, heads, copyBody) => {
+        if (answer.status === 'cold' || answer.status === 'revision-behind') return { ...answer, body: copyBody() };
+        this.#parts.evaluation.counters.pooled += 1;
+        this.#answer(caller, answer, heads, copyBody, reply);
+        return undefined;
+      },
     });
   }
 
-  #answer(
-    caller: Caller,
-    answer: Exclude<Evaluated, { status: 'revision-behind' }>,
-    request: Uint8Array,
-    reply: Reply,
-  ): void {
+  #optionsOf(caller: Caller, reply: Reply): EvaluateOptions {
+    return {
+      route: this.#route,
+      answerFormat: reply.format,
+      now: this.#parts.now(),
+      clientSideOnly: caller.entry.kind === 'web',
+      contentBytesMax: this.bodyBytesMax * MSGPACK_GROWTH,
+    };
+  }
+
+  #answer(caller: Caller, answer: Answered, heads: AnswerHeads, bodyOf: () => Uint8Array, reply: Reply): void {
     const { slot } = caller;
     if (answer.status === 'ok') {
       this.#parts.ledger.charge(caller, answer.evaluations);
       slot.evaluationCount += answer.evaluations;
-      reply.ok(slot.answerHeads[reply.format], answer.bytes);
+      reply.ok(heads[reply.format], answer.bytes);
       return;
     }
     if (answer.status === 'trapped') {
-      const value = trappedAnswer(request, this.#route, slot.serving?.revision ?? 0);
+      const value = trappedAnswer(bodyOf(), this.#route, slot.serving?.revision ?? 0);
       if (value === undefined) throw new PlatformError('internal', 'The evaluation failed.');
-      const head = slot.answerHeads[reply.format];
-      reply.ok(head, reply.format === 'msgpack' ? packr.pack(value) : JSON.stringify(value));
+      reply.ok(heads[reply.format], reply.format === 'msgpack' ? packr.pack(value) : JSON.stringify(value));
       return;
     }
     const { status, detail, pointer } = answer;
