@@ -10,7 +10,7 @@ import type { EnvironmentRef } from '@guidon/protocol';
  *   ['', 'change']                        how many changes were committed: what the other processes of the node compare
  *   ['', 'ended', term]                   the writer with this number has been followed by another: its commits fail
  *   [t, e, 'state']                       manifest and signature as received, hash of the root
- *   [t, e, 'root']                        root block of the snapshot
+ *   [t, e, 'root', hash]                  root block of a snapshot, named by a state
  *   [t, e, 'block', block id]             one block of the snapshot
  *   [t, e, 'index', hash of kind and key] kind, key and hash of one definition
  *   [t, e, 'definition', hash]            definition bytes as received
@@ -18,7 +18,6 @@ import type { EnvironmentRef } from '@guidon/protocol';
  *   [t, e, 'mark', topic]                 high-water mark of `config` or `access` (I7)
  *   [t, e, 'fallback']                    how the rows above differ from the last good revision before
  *   [t, e, 'fallback-state']              its 'state'
- *   [t, e, 'fallback-root']               its 'root'
  *   [t, e, 'quarantine', digest, build]   a revision that failed a check of one build of the evaluator (I10)
  */
 export type StoreKey = readonly string[];
@@ -45,7 +44,7 @@ export const keys = {
   /** Prefix of everything an environment has. */
   all: ({ tenantId, environmentId }: EnvironmentRef): StoreKey => [tenantId, environmentId],
   state: of('state'),
-  root: of('root'),
+  root: (environment: EnvironmentRef, hash: string): StoreKey => of('root')(environment, hash),
   blocks: of('block'),
   block: (environment: EnvironmentRef, id: string): StoreKey => of('block')(environment, id),
   index: of('index'),
@@ -55,7 +54,6 @@ export const keys = {
   mark: (environment: EnvironmentRef, topic: MarkTopic): StoreKey => of('mark')(environment, topic),
   fallback: of('fallback'),
   fallbackState: of('fallback-state'),
-  fallbackRoot: of('fallback-root'),
   quarantined: of('quarantine'),
   quarantine: (environment: EnvironmentRef, digest: string, build: string): StoreKey =>
     of('quarantine')(environment, digest, build),

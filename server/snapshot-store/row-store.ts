@@ -162,8 +162,8 @@ export class RowStore {
   }
 
   /**
-   * All or none of `changes`, durable when this resolves to true. False: they are in memory only. `loose` rows are written first and on
-   * their own, in slices: rows named by their content, which nothing refers to until `changes` is committed.
+   * All or none of `changes`, durable when this resolves to true. False: they are in memory only. `loose` rows are written first, in
+   * slices: rows named by their content, which nothing refers to until `changes` is committed.
    */
   commit(changes: readonly RowChange[], loose: readonly RowChange[] = []): Promise<boolean> {
     assert(!this.#isReader, 'only the writer writes');
@@ -188,10 +188,12 @@ export class RowStore {
       if (!this.#hasTakenOver) await this.#takeOver();
       await this.#write([...this.#unwritten.values()]);
       this.#unwritten.clear();
-      for (let index = 0; index < loose.length; index += PUTS_PER_SLICE) {
+      // A small change is one commit: each writes the pages that its rows lie in.
+      const last = loose.length % PUTS_PER_SLICE;
+      for (let index = 0; index < loose.length - last; index += PUTS_PER_SLICE) {
         await this.#write(loose.slice(index, index + PUTS_PER_SLICE));
       }
-      await this.#write(changes);
+      await this.#write([...loose.slice(loose.length - last), ...changes]);
     } catch (error) {
       this.#fail(error, 'a commit failed; serving goes on from memory');
       return this.#keep([...loose, ...changes]);

@@ -140,7 +140,7 @@ export class SnapshotStore {
     const value = this.#findJson(keys.state(environment));
     const signed = signedFrom(value);
     if (value === undefined || signed === undefined) return undefined;
-    const root = this.#rows.find(keys.root(environment));
+    const root = this.#rows.find(keys.root(environment, String(value.rootHash)));
     return { signed, root: root !== undefined && sha256(root) === value.rootHash ? root : undefined };
   }
 
@@ -217,6 +217,9 @@ export class SnapshotStore {
   /** The revision with its high-water mark, all or none; before its activation (I7). False: in memory only, the disk refused. */
   putRevision(environment: EnvironmentRef, write: RevisionWrite): Promise<boolean> {
     const { mark, signed, root, fallback } = write;
+    const rootHash = sha256(root);
+    const kept = fallback?.isReplaced === true ? keys.state(environment) : keys.fallbackState(environment);
+    const named = [rootHash, ...(fallback === undefined ? [] : [this.#rootHashAt(kept)])];
     const loose: RowChange[] = [
       ...[...write.newBlocks].map(([id, value]) => ({ key: keys.block(environment, id), value })),
       ...[...write.newDefinitions].map(([hash, value]) => ({ key: keys.definition(environment, hash), value })),
@@ -225,8 +228,9 @@ export class SnapshotStore {
       ...this.#fallbackRows(environment, fallback),
       { key: keys.environment(environment), value: sealJson(environment) },
       { key: keys.mark(environment, 'config'), value: sealJson(mark) },
-      { key: keys.state(environment), value: sealJson({ ...rowOf(signed), rootHash: sha256(root) }) },
-      { key: keys.root(environment), value: root },
+      { key: keys.state(environment), value: sealJson({ ...rowOf(signed), rootHash }) },
+      { key: keys.root(environment, rootHash), value: root },
+      ...this.#droppedRoots(environment, named),
       ...write.index.map((entry) => indexRow(environment, entry)),
       ...write.droppedHashes.map((hash) => ({ key: keys.definition(environment, hash) })),
       ...write.droppedBlockIds.map((id) => ({ key: keys.block(environment, id) })),
@@ -235,14 +239,21 @@ export class SnapshotStore {
   }
 
   #fallbackRows(environment: EnvironmentRef, fallback: RevisionWrite['fallback']): RowChange[] {
-    const [row, state, root] = [keys.fallback, keys.fallbackState, keys.fallbackRoot].map((of) => of(environment));
-    if (row === undefined || state === undefined || root === undefined) return [];
-    if (fallback === undefined) return [{ key: row }, { key: state }, { key: root }];
+    const row = keys.fallback(environment);
+    const state = keys.fallbackState(environment);
+    if (fallback === undefined) return [{ key: row }, { key: state }];
     const { isReplaced, ...value } = fallback;
-    return [
-      { key: row, value: sealJson(value) },
-      ...(isReplaced ? [this.#moved(keys.state(environment), state), this.#moved(keys.root(environment), root)] : []),
-    ];
+    return [{ key: row, value: sealJson(value) }, ...(isReplaced ? [this.#moved(keys.state(environment), state)] : [])];
+  }
+
+  #rootHashAt(state: StoreKey): string {
+    return String(this.#findJson(state)?.rootHash);
+  }
+
+  /** Roots of what is stored until now that are not `named` any more. */
+  #droppedRoots(environment: EnvironmentRef, named: readonly string[]): RowChange[] {
+    const hashes = [keys.state(environment), keys.fallbackState(environment)].map((state) => this.#rootHashAt(state));
+    return hashes.filter((hash) => !named.includes(hash)).map((hash) => ({ key: keys.root(environment, hash) }));
   }
 
   /** The row at `from` as a row at `to`; without one, the removal of `to`. */
@@ -255,7 +266,7 @@ export class SnapshotStore {
   rollBack(environment: EnvironmentRef, fallback: Fallback, droppedHashes: readonly string[]): Promise<boolean> {
     return this.#commit(environment, [
       this.#moved(keys.fallbackState(environment), keys.state(environment)),
-      this.#moved(keys.fallbackRoot(environment), keys.root(environment)),
+      ...this.#droppedRoots(environment, [this.#rootHashAt(keys.fallbackState(environment))]),
       ...this.#fallbackRows(environment, undefined),
       ...fallback.index.map((entry) => indexRow(environment, entry)),
       ...droppedHashes.map((hash) => ({ key: keys.definition(environment, hash) })),

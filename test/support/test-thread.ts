@@ -42,9 +42,14 @@ export class TestThread {
     return message.result;
   }
 
-  /** Ends the worker, wherever it is, and gives its thread back. */
+  /** Ends the worker, wherever it is; resolves with its exit event. */
+  async terminate(): Promise<void> {
+    await this.#worker.terminate();
+  }
+
+  /** Ends the worker and gives its thread back. */
   async end(): Promise<void> {
-    await this.#worker.terminate(); // resolves with the exit event
+    await this.terminate();
     this.#memory.closeThread(this.handle);
   }
 }

@@ -1,22 +1,10 @@
 import assert from 'node:assert/strict';
-import {
-  type CompiledSnapshot,
-  compileSnapshot,
-  type Definition,
-  decodeStrictMsgpack,
-  encodeMsgpack,
-  type KernelAnswer,
-  ReferenceEvaluation,
-  type ResidentSnapshot,
-  SnapshotMemory,
-} from '@guidon/engine';
+import { encodeMsgpack, type KernelAnswer, SnapshotMemory } from '@guidon/engine';
 import type { Json } from '@guidon/protocol';
 import { afterEach, describe, expect, it } from 'vitest';
-import { aFlag, flagSetOf } from '../../../support/flag-sets.js';
-import { TEST_ENVIRONMENT } from '../../../support/kernel-evaluator.js';
+import { BATCH, BODY, expectedOf, loadRevision, resultsOf } from '../../../support/revisions-in-memory.js';
 import { TestThread } from '../../../support/test-thread.js';
 
-const BATCH = { route: 'batch', now: 0, clientSideOnly: false } as const;
 const threads: TestThread[] = [];
 
 afterEach(async () => {
@@ -29,70 +17,16 @@ async function startThread(memory: SnapshotMemory): Promise<TestThread> {
   return thread;
 }
 
-function compile(definitions: readonly Definition[], revision: number): CompiledSnapshot {
-  const { compiled, issues } = compileSnapshot(flagSetOf(definitions), { environment: TEST_ENVIRONMENT, revision });
-  assert(compiled !== undefined, JSON.stringify(issues));
-  return compiled.snapshot;
-}
-
-function resultsOf(answer: KernelAnswer): unknown {
-  assert(answer.status === 'ok', JSON.stringify(answer));
-  const decoded = decodeStrictMsgpack(Uint8Array.from(answer.bytes));
-  assert(decoded.ok, 'answers are well-formed');
-  return decoded.value;
-}
-
-/** Flags whose answers differ from revision to revision, with patterns: they are read from the block. */
-function flagsOf(revision: number): Definition[] {
-  return Array.from({ length: 6 }, (_, index) =>
-    aFlag(`f${index}`, {
-      salt: `s${index < 5 ? 0 : revision}`,
-      variations: [
-        { key: 'no', value: `no-${index}` },
-        { key: 'off', value: `off-${index}` },
-        { key: 'yes', value: index < 5 ? 'yes' : `yes-${revision}` },
-      ],
-      rules: [
-        {
-          id: 'r',
-          when: { attribute: 'mail', op: 'matches', values: [`^a.*${index < 5 ? '' : revision}@`, '[0-9]{3}'] },
-          serve: { variation: 'yes' },
-        },
-      ],
-    }),
-  );
-}
-
-const CONTEXTS: Json[] = [
-  { targetingKey: 'u1', mail: 'a1@x' },
-  { targetingKey: 'u2', mail: 'b123' },
-  { targetingKey: 'u3' },
-];
-const KEYS = ['f0', 'f5', 'none'];
-const BODY = encodeMsgpack({ contexts: CONTEXTS, flags: KEYS });
-
-function expectedOf(revision: number): unknown {
-  const flagSet = flagSetOf(flagsOf(revision));
-  const results = CONTEXTS.flatMap((context) => {
-    const evaluation = new ReferenceEvaluation(flagSet, context, { now: 0 });
-    return KEYS.map((key) => evaluation.evaluate(key));
-  });
-  return { revision, results };
-}
-
-const load = (memory: SnapshotMemory, revision: number): Promise<ResidentSnapshot> =>
-  memory.load(compile(flagsOf(revision), revision));
-
 describe('KernelThread.evaluate()', () => {
   it('answers like the reference in another thread, also after the memory has grown', async () => {
     const memory = await SnapshotMemory.create();
     const thread = await startThread(memory);
-    const first = await load(memory, 1);
+    const first = await loadRevision(memory, 1);
     expect(resultsOf(await thread.ask(first, BODY, BATCH))).toEqual(expectedOf(1));
     const before = memory.memoryUsage().totalBytes;
     const more = [await startThread(memory), await startThread(memory), await startThread(memory)];
     expect(memory.memoryUsage().totalBytes).toBeGreaterThan(before);
-    const second = await load(memory, 2);
+    const second = await loadRevision(memory, 2);
     for (const one of [thread, ...more]) {
       expect(resultsOf(await one.ask(second, BODY, BATCH))).toEqual(expectedOf(2));
       expect(resultsOf(await one.ask(first, BODY, BATCH))).toEqual(expectedOf(1));
@@ -102,7 +36,7 @@ describe('KernelThread.evaluate()', () => {
   it('gets a larger answer region when its own is full', async () => {
     const memory = await SnapshotMemory.create();
     const thread = await startThread(memory);
-    const resident = await load(memory, 1);
+    const resident = await loadRevision(memory, 1);
     const body = encodeMsgpack({ contexts: new Array<Json>(3_000).fill({ targetingKey: 'u' }), flags: ['f0', 'f1'] });
     const answer = await thread.ask(resident, body, BATCH);
     assert(answer.status === 'ok', answer.status);
@@ -113,7 +47,7 @@ describe('KernelThread.evaluate()', () => {
   it('says what is wrong with a body, as the thread of the owner does', async () => {
     const memory = await SnapshotMemory.create();
     const thread = await startThread(memory);
-    const resident = await load(memory, 1);
+    const resident = await loadRevision(memory, 1);
     const evaluate = { route: 'evaluate', now: 0, clientSideOnly: false } as const;
     const ask = (body: Uint8Array): Promise<KernelAnswer> => thread.ask(resident, body, evaluate);
     expect(await ask(Uint8Array.of(0x81, 0xa1, 0xff, 0xc0))).toEqual({
@@ -141,7 +75,7 @@ describe('SnapshotMemory', () => {
 
   it('asserts the moves of a thread: one call at a time, on a resident snapshot, closed once', async () => {
     const memory = await SnapshotMemory.create();
-    const resident = await load(memory, 1);
+    const resident = await loadRevision(memory, 1);
     const handle = memory.openThread();
     memory.assign(handle, resident, BODY, BATCH);
     expect(() => memory.assign(handle, resident, BODY, BATCH)).toThrow('one call at a time');
