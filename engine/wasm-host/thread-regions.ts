@@ -95,7 +95,11 @@ export class ThreadRegions {
       this.#answerViews = new Array<undefined>(VIEWED_BYTES_MAX).fill(undefined);
       this.#viewedBuffer = buffer;
     }
-    return (this.#answerViews[byteCount] ??= new Uint8Array(buffer, this.#answerAddress, byteCount));
+    const known = this.#answerViews[byteCount];
+    if (known !== undefined) return known;
+    const view = new Uint8Array(buffer, this.#answerAddress, byteCount);
+    this.#answerViews[byteCount] = view;
+    return view;
   }
 
   reserveRequest(byteCount: number): void {
