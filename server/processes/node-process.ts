@@ -5,6 +5,8 @@ import type { ChildMessage, NodeProcessOptions, ParentMessage, ProcessReport } f
 
 /** How often it is looked whether readiness has changed. */
 const READY_INTERVAL_MS = 50;
+/** How long draining and closing may take together, milliseconds. */
+const END_MS_MAX = 25_000;
 
 /**
  * One process of a node that has several: a DataPlane that does what the parent says. Without the parent it drains and ends: nobody would
@@ -153,6 +155,8 @@ export class NodeProcess {
   async #end(): Promise<void> {
     if (this.#isEnding) return;
     this.#isEnding = true;
+    // Whatever hangs: without a parent nobody else would end it.
+    setTimeout(() => process.exit(1), END_MS_MAX).unref();
     try {
       await this.#roles;
       await this.#plane?.drain();

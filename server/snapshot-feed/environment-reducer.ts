@@ -13,6 +13,7 @@ import { compareOrder, decideConfig, isFastForward } from './config-decision.js'
 import { QuarantineList } from './quarantine-list.js';
 import { type LedgerChange, RevisionLedger } from './revision-ledger.js';
 import { ServedSnapshots } from './served-snapshots.js';
+import { isSameBytes, type Signatures, type StoredEnvironment, signaturesOf } from './stored-environment.js';
 
 export interface ReducerParts {
   readonly store: SnapshotStore;
@@ -37,12 +38,6 @@ const TRAPS_MAX = 3;
 /** How often a reader starts again because the writer was faster. */
 const FOLLOW_COUNT_MAX = 5;
 
-/** What serves of one environment, as the disk has it. */
-interface StoredEnvironment {
-  readonly state: PersistedState | undefined;
-  readonly access: Signed | undefined;
-}
-
 /**
  * The only way config and access lists come into force for one environment, whatever source they came from (I7, I9, I10).
  *
@@ -64,7 +59,7 @@ export class EnvironmentReducer {
   readonly #ledger: RevisionLedger;
   readonly #served: ServedSnapshots;
   /** Signatures of what was read last, where another process writes: the same ones bring nothing new. */
-  #followed: { readonly config: Uint8Array | undefined; readonly access: Uint8Array | undefined } | undefined;
+  #followed: Signatures | undefined;
 
   constructor(slot: EnvironmentSlot, parts: ReducerParts) {
     this.environment = slot.environment;
@@ -503,17 +498,6 @@ export class EnvironmentReducer {
     const quarantine = await this.#quarantine.put(revision, reason);
     this.#logger.error({ quarantine }, 'revision quarantined; the last good one serves');
   }
-}
-
-function signaturesOf({ state, access }: StoredEnvironment): {
-  config: Uint8Array | undefined;
-  access: Uint8Array | undefined;
-} {
-  return { config: state?.signed.signature, access: access?.signature };
-}
-
-function isSameBytes(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {
-  return a === undefined || b === undefined ? a === b : Buffer.compare(a, b) === 0;
 }
 
 function newest(a: HighWaterMark | undefined, b: HighWaterMark | undefined): HighWaterMark | undefined {
