@@ -1,7 +1,9 @@
 import { raiseWeight, weighText, weighValue } from "./admission";
 import { equalBytes } from "./bytes";
 import { findSlot } from "./find-slot";
+import { isLargeInJson } from "./json-request";
 import {
+  CALL_OPTION_JSON_REQUEST,
   CONTEXT_ATTRIBUTES_MAX,
   CONTEXT_BYTES_MAX,
   CONTEXT_DEPTH_MAX,
@@ -22,6 +24,7 @@ import {
   THREAD_KINDS,
   THREAD_MEMBERS,
   THREAD_MULTI,
+  THREAD_OPTIONS,
   THREAD_ROOT,
   THREAD_SLOT_STATES,
   THREAD_STAMP,
@@ -78,7 +81,7 @@ export function indexContext(thread: usize, at: usize, end: usize, depth: u32): 
     ? indexObject(thread, at, end, depth, load<u32>(root, ROOT_USER_KIND))
     : scanValue(thread, at, end, depth);
   if (next === 0) return 0;
-  if (isOverLimit(thread, next - at, depth)) {
+  if (isOverLimit(thread, at, next, depth)) {
     store<u32>(thread, <u32>CONTEXT_STATE_OVER_LIMIT, THREAD_CONTEXT_STATE);
   } else if (!isObject || !indexKind(thread, at, end, depth)) {
     store<u32>(thread, <u32>CONTEXT_STATE_INVALID, THREAD_CONTEXT_STATE);
@@ -88,12 +91,20 @@ export function indexContext(thread: usize, at: usize, end: usize, depth: u32): 
 
 // @ts-expect-error: decorator
 @inline
-function isOverLimit(thread: usize, byteCount: usize, depth: u32): bool {
+function isOverLimit(thread: usize, at: usize, next: usize, depth: u32): bool {
   return (
-    byteCount > CONTEXT_BYTES_MAX ||
+    isTooLong(thread, at, next) ||
     load<u32>(thread, THREAD_MEMBERS) > CONTEXT_ATTRIBUTES_MAX ||
     load<u32>(thread, THREAD_DEPTH_MAX) >= depth + CONTEXT_DEPTH_MAX
   );
+}
+
+/** Bytes count as they were received. */
+// @ts-expect-error: decorator
+@inline
+function isTooLong(thread: usize, at: usize, next: usize): bool {
+  const isJson = (load<u32>(thread, THREAD_OPTIONS) & <u32>CALL_OPTION_JSON_REQUEST) !== 0;
+  return isJson ? isLargeInJson(thread, at) : next - at > CONTEXT_BYTES_MAX;
 }
 
 // @ts-expect-error: decorator

@@ -7,7 +7,7 @@ import {
   THREAD_KEY_TABLE,
   THREAD_KEY_TOP,
   THREAD_MEMBERS,
-  THREAD_REQUEST,
+  THREAD_BODY,
   THREAD_SEED,
 } from "./layout";
 import { isShortAscii, isUtf8 } from "./utf8";
@@ -18,7 +18,7 @@ import { isShortAscii, isUtf8 } from "./utf8";
  * later relies on having been through here and checks no bounds again.
  */
 export function malformed(thread: usize, at: usize): usize {
-  store<u32>(thread, <u32>(at - load<u32>(thread, THREAD_REQUEST)), THREAD_ERROR_OFFSET);
+  store<u32>(thread, <u32>(at - load<u32>(thread, THREAD_BODY)), THREAD_ERROR_OFFSET);
   return 0;
 }
 

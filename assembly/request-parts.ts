@@ -19,7 +19,7 @@ import {
   THREAD_ERROR_OFFSET,
   THREAD_ERROR_PLACE,
   THREAD_MIN_REVISION,
-  THREAD_REQUEST,
+  THREAD_BODY,
   THREAD_ROOT,
   VALUE_ARRAY,
   VALUE_NUMBER,
@@ -40,7 +40,7 @@ export function invalid(thread: usize, place: usize): usize {
 export function checkMembers(thread: usize): usize {
   const unknown = load<u32>(thread, THREAD_BODY_UNKNOWN);
   if (unknown === 0) return STATUS_OK;
-  store<u32>(thread, unknown - load<u32>(thread, THREAD_REQUEST), THREAD_ERROR_OFFSET);
+  store<u32>(thread, unknown - load<u32>(thread, THREAD_BODY), THREAD_ERROR_OFFSET);
   return invalid(thread, PLACE_UNKNOWN_MEMBER);
 }
 

@@ -14,9 +14,9 @@ import { IS_KIND, THREAD_CODE_TABLES, THREAD_TABLES } from './thread-layout.js';
  * History of SNAPSHOT_FORMAT_VERSION: 1 = first format; 2 = names are hashed whole, walks through a table are bounded;
  * 3 = costs of flags are work, no longer fuel; 4 = clauses with one value hold it in their node; 5 = members of an answer in
  * msgpack and in JSON; 6 = a call can be given up;
- * 7 = the exits of a clause are ordered by match. It rises with every change of these tables (layout.test.ts pins both).
+ * 7 = the exits of a clause are ordered by match; 8 = requests in JSON. It rises with every change of these tables (layout.test.ts pins both).
  */
-export const SNAPSHOT_FORMAT_VERSION = 7;
+export const SNAPSHOT_FORMAT_VERSION = 8;
 
 /** No index, no reference. */
 export const NONE = 0xffffffff;

@@ -5,7 +5,9 @@
  * region        who writes            until when valid
  * statics       the instantiation     for ever, constant
  * THREAD block  host and kernel       as noted per field
- * request       host                  one call
+ * request       host                  one call; zeros behind a JSON body: the kernel
+ * JSON msgpack  kernel                one call: the request, when it came as JSON, in msgpack
+ * JSON large    kernel                one call: u32 addresses there of values longer in JSON than a context may be
  * key stack     kernel                one call: keys of the maps being read, 8 bytes each
  * key table     kernel                while one map's keys are compared
  * shapes        kernel, host          until the snapshots in memory change
@@ -18,7 +20,7 @@
 
 /** THREAD block. Regions are set by the host whenever it moves them; they are zeroed then. */
 export const THREAD = {
-  bytes: 384,
+  bytes: 392,
   /** Set by the host. */
   request: 0,
   requestBytes: 4,
@@ -88,6 +90,14 @@ export const THREAD = {
   costMax: 352,
   /** How many times a clause over the context at hand costs what it does over one short value. */
   weight: 360,
+  /** Regions of JSON requests, set by the host; how many entries JSON large has; where the transcoding ends early; JSON_FAULT. */
+  jsonMsgpack: 364,
+  jsonLarge: 368,
+  jsonLargeCount: 372,
+  jsonStop: 376,
+  jsonFault: 380,
+  /** Address of the msgpack of this call: the request region or JSON msgpack; errorOffset counts from it unless jsonFault says more. */
+  body: 384,
 } as const;
 
 /**
@@ -118,10 +128,11 @@ export const SHAPE_NAME = {
 /** Stands for a slot where the member is the context's kind. */
 export const IS_KIND = 0xfffffffe;
 
-/** What a call is asked to do, in `options`. Without `jsonAnswer` the answer is msgpack. */
+/** What a call is asked to do, in `options`. What is not said to be JSON is msgpack. */
 export const CALL_OPTION = {
   batch: 1,
   clientSideOnly: 2,
+  jsonRequest: 4,
   jsonAnswer: 8,
   /** Answers ERROR/GENERAL for each flag asked, without evaluating anything. */
   givenUp: 16,
@@ -186,6 +197,12 @@ export const STATUS = {
   costly: 7,
 } as const;
 
+/**
+ * Why a JSON request is malformed, with errorOffset counted in the JSON: no JSON, too deep, too many members of one object; `reader`: its
+ * msgpack was refused, so a string is no UTF-8 or a name stands twice.
+ */
+export const JSON_FAULT = { none: 0, syntax: 1, depth: 2, members: 3, reader: 4 } as const;
+
 /** Where in the body an invalid value stands; errorIndex says which element. */
 export const PLACE = {
   body: 0,
@@ -229,6 +246,7 @@ export const THREAD_TABLES: Readonly<Record<string, Readonly<Record<string, numb
   REASON,
   ERROR,
   STATUS,
+  JSON_FAULT,
   PLACE,
   CONTEXT_STATE,
   MSGPACK,
@@ -241,6 +259,7 @@ export const THREAD_CODE_TABLES: readonly string[] = [
   'REASON',
   'ERROR',
   'STATUS',
+  'JSON_FAULT',
   'PLACE',
   'CONTEXT_STATE',
   'MSGPACK',

@@ -16,6 +16,8 @@ export interface KernelImports {
   readonly memory: WebAssembly.Memory;
   /** 1 when a pattern of a block is found in a run of UTF-8. */
   readonly findPattern: (block: number, pattern: number, input: number, inputBytes: number) => number;
+  /** The double that a number of a JSON request stands for; asked for the few that take more than one rounding. */
+  readonly parseNumber: (at: number, byteCount: number) => number;
 }
 
 let compiled: Promise<WebAssembly.Module> | undefined;
@@ -30,8 +32,8 @@ export function kernelModule(): Promise<WebAssembly.Module> {
 
 /** A new instance; its constant data is written again, which changes nothing. */
 export function instantiateKernel(module: WebAssembly.Module, imports: KernelImports): KernelExports {
-  const { memory, findPattern } = imports;
-  const { exports } = new WebAssembly.Instance(module, { env: { memory }, guidon: { findPattern } });
+  const { memory, findPattern, parseNumber } = imports;
+  const { exports } = new WebAssembly.Instance(module, { env: { memory }, guidon: { findPattern, parseNumber } });
   const { layoutHash, heapBase, evaluate } = exports as Partial<KernelExports>;
   assert(layoutHash && heapBase && evaluate, 'the kernel exports what the host calls');
   const hash = layoutHash() >>> 0;

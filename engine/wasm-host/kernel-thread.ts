@@ -49,7 +49,9 @@ export class KernelThread {
     const { memory, module } = this.#handle;
     const findPattern = (block: number, pattern: number, input: number, inputBytes: number): number =>
       this.#patterns.find(this.#views, block >>> 0, pattern, input >>> 0, inputBytes) ? 1 : 0;
-    return instantiateKernel(module, { memory, findPattern });
+    const parseNumber = (at: number, byteCount: number): number =>
+      Number(this.#views.text.toString('latin1', at >>> 0, (at >>> 0) + byteCount));
+    return instantiateKernel(module, { memory, findPattern, parseNumber });
   }
 
   /** Bytes of the answer, or a STATUS below 0. Throws `internal` when the kernel trapped: end the worker, or go on with a new instance. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
+import { isUtf8 } from 'node:buffer';
 import { PlatformError, REQUEST_LIMITS } from '@guidon/protocol';
-import { STATUS, THREAD } from '../compile/thread-layout.js';
+import { JSON_FAULT, MSGPACK, STATUS, THREAD } from '../compile/thread-layout.js';
 import { decodeStrictMsgpack } from './decode-strict-msgpack.js';
 import { type KernelAnswer, type KernelRefusal, limitOfPlace, refusalOfPlace } from './kernel-answer.js';
 import type { KernelMemory } from './kernel-memory.js';
@@ -42,21 +43,52 @@ function readRefusal(memory: KernelMemory, regions: ThreadRegions, status: numbe
   if (regions.requestBytes > NAMED_BYTES_MAX) {
     return { status: 'malformed-body', detail: `the body is no msgpack at byte ${regions.read(THREAD.errorOffset)}` };
   }
+  return { status: 'malformed-body', detail: malformedDetail(memory, regions) };
+}
+
+function malformedDetail(memory: KernelMemory, regions: ThreadRegions): string {
+  const fault = regions.read(THREAD.jsonFault);
+  if (fault !== JSON_FAULT.none) {
+    const offset = regions.read(THREAD.errorOffset);
+    return `${jsonFaultOf(fault, memory, regions.requestAddress + offset)} at byte ${offset}`;
+  }
   const decoded = decodeStrictMsgpack(requestOf(memory, regions));
-  const detail = decoded.ok ? 'the body is no msgpack' : `${decoded.detail} at byte ${decoded.offset}`;
-  return { status: 'malformed-body', detail };
+  return decoded.ok ? 'the body is no msgpack' : `${decoded.detail} at byte ${decoded.offset}`;
+}
+
+function jsonFaultOf(fault: number, { text }: KernelMemory, at: number): string {
+  if (fault === JSON_FAULT.depth) return `more than ${MSGPACK.depthMax} levels`;
+  if (fault === JSON_FAULT.members) return `an object has more than ${MSGPACK.membersMax} members`;
+  if (fault === JSON_FAULT.syntax) return 'the body is no JSON';
+  // Of all strings that are closed the reader minds what is no UTF-8.
+  const end = closingQuote(text, at);
+  return isUtf8(Uint8Array.from(text.subarray(at, end)))
+    ? 'an object has the same name twice'
+    : 'a string is not well-formed UTF-8';
+}
+
+/** Address of the quote that closes the string at `at`, or `at` when there is none. */
+function closingQuote(text: Uint8Array, at: number): number {
+  if (text[at] !== 0x22) return at;
+  let end = at + 1;
+  while (text[end] !== 0x22) end += text[end] === 0x5c ? 2 : 1;
+  return end;
 }
 
 /** The member that the protocol does not name, read again from the body: names that long are rare. */
 function unknownName(memory: KernelMemory, regions: ThreadRegions): string {
-  const offset = regions.read(THREAD.errorOffset);
-  const decoded = decodeStrictMsgpack(requestOf(memory, regions).subarray(offset), { isPrefix: true });
+  const at = regions.read(THREAD.body) + regions.read(THREAD.errorOffset);
+  const decoded = decodeStrictMsgpack(copyOf(memory, at, regions.read(THREAD.end)), { isPrefix: true });
   return decoded.ok && typeof decoded.value === 'string' ? decoded.value : '';
 }
 
 /** A copy of the request, which the kernel leaves as it was. */
-export function requestOf({ bytes }: KernelMemory, { requestAddress, requestBytes }: ThreadRegions): Uint8Array {
-  return Uint8Array.from(bytes.subarray(requestAddress, requestAddress + requestBytes));
+export function requestOf(memory: KernelMemory, { requestAddress, requestBytes }: ThreadRegions): Uint8Array {
+  return copyOf(memory, requestAddress, requestAddress + requestBytes);
+}
+
+function copyOf({ bytes }: KernelMemory, from: number, to: number): Uint8Array {
+  return Uint8Array.from(bytes.subarray(from, to));
 }
 
 function answerTooLarge(): KernelRefusal {

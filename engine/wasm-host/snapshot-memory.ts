@@ -28,14 +28,13 @@ export type BodyFormat = 'msgpack' | 'json';
 
 export interface EvaluateOptions {
   readonly route: 'evaluate' | 'batch';
-  /** Default: msgpack. */
+  /** Of the body, and of the answer, each on its own. Default: msgpack. */
+  readonly requestFormat?: BodyFormat;
   readonly answerFormat?: BodyFormat;
   /** Epoch ms, an integer: what `@now` stands for, one for the whole request. */
   readonly now: number;
   /** The asker has a client (`web`) credential. */
   readonly clientSideOnly: boolean;
-  /** Bound of the body as the kernel gets it. Default: that of the route. A body that came as JSON may be longer in msgpack. */
-  readonly contentBytesMax?: number;
   /** It took too long before: each flag asked is answered ERROR/GENERAL and nothing is evaluated. */
   readonly isGivenUp?: boolean;
 }
@@ -75,7 +74,7 @@ export class SnapshotMemory {
   private constructor(module: WebAssembly.Module, maximum: number, onFree: SnapshotMemoryOptions['onFree']) {
     this.#module = module;
     const memory = new WebAssembly.Memory({ initial: MEMORY_PAGES_INITIAL, maximum, shared: true });
-    const kernel = instantiateKernel(module, { memory, findPattern: () => 0 });
+    const kernel = instantiateKernel(module, { memory, findPattern: () => 0, parseNumber: () => 0 });
     this.#memory = new KernelMemory(memory, kernel.heapBase() >>> 0, onFree);
     this.#grace = new GracePeriod(this.#memory);
     this.#blocks = new ResidentBlocks(this.#memory, (address) => this.#grace.retire(address));
@@ -225,10 +224,13 @@ export class SnapshotMemory {
 
   /** Copies a body into a request region; says why not. */
   putRequest(regions: ThreadRegions, body: Uint8Array, options: EvaluateOptions): KernelRefusal | undefined {
-    const bytesMax = options.contentBytesMax ?? bodyBytesMaxOf(options);
+    const bytesMax = bodyBytesMaxOf(options);
     if (body.length > bytesMax)
       return { status: 'payload-too-large', detail: `the body has more than ${bytesMax} bytes` };
     if (body.length > regions.requestCapacity && !hasRoom(() => regions.reserveRequest(body.length)))
+      return memoryFull();
+    const isJson = options.requestFormat === 'json';
+    if (isJson && body.length > regions.jsonCapacity && !hasRoom(() => regions.reserveJson(body.length)))
       return memoryFull();
     this.#memory.bytes.set(body, regions.requestAddress);
     regions.requestBytes = body.length;
@@ -242,10 +244,17 @@ export class SnapshotMemory {
 }
 
 /** Bits of CALL_OPTION. */
-export function callOptionsOf({ route, clientSideOnly, answerFormat, isGivenUp }: EvaluateOptions): number {
+export function callOptionsOf({
+  route,
+  clientSideOnly,
+  requestFormat,
+  answerFormat,
+  isGivenUp,
+}: EvaluateOptions): number {
   return (
     (route === 'batch' ? CALL_OPTION.batch : 0) |
     (clientSideOnly ? CALL_OPTION.clientSideOnly : 0) |
+    (requestFormat === 'json' ? CALL_OPTION.jsonRequest : 0) |
     (answerFormat === 'json' ? CALL_OPTION.jsonAnswer : 0) |
     (isGivenUp === true ? CALL_OPTION.givenUp : 0)
   );

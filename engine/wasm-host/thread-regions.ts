@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { REQUEST_LIMITS } from '@guidon/protocol';
+import { LIMITS, REQUEST_LIMITS } from '@guidon/protocol';
 import { COPY_SLACK_BYTES } from '../compile/layout.js';
 import { MEMO, MSGPACK, SHAPE, SLOT_STATE, THREAD } from '../compile/thread-layout.js';
 import type { KernelMemory } from './kernel-memory.js';
@@ -12,6 +12,25 @@ const FLAGS_INITIAL = 256;
 const VIEWED_BYTES_MAX = 1_024;
 /** A key of a map takes at least two bytes of the body with its value, and eight of the key stack. */
 const KEY_STACK_BYTES_PER_BODY_BYTE = 4;
+const JSON_BYTES_INITIAL = 64 * 1024;
+/**
+ * What JSON becomes in msgpack, at most, per byte. Each value is charged with its own bytes and with the delimiter behind it, a container
+ * without its closing bracket, which is the delimiter of its last element:
+ *
+ *   JSON      charged   msgpack      bytes
+ *   [         2         dd + count   5       5/2: the worst
+ *   []        3         dd + count   5
+ *   {         2         de + count   3
+ *   "…"       n + 3     n + header   n + 1 (n < 32), n + 2 (< 256), n + 3 (< 65 536), n + 5; escapes only become shorter
+ *   0.1 -33   4         number       9       9/4
+ *   null      5         literal      1
+ *
+ * Nothing stands behind the body itself, so that one byte of the charge is missing: JSON_GROWTH rounded up, and the rest of 9 bytes.
+ */
+const JSON_GROWTH = 2.5;
+const JSON_GROWTH_END = 8;
+/** Depths at which a context may stand; values longer than a context may be that stand at one depth do not overlap. */
+const JSON_CONTEXT_DEPTHS = 3;
 
 /** Fields of THREAD that hold the address of a region. */
 const REGIONS = [
@@ -21,6 +40,8 @@ const REGIONS = [
   THREAD.shapes,
   THREAD.keyStack,
   THREAD.request,
+  THREAD.jsonMsgpack,
+  THREAD.jsonLarge,
   THREAD.answer,
   THREAD.slotStates,
   THREAD.memos,
@@ -38,6 +59,7 @@ export class ThreadRegions {
   #requestAddress = 0;
   #answerAddress = 0;
   #requestCapacity = 0;
+  #jsonCapacity = 0;
   #answerCapacity = 0;
   #slotCapacity = 0;
   #flagCapacity = 0;
@@ -78,6 +100,11 @@ export class ThreadRegions {
     return this.#requestCapacity;
   }
 
+  /** Bytes that a JSON request may have; it takes room in the request region too. */
+  get jsonCapacity(): number {
+    return this.#jsonCapacity;
+  }
+
   get answerCapacity(): number {
     return this.#answerCapacity;
   }
@@ -106,9 +133,17 @@ export class ThreadRegions {
     if (byteCount <= this.#requestCapacity) return;
     // The larger one first: a key stack that is too large does no harm when there is no room for the request itself.
     this.#move(THREAD.keyStack, byteCount * KEY_STACK_BYTES_PER_BODY_BYTE + 8);
-    this.#move(THREAD.request, byteCount);
+    this.#move(THREAD.request, byteCount + COPY_SLACK_BYTES);
     this.#requestAddress = this.read(THREAD.request);
     this.#requestCapacity = byteCount;
+  }
+
+  /** For the msgpack of JSON requests; a thread that gets none has no such region. */
+  reserveJson(byteCount: number): void {
+    const capacity = Math.max(byteCount, JSON_BYTES_INITIAL);
+    this.#move(THREAD.jsonLarge, JSON_CONTEXT_DEPTHS * Math.ceil(capacity / LIMITS.contextBytes) * 4);
+    this.#move(THREAD.jsonMsgpack, Math.ceil(capacity * JSON_GROWTH) + JSON_GROWTH_END + COPY_SLACK_BYTES);
+    this.#jsonCapacity = capacity;
   }
 
   /** Room for an answer four times as large. False: it has the most that an answer may have. */

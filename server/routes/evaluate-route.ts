@@ -1,5 +1,5 @@
 import assert from 'node:assert';
-import { type EvaluateOptions, encodeJsonRequest } from '@guidon/engine';
+import type { EvaluateOptions } from '@guidon/engine';
 import { isSameEnvironment, PlatformError, REQUEST_LIMITS } from '@guidon/protocol';
 import { Packr } from 'msgpackr';
 import type { AccessDirectory, Caller } from '../auth/access-directory.js';
@@ -13,7 +13,6 @@ import type { RequestHead } from '../request-head.js';
 import type { Route, RouteRequest } from '../route.js';
 import type { SnapshotKernel } from '../snapshot-kernel.js';
 import type { SnapshotResidency } from '../snapshot-residency.js';
-import { parseJsonBody, withinStack } from './request-body.js';
 import { trappedAnswer } from './trapped-answer.js';
 
 export interface EvaluateParts {
@@ -28,9 +27,6 @@ export interface EvaluateParts {
   readonly now: () => number;
 }
 
-/** A number of three JSON characters has nine bytes in msgpack. Bodies were held to their limit as they came. */
-const MSGPACK_GROWTH = 4;
-
 /** What became of a request that is not answered yet. */
 type Unanswered =
   | { readonly status: 'cold' }
@@ -43,9 +39,11 @@ const COLD = { status: 'cold' } as const;
 /** An environment may be evicted again before the request's turn comes. */
 const WAITS_MAX = 5;
 
+type EvaluateRequest = RouteRequest<Caller>;
+
 const packr = new Packr({ useRecords: false, variableMapSize: true });
 
-/** `POST /v1/evaluate` and `POST /v1/evaluate/batch`: msgpack goes into the kernel as it came, JSON through an adapter. */
+/** `POST /v1/evaluate` and `POST /v1/evaluate/batch`: bytes go into the kernel as they came and come out as they leave. */
 export class EvaluateRoute implements Route<Caller> {
   readonly path: string;
   readonly bodyBytesMax: number;
@@ -67,25 +65,26 @@ export class EvaluateRoute implements Route<Caller> {
     answerPreflight(reply);
   }
 
-  handle({ caller, format, body, reply }: RouteRequest<Caller>): Promise<void> | undefined {
-    const request = format === 'msgpack' ? body : withinStack(() => encodeJsonRequest(parseJsonBody(body)));
-    const unanswered = isCold(caller.slot) ? COLD : this.#answerHere(caller, request, reply);
+  handle(request: EvaluateRequest): Promise<void> | undefined {
+    const unanswered = isCold(request.caller.slot) ? COLD : this.#answerHere(request);
     if (unanswered === undefined) return undefined;
     // The body is gone when this returns: what waits needs its own. The pool copies it to where it is evaluated.
     const next =
       unanswered.status === 'costly'
-        ? this.#answerInPool(caller, request, reply)
-        : Promise.resolve({ ...unanswered, body: Uint8Array.from(request) });
-    return this.#answerLater(caller, next, reply);
+        ? this.#answerInPool(request)
+        : Promise.resolve({ ...unanswered, body: Uint8Array.from(request.body) });
+    return this.#answerLater(request, next);
   }
 
   /** Goes on with what is not answered yet, until it is; at most one wait for a revision and a few for the rest. */
-  async #answerLater(caller: Caller, first: Promise<Waiting | undefined>, reply: Reply): Promise<void> {
+  async #answerLater(request: EvaluateRequest, first: Promise<Waiting | undefined>): Promise<void> {
+    const { caller, reply } = request;
     let hasWaited = false;
     let waiting = await first;
     for (let count = 0; waiting !== undefined && reply.isOpen; count += 1) {
       if (count === WAITS_MAX) throw new PlatformError('overloaded', 'The environment is not there for long enough.');
       const { body } = waiting;
+      const again = { ...request, body };
       if (waiting.status === 'revision-behind') {
         const { minRevision } = waiting;
         if (hasWaited) {
@@ -97,55 +96,57 @@ export class EvaluateRoute implements Route<Caller> {
         hasWaited = true;
       }
       if (waiting.status === 'costly') {
-        waiting = await this.#answerInPool(caller, body, reply);
+        waiting = await this.#answerInPool(again);
         continue;
       }
       const unanswered = await this.#parts.residency.whenResident(caller.slot, body.length, () =>
-        reply.isOpen ? this.#answerHere(caller, body, reply) : undefined,
+        reply.isOpen ? this.#answerHere(again) : undefined,
       );
       waiting = unanswered && { ...unanswered, body };
     }
   }
 
   /** On the serving thread, if that is certain to be short. */
-  #answerHere(caller: Caller, request: Uint8Array, reply: Reply): Unanswered | undefined {
+  #answerHere(request: EvaluateRequest): Unanswered | undefined {
     const { kernel, inlineCostMax } = this.#parts;
-    const { slot } = caller;
+    const { slot } = request.caller;
     const active = activeOf(slot);
     slot.touch();
-    const answer = kernel.evaluate(slot, active, request, this.#optionsOf(caller, reply), inlineCostMax);
+    const answer = kernel.evaluate(slot, active, request.body, this.#optionsOf(request), inlineCostMax);
     if (answer.status === 'costly' || answer.status === 'revision-behind') return answer;
     this.#parts.evaluation.counters.inline += 1;
-    this.#answer(caller, answer, slot.answerHeads, () => request, reply);
+    this.#answer(request, answer, slot.answerHeads, () => request.body);
     return undefined;
   }
 
-  #answerInPool(caller: Caller, body: Uint8Array, reply: Reply): Promise<Waiting | undefined> {
+  #answerInPool(request: EvaluateRequest): Promise<Waiting | undefined> {
+    const { caller, body, reply } = request;
     return this.#parts.evaluation.evaluate({
       slot: caller.slot,
       body,
-      options: () => this.#optionsOf(caller, reply),
+      options: () => this.#optionsOf(request),
       signal: reply.signal,
       use: (answer, heads, copyBody) => {
         if (answer.status === 'cold' || answer.status === 'revision-behind') return { ...answer, body: copyBody() };
         this.#parts.evaluation.counters.pooled += 1;
-        this.#answer(caller, answer, heads, copyBody, reply);
+        this.#answer(request, answer, heads, copyBody);
         return undefined;
       },
     });
   }
 
-  #optionsOf(caller: Caller, reply: Reply): EvaluateOptions {
+  #optionsOf({ caller, format, reply }: EvaluateRequest): EvaluateOptions {
     return {
       route: this.#route,
+      requestFormat: format,
       answerFormat: reply.format,
       now: this.#parts.now(),
       clientSideOnly: caller.entry.kind === 'web',
-      contentBytesMax: this.bodyBytesMax * MSGPACK_GROWTH,
     };
   }
 
-  #answer(caller: Caller, answer: Answered, heads: AnswerHeads, bodyOf: () => Uint8Array, reply: Reply): void {
+  #answer(request: EvaluateRequest, answer: Answered, heads: AnswerHeads, bodyOf: () => Uint8Array): void {
+    const { caller, format, reply } = request;
     const { slot } = caller;
     if (answer.status === 'ok') {
       this.#parts.ledger.charge(caller, answer.evaluations);
@@ -154,7 +155,7 @@ export class EvaluateRoute implements Route<Caller> {
       return;
     }
     if (answer.status === 'trapped') {
-      const value = trappedAnswer(bodyOf(), this.#route, slot.serving?.revision ?? 0);
+      const value = trappedAnswer(bodyOf(), format, this.#route, slot.serving?.revision ?? 0);
       if (value === undefined) throw new PlatformError('internal', 'The evaluation failed.');
       reply.ok(heads[reply.format], reply.format === 'msgpack' ? packr.pack(value) : JSON.stringify(value));
       return;

@@ -1,5 +1,6 @@
-import { decodeStrictMsgpack, type ErrorResult } from '@guidon/engine';
-import { REQUEST_LIMITS } from '@guidon/protocol';
+import type { BodyFormat, ErrorResult } from '@guidon/engine';
+import { PlatformError, REQUEST_LIMITS } from '@guidon/protocol';
+import { decodeBody, withinStack } from './request-body.js';
 
 export type TrappedAnswer =
   | ({ readonly revision: number } & ErrorResult)
@@ -11,12 +12,12 @@ export type TrappedAnswer =
  */
 export function trappedAnswer(
   request: Uint8Array,
+  format: BodyFormat,
   route: 'evaluate' | 'batch',
   revision: number,
 ): TrappedAnswer | undefined {
-  const decoded = decodeStrictMsgpack(request);
-  if (!decoded.ok || !isRecord(decoded.value)) return undefined;
-  const body = decoded.value;
+  const body = findBody(request, format);
+  if (!isRecord(body)) return undefined;
   if (route === 'evaluate') {
     const flag = body.flags ?? body.flag_key ?? body.flagKey;
     if (typeof flag === 'string') return { revision, ...failed(flag) };
@@ -35,6 +36,15 @@ export function trappedAnswer(
     contexts.flatMap((): unknown[] => flags),
     revision,
   );
+}
+
+function findBody(request: Uint8Array, format: BodyFormat): unknown {
+  try {
+    return withinStack(() => decodeBody(request, format));
+  } catch (error) {
+    if (error instanceof PlatformError) return undefined;
+    throw error;
+  }
 }
 
 function resultsOf(flags: unknown, revision: number): TrappedAnswer | undefined {

@@ -10,57 +10,10 @@ import { expect, it } from 'vitest';
 import { aFlag, flagSetOf } from '../support/flag-sets.js';
 import { TEST_ENVIRONMENT, testHost } from '../support/kernel-evaluator.js';
 import { refusalsOf } from './expected-refusal.js';
+import { type Choose, validValue } from './valid-request.js';
 import { chooserOf, encodeVaried } from './varied-msgpack.js';
 
 const BODY_COUNT = process.env.GUIDON_DEEP === '1' ? 2_000_000 : 100_000;
-
-type Choose = (count: number) => number;
-
-const CONTEXTS: readonly unknown[] = [
-  {
-    targetingKey: 'user-1',
-    email: 'é@example.com',
-    tags: ['a', 1, null, [true]],
-    address: { city: '漢', deep: { deep: [0.5] } },
-  },
-  { kind: 'multi', user: { targetingKey: 'user-2' }, organization: { targetingKey: 7, x: -1 } },
-  Object.fromEntries(Array.from({ length: 40 }, (_, index) => [`member-${index}`, index])),
-  null,
-];
-
-/** Requests of every form, good ones and ones with a wrong member. */
-function validValue(choose: Choose, isBatch: boolean): unknown {
-  const context = CONTEXTS[choose(CONTEXTS.length)];
-  const extra =
-    choose(12) === 0 ? { flagz: 1 } : choose(6) === 0 ? { minRevision: [1, 99, -1, 1.5, 'x', null][choose(6)] } : {};
-  if (isBatch) {
-    const entries: unknown[] = [
-      { flag: 'a', context },
-      { flag: 3, context },
-      { flag: 'b' },
-      'none',
-      { context, flag: 'nowhere', more: 1 },
-    ];
-    const requests = entries.slice(choose(entries.length));
-    return choose(2) === 0
-      ? { requests, ...extra }
-      : { contexts: CONTEXTS, flags: choose(5) === 0 ? ['a', 2] : ['a', 'b'], ...extra };
-  }
-  const forms: unknown[] = [
-    { flags: 'a', context },
-    { context, flags: ['a', 'nowhere', 'b'] },
-    { context },
-    { flags: ['a', 5], context },
-    { flag_key: 'a', user_id: 'user-1', context },
-    { flagKey: 'a', userId: 5 },
-    { flagKey: 'a', flag_key: 'b', context },
-    { flags: {}, context },
-    { flags: 'a' },
-    { user_id: null, context },
-  ];
-  const form = forms[choose(forms.length)];
-  return { ...(form as object), ...extra };
-}
 
 function mutated(bytes: Uint8Array, choose: Choose): Uint8Array {
   const kind = choose(10);

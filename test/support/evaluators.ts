@@ -19,6 +19,7 @@ export type Evaluator = (
 export const EVALUATORS: Readonly<Record<string, Evaluator>> = {
   reference: (flagSet, flag, context, options) => new ReferenceEvaluation(flagSet, context, options).evaluate(flag),
   kernel: evaluateInKernel,
+  'kernel in JSON': (flagSet, flag, context, options) => evaluateInKernel(flagSet, flag, context, options, 'json'),
   'in-process': evaluateInProcess,
 };
 

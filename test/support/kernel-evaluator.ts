@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import {
+  type BodyFormat,
   compileSnapshot,
   decodeStrictMsgpack,
   encodeJsonRequest,
@@ -9,6 +10,7 @@ import {
   type Result,
 } from '@guidon/engine';
 import { parseEnvironmentRef } from '@guidon/protocol';
+import { jsonTextOf } from './json-text.js';
 
 export const TEST_ENVIRONMENT = parseEnvironmentRef({ tenantId: 't1', projectId: 'p1', environmentId: 'e1' });
 
@@ -27,12 +29,16 @@ async function loadOnce(flagSet: FlagSet): Promise<ResidentSnapshot> {
   return (await testHost()).load(compiled.snapshot);
 }
 
-/** Compiles and loads a flag set once, then answers from the kernel. A batch of one, so that any context is answered in its place. */
+/**
+ * Compiles and loads a flag set once, then answers from the kernel. A batch of one, so that any context is answered in its place. What JSON
+ * cannot say is asked in msgpack.
+ */
 export async function evaluateInKernel(
   flagSet: FlagSet,
   flag: string,
   context: unknown,
   options: { now: number; clientSideOnly: boolean },
+  format: BodyFormat = 'msgpack',
 ): Promise<Result> {
   let resident = residents.get(flagSet);
   if (resident === undefined) {
@@ -40,13 +46,20 @@ export async function evaluateInKernel(
     residents.set(flagSet, resident);
   }
   const loaded = await resident;
-  const body = encodeJsonRequest({ requests: [{ flag, context }] });
-  const answer = (await testHost()).evaluate(loaded, body, { ...options, route: 'batch' });
+  const text = format === 'json' ? jsonTextOf({ requests: [{ flag, context }] }) : undefined;
+  const body = text === undefined ? encodeJsonRequest({ requests: [{ flag, context }] }) : Buffer.from(text);
+  const formats = { requestFormat: text === undefined ? 'msgpack' : 'json', answerFormat: format } as const;
+  const answer = (await testHost()).evaluate(loaded, body, { ...options, ...formats, route: 'batch' });
   assert(answer.status === 'ok', JSON.stringify(answer));
-  const decoded = decodeStrictMsgpack(answer.bytes);
-  assert(decoded.ok, 'the kernel writes strict msgpack');
-  const { results } = decoded.value as { results: Result[] };
+  const { results } =
+    format === 'json' ? JSON.parse(Buffer.from(answer.bytes).toString()) : decodedAnswer(answer.bytes);
   const [result] = results;
   assert(result !== undefined && results.length === 1, 'one entry, one result');
   return result;
+}
+
+function decodedAnswer(bytes: Uint8Array): { readonly results: readonly Result[] } {
+  const decoded = decodeStrictMsgpack(bytes);
+  assert(decoded.ok, 'the kernel writes strict msgpack');
+  return decoded.value as { results: Result[] };
 }

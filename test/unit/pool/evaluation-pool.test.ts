@@ -220,7 +220,10 @@ describe('EvaluationPool', () => {
     Object.assign(poisoned, { address: 0xffff_fff0 });
     const trapping = ask(plain, { on: poisoned });
     const waiting = ask(slow);
-    expect(await trapping).toEqual({ status: 'trapped', cause: expect.objectContaining({ message: 'the kernel stopped' }) });
+    expect(await trapping).toEqual({
+      status: 'trapped',
+      cause: expect.objectContaining({ message: 'the kernel stopped' }),
+    });
     expect(await waiting).toEqual(inline(slow));
     expect(discarded).toEqual([['trapped', expect.objectContaining({ message: 'the kernel stopped' })]]);
     Object.assign(poisoned, { address });

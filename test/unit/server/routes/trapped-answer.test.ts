@@ -18,7 +18,8 @@ describe('trappedAnswer()', () => {
     ],
     ['batch', { contexts: [{}, {}], flags: ['a', 'b'] }, { revision: 7, results: ['a', 'b', 'a', 'b'].map(failed) }],
   ])('%s %j', (route, body, expected) => {
-    expect(trappedAnswer(encodeJsonRequest(body), route, 7)).toEqual(expected);
+    expect(trappedAnswer(encodeJsonRequest(body), 'msgpack', route, 7)).toEqual(expected);
+    expect(trappedAnswer(Buffer.from(JSON.stringify(body)), 'json', route, 7)).toEqual(expected);
   });
 
   it.each<['evaluate' | 'batch', unknown]>([
@@ -30,10 +31,11 @@ describe('trappedAnswer()', () => {
     ['batch', { requests: [{ flag: 'a' }, null] }],
     ['batch', { contexts: Array.from({ length: 20_000 }, () => ({})), flags: ['a'] }],
   ])('cannot name the flags of %s %j', (route, body) => {
-    expect(trappedAnswer(encodeJsonRequest(body), route, 7)).toBeUndefined();
+    expect(trappedAnswer(encodeJsonRequest(body), 'msgpack', route, 7)).toBeUndefined();
+    expect(trappedAnswer(Buffer.from(JSON.stringify(body)), 'json', route, 7)).toBeUndefined();
   });
 
   it('cannot name the flags of what is no msgpack', () => {
-    expect(trappedAnswer(Uint8Array.of(0xc1), 'evaluate', 7)).toBeUndefined();
+    expect(trappedAnswer(Uint8Array.of(0xc1), 'msgpack', 'evaluate', 7)).toBeUndefined();
   });
 });
