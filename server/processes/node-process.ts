@@ -27,6 +27,8 @@ export class NodeProcess {
     const node = new NodeProcess(createLogger);
     process.on('message', (message: ParentMessage) => node.#hear(message));
     process.on('disconnect', () => void node.#end());
+    // The parent may have gone while this was being loaded: that was not heard.
+    if (!process.connected) process.exit(0);
     // A terminal signals the whole group: the parent drains too, and what comes from it is the same.
     process.on('SIGINT', () => void node.#end());
     process.on('SIGTERM', () => void node.#end());

@@ -1,9 +1,11 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { aFlag } from '../support/flag-sets.js';
 import { GuidonProcess, temporaryFolder } from '../support/guidon-process.js';
-import { findProcesses, KeptConnection, Metrics } from '../support/running-group.js';
+import { findProcesses, KeptConnection, Metrics, SERVER_PROCESS } from '../support/running-group.js';
 import { until } from '../support/running-node.js';
 import { type FeedEnvironment, SignedFeedServer } from '../support/signed-feed-server.js';
 
@@ -90,6 +92,14 @@ describe('guidon server --processes', () => {
     const { status, body } = await new KeptConnection(next.url, key).evaluate({ flags: 'flag', context: {} });
     expect({ status, ...body }).toMatchObject({ status: 200, value: 'no' });
     expect(await next.parent.stop('SIGTERM')).toBe(0);
+  });
+
+  it('a child whose parent is gone before it has been loaded ends', async () => {
+    const child = fork(SERVER_PROCESS, [], { stdio: 'ignore' });
+    child.disconnect();
+    const timer = setTimeout(() => child.kill('SIGKILL'), 20_000);
+    expect(await once(child, 'exit')).toEqual([0, null]);
+    clearTimeout(timer);
   });
 
   it('a child that is asked to end drains and is replaced', async () => {
