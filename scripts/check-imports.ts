@@ -3,7 +3,7 @@ import { isBuiltin } from 'node:module';
 import { dirname, join, normalize, relative, sep } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseSync } from 'oxc-parser';
-import { MAY_IMPORT, MAY_IMPORT_FILES, ONLY_IN, PUBLIC_SUBPATHS } from './import-rules.js';
+import { MAY_IMPORT, MAY_IMPORT_FILES, ONLY_IN, OWN_PACKAGES, PUBLIC_SUBPATHS } from './import-rules.js';
 
 /** Returns one sentence per import in `root` that breaks a rule of import-rules.ts, and one per import cycle. */
 export function findImportViolations(root: string): string[] {
@@ -11,13 +11,14 @@ export function findImportViolations(root: string): string[] {
   const violations: string[] = [];
   for (const workspace of workspaces) {
     const graph = new Map<string, string[]>();
-    const declared = declaredDependencies(join(root, workspace));
     for (const file of sourceFiles(join(root, workspace))) {
       const path = relative(root, file).split(sep).join('/');
       const targets: string[] = [];
+      const packageFolder = packageFolderOf(path, workspace);
+      const declared = declaredDependencies(join(root, packageFolder));
       for (const specifier of importsOf(file)) {
         if (specifier.startsWith('.')) targets.push(normalize(join(dirname(path), specifier)).replace(/\.js$/, '.ts'));
-        const complaint = findComplaint(path, workspace, specifier, declared);
+        const complaint = findComplaint(path, workspace, specifier, packageFolder, declared);
         if (complaint !== undefined) violations.push(`${path}: ${complaint}`);
       }
       graph.set(path, targets);
@@ -31,6 +32,7 @@ function findComplaint(
   path: string,
   workspace: string,
   specifier: string,
+  packageFolder: string,
   declared: ReadonlySet<string>,
 ): string | undefined {
   if (specifier.startsWith('.')) {
@@ -46,7 +48,7 @@ function findComplaint(
     .join('/');
   const owner = ONLY_IN[packageName];
   if (owner !== undefined && owner !== workspace) return `'${packageName}' may be named in ${owner} alone`;
-  if (!declared.has(packageName)) return `'${packageName}' is not a dependency of ${workspace}/package.json`;
+  if (!declared.has(packageName)) return `'${packageName}' is not a dependency of ${packageFolder}/package.json`;
   if (!packageName.startsWith('@guidon/')) return undefined;
   const allowed = MAY_IMPORT[ruleFor(path)] ?? [];
   if (!allowed.includes(packageName.slice('@guidon/'.length)))
@@ -55,6 +57,11 @@ function findComplaint(
   return isFileImport && !MAY_IMPORT_FILES.has(workspace)
     ? `'${specifier}': import the package, not a file of it`
     : undefined;
+}
+
+/** A folder with rules of its own may be a package of its own, too. */
+function packageFolderOf(path: string, workspace: string): string {
+  return OWN_PACKAGES.find((folder) => path.startsWith(`${folder}/`)) ?? workspace;
 }
 
 function ruleFor(path: string): string {

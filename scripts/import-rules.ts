@@ -15,6 +15,7 @@ export const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   cli: ['protocol'],
   'cli/run': ['protocol', 'server', 'control-plane'],
   bench: ['protocol', 'engine', 'server', 'control-plane'],
+  'bench/peers': [],
   test: ['protocol', 'engine', 'pool', 'server', 'control-plane', 'cli', 'scripts'],
   scripts: ['engine'],
 };
@@ -36,3 +37,6 @@ export const PUBLIC_SUBPATHS: ReadonlySet<string> = new Set([
   '@guidon/protocol/signed-config',
   '@guidon/server/processes',
 ]);
+
+/** Folders inside a workspace with a package.json of their own, whose dependencies nothing else may name. */
+export const OWN_PACKAGES: readonly string[] = ['bench/peers'];

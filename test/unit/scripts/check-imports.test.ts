@@ -36,6 +36,20 @@ describe('findImportViolations()', () => {
     expect(findImportViolations(root)).toEqual([]);
   });
 
+  it('lets a package inside a workspace, and nobody else, name what it declares', () => {
+    plant('bench/package.json', JSON.stringify({ dependencies: { own: '0' } }));
+    plant('bench/peers/package.json', JSON.stringify({ dependencies: { peer: '0' } }));
+    plant('bench/peers/a.ts', "import 'peer';\nimport type { X } from '../b.js';");
+    plant('bench/b.ts', "import 'own';");
+    expect(findImportViolations(root)).toEqual([]);
+    plant('bench/peers/a.ts', "import 'own';");
+    plant('bench/b.ts', "import 'peer';");
+    expect(findImportViolations(root).sort()).toEqual([
+      "bench/b.ts: 'peer' is not a dependency of bench/package.json",
+      "bench/peers/a.ts: 'own' is not a dependency of bench/peers/package.json",
+    ]);
+  });
+
   it.each([
     ['engine/a.ts', "import '@guidon/server';", "engine/a.ts: engine may not import '@guidon/server'"],
     ['engine/a.ts', "import type { X } from '@guidon/server';", "engine/a.ts: engine may not import '@guidon/server'"],
