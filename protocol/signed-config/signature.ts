@@ -48,6 +48,18 @@ export function signDocument(document: Uint8Array, key: SigningKey): Signed {
 /** False for a wrong signature and for a malformed one alike. `publicKey` is raw base64url; the algorithm is pinned to Ed25519. */
 export function isSignedBy(signed: Signed, publicKey: string): boolean {
   if (signed.signature.length !== 64) return false;
+  return verify(null, signed.document, keyObjectOf(publicKey), signed.signature);
+}
+
+/** Keys that stay parsed: a node that starts verifies thousands of documents with one of them. */
+const KEY_OBJECT_COUNT_MAX = 16;
+const keyObjects = new Map<string, KeyObject>();
+
+function keyObjectOf(publicKey: string): KeyObject {
+  const known = keyObjects.get(publicKey);
+  if (known !== undefined) return known;
   const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x: publicKey }, format: 'jwk' });
-  return verify(null, signed.document, key, signed.signature);
+  if (keyObjects.size >= KEY_OBJECT_COUNT_MAX) keyObjects.clear();
+  keyObjects.set(publicKey, key);
+  return key;
 }
