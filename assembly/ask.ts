@@ -25,6 +25,7 @@ import {
   THREAD_ROOT,
 } from "./layout";
 import { textAddress, textBytes } from "./msgpack-scan";
+import { logError, logResult } from "./usage";
 
 /** Index of a flag that the asker may see, or NONE. */
 // @ts-expect-error: decorator
@@ -70,6 +71,19 @@ function isGivenUp(thread: usize): bool {
   return (load<u32>(thread, THREAD_OPTIONS) & <u32>CALL_OPTION_GIVEN_UP) !== 0;
 }
 
+/** Writes the result that `flag` (NONE: unknown, or not looked up) has as `error`, and logs it. */
+export function refuse(thread: usize, flag: u32, key: usize, keyBytes: usize, error: u32, isAlone: bool): bool {
+  logError(thread, flag, error);
+  return writeError(thread, key, keyBytes, error, isAlone);
+}
+
+// @ts-expect-error: decorator
+@inline
+function serve(thread: usize, flag: u32, memo: usize, key: usize, keyBytes: usize, isAlone: bool): bool {
+  logResult(thread, flag, memo);
+  return writeResult(thread, flag, memo, key, keyBytes, isAlone);
+}
+
 /** What asking for a flag by this key may cost. */
 export function costOfKey(thread: usize, key: usize, keyBytes: usize): u64 {
   const flag = findFlag(thread, key, keyBytes);
@@ -84,14 +98,14 @@ export function answerFlag(thread: usize, text: u64, isAlone: bool, isSummed: bo
   const key = textAddress(text);
   const keyBytes = textBytes(text);
   if (load<u32>(thread, THREAD_CONTEXT_STATE) !== CONTEXT_STATE_VALID) {
-    return writeError(thread, key, keyBytes, <u32>ERROR_INVALID_CONTEXT, isAlone);
+    return refuse(thread, NONE, key, keyBytes, <u32>ERROR_INVALID_CONTEXT, isAlone);
   }
   const flag = findFlag(thread, key, keyBytes);
-  if (flag === NONE) return writeError(thread, key, keyBytes, <u32>ERROR_FLAG_NOT_FOUND, isAlone);
-  if (isGivenUp(thread)) return writeError(thread, key, keyBytes, <u32>ERROR_GENERAL, isAlone);
+  if (flag === NONE) return refuse(thread, NONE, key, keyBytes, <u32>ERROR_FLAG_NOT_FOUND, isAlone);
+  if (isGivenUp(thread)) return refuse(thread, flag, key, keyBytes, <u32>ERROR_GENERAL, isAlone);
   if (!isSummed && !admit(thread, costOfEntry(flagEntry(<usize>load<u32>(thread, THREAD_ROOT), flag)))) return false;
   const memo = evaluateFlag(thread, flag, 0);
-  return hasFuel(thread) && writeResult(thread, flag, memo, key, keyBytes, isAlone);
+  return hasFuel(thread) && serve(thread, flag, memo, key, keyBytes, isAlone);
 }
 
 /** What asking for all visible flags may cost. */
@@ -123,14 +137,14 @@ export function answerAllVisible(thread: usize): bool {
     const key = block + load<u32>(block, FLAG_KEY_OFFSET);
     const keyBytes = <usize>load<u32>(block, FLAG_KEY_BYTES);
     if (isValid && isGivenUp(thread)) {
-      if (!writeError(thread, key, keyBytes, <u32>ERROR_GENERAL, false)) return false;
+      if (!refuse(thread, flag, key, keyBytes, <u32>ERROR_GENERAL, false)) return false;
       continue;
     }
     const memo: usize = isValid ? evaluateFlag(thread, flag, 0) : 0;
     if (!hasFuel(thread)) return false;
     const isWritten = isValid
-      ? writeResult(thread, flag, memo, key, keyBytes, false)
-      : writeError(thread, key, keyBytes, <u32>ERROR_INVALID_CONTEXT, false);
+      ? serve(thread, flag, memo, key, keyBytes, false)
+      : refuse(thread, flag, key, keyBytes, <u32>ERROR_INVALID_CONTEXT, false);
     if (!isWritten) return false;
   }
   return true;

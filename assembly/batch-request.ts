@@ -1,12 +1,13 @@
 import { admit } from "./admission";
-import { finishResults, startResults, writeError } from "./answer";
-import { answerFlag } from "./ask";
+import { finishResults, startResults } from "./answer";
+import { answerFlag, refuse } from "./ask";
 import { readBody } from "./body";
 import { indexContext, isMapAt, mapStart, startContext } from "./context-index";
 import {
   CONTEXT_STATE_INVALID,
   ERROR_PARSE_ERROR,
   EVALUATIONS_MAX,
+  NONE,
   PLACE_BODY,
   PLACE_CONTEXTS,
   PLACE_FLAGS,
@@ -138,7 +139,7 @@ function answerEntry(thread: usize, at: usize, end: usize): bool {
       at = skipValue(valueAt);
     }
   }
-  if (flag === 0) return writeError(thread, thread, 0, <u32>ERROR_PARSE_ERROR, false);
+  if (flag === 0) return refuse(thread, NONE, thread, 0, <u32>ERROR_PARSE_ERROR, false);
   if (context === 0) {
     startContext(thread);
     store<u32>(thread, <u32>CONTEXT_STATE_INVALID, THREAD_CONTEXT_STATE);

@@ -32,6 +32,7 @@ import {
   THREAD_ROOT,
   THREAD_STAMP,
 } from './layout';
+import { countUsage, startUsage } from './usage';
 
 /**
  * The kernel: evaluates requests in msgpack or JSON on snapshot bytes. It allocates nothing, holds no mutable global and has no managed object;
@@ -75,6 +76,7 @@ export function evaluate(thread: usize, root: usize, requestBytes: u32, options:
   store<f64>(thread, now, THREAD_NOW);
   store<u64>(thread, 0, THREAD_REQUEST_FUEL);
   startAdmission(thread, costMax);
+  startUsage(thread);
   const status =
     options & <u32>CALL_OPTION_BATCH ? answerBatch(thread, body, end) : answerEvaluate(thread, body, end);
   // Nothing is evaluated before the whole body was accepted, so this is the only thing wrong with it.
@@ -85,5 +87,6 @@ export function evaluate(thread: usize, root: usize, requestBytes: u32, options:
   }
   if (status === STATUS_MALFORMED && isJson) locateInJson(thread, request + requestBytes);
   if (status !== STATUS_OK) return -<i32>status;
+  countUsage(thread);
   return <i32>(load<u32>(thread, THREAD_CURSOR) - load<u32>(thread, THREAD_ANSWER));
 }

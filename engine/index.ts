@@ -47,3 +47,4 @@ export {
   SnapshotMemory,
   type SnapshotMemoryOptions,
 } from './wasm-host/snapshot-memory.js';
+export type { FlagUsage, RevisionUsage, UsageError } from './wasm-host/usage-totals.js';

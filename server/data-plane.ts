@@ -164,6 +164,7 @@ export class DataPlane {
     const staleAfterMs = options.staleAfterMs ?? STALE_AFTER_MS;
     const ageTimer = setInterval(() => {
       for (const slot of this.environments.slots) slot.markAge(performance.now(), staleAfterMs);
+      kernel.sweepUsage();
     }, AGE_INTERVAL_MS);
     this.#closers.unshift(() => clearInterval(ageTimer));
     this.metrics = new MetricsPage({

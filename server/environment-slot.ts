@@ -48,7 +48,6 @@ export class EnvironmentSlot {
   #active: ActiveSnapshot | undefined;
   accessList: AccessList | undefined;
   answerHeads: AnswerHeads = headsOf(0, undefined);
-  evaluationCount = 0;
   trapCount = 0;
   /** `performance.now()` when the control plane last confirmed that this is the newest revision, or the slot was made. */
   confirmedAtMs: number;

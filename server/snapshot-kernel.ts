@@ -5,9 +5,10 @@ import {
   type KernelAnswer,
   KernelHost,
   type ResidentSnapshot,
+  type RevisionUsage,
   type SnapshotMemory,
 } from '@guidon/engine';
-import { PlatformError } from '@guidon/protocol';
+import { type EnvironmentRef, PlatformError } from '@guidon/protocol';
 import type pino from 'pino';
 import type { ActiveSnapshot, EnvironmentSlot } from './environment-slot.js';
 
@@ -60,6 +61,27 @@ export class SnapshotKernel {
   /** For threads of its own: what they evaluate is loaded and released here. */
   get memory(): SnapshotMemory {
     return this.#host.memory;
+  }
+
+  /** Reads what all threads have counted. Once a second. */
+  sweepUsage(): void {
+    this.#host.memory.sweepUsage();
+  }
+
+  /** Results given for an environment since the process started, up to the last sweep. */
+  evaluationsOf(environment: EnvironmentRef): number {
+    return this.#host.memory.usage.evaluationsOf(environment);
+  }
+
+  /** What was answered how often since the last time this was asked, by revision. */
+  drainUsage(environment: EnvironmentRef): RevisionUsage[] {
+    this.sweepUsage();
+    return this.#host.memory.usage.drain(environment);
+  }
+
+  /** Results that ended threads had counted in calls nobody got an answer of. */
+  get lostUsage(): number {
+    return this.#host.memory.usage.lost;
   }
 
   /**

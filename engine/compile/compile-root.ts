@@ -23,6 +23,7 @@ import {
   SNAPSHOT_FORMAT_VERSION,
 } from './layout.js';
 import { type Slot, SlotCollector, type SlotInterner } from './slot-table.js';
+import { USAGE } from './thread-layout.js';
 
 /** One key list of a segment for one kind: chunks ascending by prefix. */
 export interface SegmentKeyList {
@@ -119,6 +120,7 @@ class RootWriter {
     const writer = this.#writer;
     const table = this.#table(flags.length, FLAG_ENTRY.bytes, ROOT.flagCount, ROOT.flags);
     let costMax = 0;
+    let counter: number = USAGE.firstFlag;
     for (const [index, flag] of flags.entries()) {
       const entry = table + index * FLAG_ENTRY.bytes;
       writer.u32(entry + FLAG_ENTRY.keyHash, flag.keyHash);
@@ -127,10 +129,13 @@ class RootWriter {
       const cost = flagCost(flag);
       costMax = Math.max(costMax, cost);
       writer.u32(entry + FLAG_ENTRY.cost, cost);
+      writer.u32(entry + FLAG_ENTRY.counter, counter);
+      counter += USAGE.errorCount + flag.variationKeys.length;
       this.#pushReferences(flag);
       for (const prerequisite of flag.prerequisites) this.#pushPrerequisite(prerequisite);
     }
     writer.u32(ROOT.flagCostMax, costMax);
+    writer.u32(ROOT.counterCount, counter);
     const hashTable = hashTableOf(flags.map(({ keyHash }, index) => ({ hash: keyHash, index })));
     this.#writeWords(hashTable, ROOT.flagHashCount, ROOT.flagHash);
   }

@@ -14,9 +14,10 @@ import { IS_KIND, THREAD_CODE_TABLES, THREAD_TABLES } from './thread-layout.js';
  * History of SNAPSHOT_FORMAT_VERSION: 1 = first format; 2 = names are hashed whole, walks through a table are bounded;
  * 3 = costs of flags are work, no longer fuel; 4 = clauses with one value hold it in their node; 5 = members of an answer in
  * msgpack and in JSON; 6 = a call can be given up;
- * 7 = the exits of a clause are ordered by match; 8 = requests in JSON. It rises with every change of these tables (layout.test.ts pins both).
+ * 7 = the exits of a clause are ordered by match; 8 = requests in JSON;
+ * 9 = counters of results. It rises with every change of these tables (layout.test.ts pins both).
  */
-export const SNAPSHOT_FORMAT_VERSION = 8;
+export const SNAPSHOT_FORMAT_VERSION = 9;
 
 /** No index, no reference. */
 export const NONE = 0xffffffff;
@@ -45,7 +46,8 @@ export const NONE = 0xffffffff;
  * 160    4 u32     userKind           slot of the kind `user`
  * 164    4 u32     flagCostMax        the highest cost of a FLAG_ENTRY
  * 168    8 u64     nameMarks          bit (nameHash & 63) of every kind and attribute: most other names are known by it at once
- * 176   16         reserved1          0
+ * 176    4 u32     counterCount       words of a USAGE block (thread-layout.ts)
+ * 180   12         reserved1          0
  */
 export const ROOT = {
   bytes: 192,
@@ -81,14 +83,18 @@ export const ROOT = {
   userKind: 160,
   flagCostMax: 164,
   nameMarks: 168,
+  counterCount: 176,
 } as const;
 export const ROOT_MAGIC = 0x50414e53;
 
 /** BLOCK_ENTRY, 40 bytes: id u8[32] = SHA-256 of the block, blockBytes u32, kind u32 (its magic). No id twice. */
 export const BLOCK_ENTRY = { bytes: 40, id: 0, blockBytes: 32, kind: 36 } as const;
 
-/** FLAG_ENTRY, 16 bytes: keyHash u32 (nameHash), block u32 (index), refs u32 (index of its first ref), cost u32 (flag-cost.ts). */
-export const FLAG_ENTRY = { bytes: 16, keyHash: 0, block: 4, refs: 8, cost: 12 } as const;
+/**
+ * FLAG_ENTRY, 20 bytes: keyHash u32 (nameHash), block u32 (index), refs u32 (index of its first ref), cost u32 (flag-cost.ts),
+ * counter u32 (its first word of a USAGE block; the next flag's is behind its last).
+ */
+export const FLAG_ENTRY = { bytes: 20, keyHash: 0, block: 4, refs: 8, cost: 12, counter: 16 } as const;
 
 /**
  * SLOT, 24 bytes: one place a context can hold a value. Kinds come first, then attributes, then steps; a parent comes before its child.

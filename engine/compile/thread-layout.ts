@@ -15,12 +15,14 @@
  * memos         kernel                one context (by stamp)
  * fold buffer   kernel                one context (by stamp)
  * answer        kernel                until the next call
+ * usage log     kernel                one call: the counter of each result, u32
+ * USAGE blocks  kernel                one a snapshot and thread; read by the host, which frees it after the last call on the snapshot
  * snapshots     host, while loading   until released
  */
 
 /** THREAD block. Regions are set by the host whenever it moves them; they are zeroed then. */
 export const THREAD = {
-  bytes: 392,
+  bytes: 448,
   /** Set by the host. */
   request: 0,
   requestBytes: 4,
@@ -98,7 +100,19 @@ export const THREAD = {
   jsonFault: 380,
   /** Address of the msgpack of this call: the request region or JSON msgpack; errorOffset counts from it unless jsonFault says more. */
   body: 384,
+  /** USAGE block of this thread for the snapshot of the call, 0 = nobody counts; the usage log. Set by the host. */
+  usage: 388,
+  usageLog: 392,
+  /** Entries of the usage log. */
+  usageCount: 396,
 } as const;
+
+/**
+ * USAGE: how often a thread answered what, one u32 per counter that wraps around. Words 0..4 are the errors 1..5 of flags that were not looked
+ * up or are not there; then for each flag, in the order of the flag table, its errors 1..5 and its variations. Results of a call are
+ * logged while they are written and counted when the whole call has succeeded, so a call that is asked again counts once.
+ */
+export const USAGE = { errorCount: 5, firstFlag: 5 } as const;
 
 /**
  * SHAPE, 832 bytes: the names that the contexts of one kind had, member by member. Contexts that come from the same code have the same
@@ -236,6 +250,7 @@ export const MSGPACK = {
 
 export const THREAD_TABLES: Readonly<Record<string, Readonly<Record<string, number>>>> = {
   THREAD,
+  USAGE,
   SHAPE,
   SHAPE_NAME,
   CALL_OPTION,

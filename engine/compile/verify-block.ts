@@ -27,6 +27,8 @@ export interface BlockSummary {
   readonly slotRefCount: number;
   readonly segmentRefCount: number;
   readonly prerequisiteCount: number;
+  /** Of a flag, else 0. */
+  readonly variationCount: number;
   readonly patterns: readonly string[];
 }
 
@@ -76,6 +78,7 @@ function verifyFlag(reader: ByteReader): BlockSummary {
     slotRefCount: slots,
     segmentRefCount: segments,
     prerequisiteCount,
+    variationCount,
     patterns,
   };
 }
@@ -181,7 +184,15 @@ function verifySegment(reader: ByteReader): BlockSummary {
   }
   const { slots, segments } = counts;
   const magic = SEGMENT_MAGIC;
-  return { kind: 'segment', magic, slotRefCount: slots, segmentRefCount: segments, prerequisiteCount: 0, patterns };
+  return {
+    kind: 'segment',
+    magic,
+    slotRefCount: slots,
+    segmentRefCount: segments,
+    prerequisiteCount: 0,
+    variationCount: 0,
+    patterns,
+  };
 }
 
 function verifyKeys(reader: ByteReader): BlockSummary {
@@ -197,5 +208,13 @@ function verifyKeys(reader: ByteReader): BlockSummary {
   }
   check(emptyCount > 0, 'a key table is full');
   check(tableCount - emptyCount === reader.u32(KEYS.keyCount), 'the number of keys is wrong');
-  return { kind: 'keys', magic: KEYS_MAGIC, slotRefCount: 0, segmentRefCount: 0, prerequisiteCount: 0, patterns: [] };
+  return {
+    kind: 'keys',
+    magic: KEYS_MAGIC,
+    slotRefCount: 0,
+    segmentRefCount: 0,
+    prerequisiteCount: 0,
+    variationCount: 0,
+    patterns: [],
+  };
 }

@@ -21,6 +21,7 @@ import {
   SLOT_TYPE,
   SNAPSHOT_FORMAT_VERSION,
 } from './layout.js';
+import { USAGE } from './thread-layout.js';
 import type { BlockSummary } from './verify-block.js';
 
 /** A root whose header, digest and own tables were accepted. */
@@ -139,11 +140,15 @@ export function verifyReferences(root: VerifiedRoot, summaries: readonly BlockSu
   };
   for (const [index, block] of root.blocks.entries()) blockOf(index, block.magic);
   const flags = reader.u32(ROOT.flags);
+  let counter: number = USAGE.firstFlag;
   for (let index = 0; index < root.flagCount; index += 1) {
     const entry = flags + index * FLAG_ENTRY.bytes;
     const block = blockOf(reader.u32(entry + FLAG_ENTRY.block), FLAG_MAGIC);
     verifyUnitRefs(root, reader.u32(entry + FLAG_ENTRY.refs), block);
+    check(reader.u32(entry + FLAG_ENTRY.counter) === counter, 'the counters of a flag lie elsewhere');
+    counter += USAGE.errorCount + block.variationCount;
   }
+  check(reader.u32(ROOT.counterCount) === counter, 'there are more or fewer counters than results');
   const segments = reader.u32(ROOT.segments);
   for (let index = 0; index < reader.u32(ROOT.segmentCount); index += 1) {
     const entry = segments + index * SEGMENT_ENTRY.bytes;

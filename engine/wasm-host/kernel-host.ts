@@ -4,8 +4,10 @@ import { STATUS } from '../compile/thread-layout.js';
 import type { CostlyAnswer, KernelAnswer } from './kernel-answer.js';
 import type { KernelThread } from './kernel-thread.js';
 import type { ResidentSnapshot } from './load-snapshot.js';
+import { hasRoom, memoryFull } from './read-answer.js';
 import { callOptionsOf, type EvaluateOptions, SnapshotMemory, type SnapshotMemoryOptions } from './snapshot-memory.js';
 import type { ThreadRegions } from './thread-regions.js';
+import type { UsageBlocks } from './usage-blocks.js';
 
 /** Bytes of a body that are read for one unit of cost (condition-cost.ts). */
 const BODY_BYTES_PER_UNIT = 8;
@@ -18,6 +20,7 @@ export class KernelHost {
   readonly memory: SnapshotMemory;
   readonly #thread: KernelThread;
   readonly #regions: ThreadRegions;
+  readonly #usage: UsageBlocks;
   /** The snapshot evaluated last, which is most often the next one too; saves a look into the set. */
   #last: ResidentSnapshot | undefined;
   /** Of the memory, when the thread last forgot the shapes of contexts. */
@@ -29,9 +32,10 @@ export class KernelHost {
 
   private constructor(memory: SnapshotMemory) {
     this.memory = memory;
-    const { thread, regions } = memory.openOwnThread();
+    const { thread, regions, usage } = memory.openOwnThread();
     this.#thread = thread;
     this.#regions = regions;
+    this.#usage = usage;
   }
 
   /** As SnapshotMemory.load(). */
@@ -86,6 +90,7 @@ export class KernelHost {
     this.#last = resident;
     const refusal = memory.putRequest(this.#regions, body, options);
     if (refusal !== undefined) return refusal;
+    if (!this.#usage.isFor(resident) && !hasRoom(() => this.#usage.use(resident))) return memoryFull();
     if (this.#epoch !== memory.epoch) {
       this.#thread.forgetShapes();
       this.#epoch = memory.epoch;

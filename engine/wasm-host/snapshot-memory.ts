@@ -11,6 +11,8 @@ import { loadSnapshot, type ResidentSnapshot } from './load-snapshot.js';
 import { hasRoom, memoryFull, readAnswer, requestOf } from './read-answer.js';
 import { ResidentBlocks } from './resident-blocks.js';
 import { ThreadRegions } from './thread-regions.js';
+import { UsageBlocks } from './usage-blocks.js';
+import { UsageTotals } from './usage-totals.js';
 import { PAGE_BYTES } from './webassembly-types.js';
 
 const MEMORY_BYTES_DEFAULT = 1024 * 1024 * 1024;
@@ -60,6 +62,9 @@ export class SnapshotMemory {
   readonly #residents = new Set<ResidentSnapshot>();
   /** By address of the THREAD block. */
   readonly #threads = new Map<number, ThreadRegions>();
+  readonly #usageBlocks = new Map<number, UsageBlocks>();
+  /** What all threads together have answered, as of the last sweepUsage(). */
+  readonly usage: UsageTotals;
   #rootBytes = 0;
   #loading: Promise<unknown> = Promise.resolve();
 
@@ -77,6 +82,7 @@ export class SnapshotMemory {
     const kernel = instantiateKernel(module, { memory, findPattern: () => 0, parseNumber: () => 0 });
     this.#memory = new KernelMemory(memory, kernel.heapBase() >>> 0, onFree);
     this.#grace = new GracePeriod(this.#memory);
+    this.usage = new UsageTotals(this.#memory);
     this.#blocks = new ResidentBlocks(this.#memory, (address) => this.#grace.retire(address));
   }
 
@@ -115,6 +121,8 @@ export class SnapshotMemory {
   /** Gives up a snapshot: no call starts on it any more. Calls that run end on it; blocks that no other snapshot names go with it. */
   release(resident: ResidentSnapshot): void {
     assert(this.#residents.delete(resident), 'a snapshot is released once, by the memory that loaded it');
+    for (const blocks of this.#usageBlocks.values()) blocks.leave(resident);
+    this.usage.release(resident);
     for (const block of resident.blocks) this.#blocks.release(block);
     this.#rootBytes -= this.#memory.bytesOf(resident.address);
     this.#grace.retire(resident.address);
@@ -129,6 +137,11 @@ export class SnapshotMemory {
   /** Frees what was released and no thread can be reading any more. */
   reclaim(): void {
     this.#grace.reclaim();
+  }
+
+  /** Adds what the threads have counted to `usage`. Once a second is often enough: counters wrap around after four billion. */
+  sweepUsage(): void {
+    for (const blocks of this.#usageBlocks.values()) blocks.sweep();
   }
 
   /** Bytes that resident snapshots take, a block that many share once. */
@@ -146,7 +159,7 @@ export class SnapshotMemory {
   openThread(): ThreadHandle {
     const epochSlot = this.#grace.open();
     try {
-      return this.#handleOf(this.#openRegions(), epochSlot);
+      return this.#handleOf(this.#openRegions(() => this.#grace.isOffline(epochSlot)).regions, epochSlot);
     } catch (error) {
       this.#grace.close(epochSlot);
       throw error;
@@ -156,6 +169,8 @@ export class SnapshotMemory {
   /** The worker of this thread has exited, in whatever state: its regions are freed and nothing waits for it. */
   closeThread({ threadAddress, epochSlot }: ThreadHandle): void {
     const regions = this.#regionsOf(threadAddress);
+    this.#usageOf(threadAddress).close(!this.#grace.isOffline(epochSlot));
+    this.#usageBlocks.delete(threadAddress);
     this.#threads.delete(threadAddress);
     this.#grace.close(epochSlot);
     regions.free();
@@ -163,15 +178,23 @@ export class SnapshotMemory {
   }
 
   /** A thread inside the owner's: nothing is freed while it is in a call, so it has no slot. It lives as long as the memory. */
-  openOwnThread(): { readonly thread: KernelThread; readonly regions: ThreadRegions } {
-    const regions = this.#openRegions();
-    return { thread: new KernelThread(this.#handleOf(regions, 0), this.#memory), regions };
+  openOwnThread(): { readonly thread: KernelThread; readonly regions: ThreadRegions; readonly usage: UsageBlocks } {
+    const { regions, usage } = this.#openRegions(() => true);
+    return { thread: new KernelThread(this.#handleOf(regions, 0), this.#memory), regions, usage };
   }
 
-  #openRegions(): ThreadRegions {
+  #openRegions(isOffline: () => boolean): { regions: ThreadRegions; usage: UsageBlocks } {
     const regions = new ThreadRegions(this.#memory);
+    const usage = new UsageBlocks(this.#memory, regions.address, this.usage, isOffline);
     this.#threads.set(regions.address, regions);
-    return regions;
+    this.#usageBlocks.set(regions.address, usage);
+    return { regions, usage };
+  }
+
+  #usageOf(threadAddress: number): UsageBlocks {
+    const usage = this.#usageBlocks.get(threadAddress);
+    assert(usage !== undefined, 'the thread is open');
+    return usage;
   }
 
   #handleOf({ address }: ThreadRegions, epochSlot: number): ThreadHandle {
@@ -204,7 +227,11 @@ export class SnapshotMemory {
     assert(this.#residents.has(resident), 'the snapshot is resident in this memory');
     assert(this.#grace.isOffline(handle.epochSlot), 'a thread runs one call at a time');
     const regions = this.#regionsOf(handle.threadAddress);
-    if (!hasRoom(() => regions.reserveSnapshot(resident.slotCount, resident.flagCount))) return memoryFull();
+    const reserve = (): void => {
+      regions.reserveSnapshot(resident.slotCount, resident.flagCount);
+      this.#usageOf(handle.threadAddress).use(resident);
+    };
+    if (!hasRoom(reserve)) return memoryFull();
     this.#grace.enter(handle.epochSlot);
     const { requestBytes } = regions;
     return { rootAddress: resident.address, requestBytes, options: callOptionsOf(options), now: options.now };

@@ -45,6 +45,7 @@ const REGIONS = [
   THREAD.answer,
   THREAD.slotStates,
   THREAD.memos,
+  THREAD.usageLog,
 ] as const;
 
 /**
@@ -78,6 +79,7 @@ export class ThreadRegions {
       this.#move(THREAD.foldBuffer, MSGPACK.foldBufferBytes);
       this.#move(THREAD.kinds, MSGPACK.kindsMax * 8);
       this.#move(THREAD.shapes, SHAPE.count * SHAPE.bytes);
+      this.#move(THREAD.usageLog, REQUEST_LIMITS.evaluationsPerRequest * 4);
       this.reserveRequest(REQUEST_BYTES_INITIAL);
       this.#reserveAnswer(ANSWER_BYTES_INITIAL);
       this.reserveSnapshot(SLOTS_INITIAL, FLAGS_INITIAL);

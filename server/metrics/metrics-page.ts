@@ -27,6 +27,9 @@ export interface MetricsParts {
   readonly version: string;
 }
 
+/** The busiest have series of their own; the sum of the others is `other`, which is no id of an environment's. */
+const LABELLED_ENVIRONMENTS_MAX = 100;
+
 /**
  * The Prometheus page. Requests bump plain numbers; this turns them into series when somebody asks, so the hot path knows nothing of
  * Prometheus. Labels are bounded: routes, statuses and environments, never flags or users.
@@ -110,11 +113,23 @@ export class MetricsPage {
     });
   }
 
-  #environments({ environments }: MetricsParts): void {
-    this.#counter('guidon_evaluations_total', 'Flags evaluated', ['environment'], (counter) => {
-      for (const { environment, evaluationCount } of environments.slots) {
-        counter.inc({ environment: environment.environmentId }, evaluationCount);
-      }
+  #environments({ environments, kernel }: MetricsParts): void {
+    this.#counter('guidon_evaluations_total', 'Results given', ['environment'], (counter) => {
+      kernel.sweepUsage();
+      const busiest = environments.slots
+        .map(({ environment }) => ({ label: environment.environmentId, count: kernel.evaluationsOf(environment) }))
+        .sort((a, b) => b.count - a.count);
+      for (const { label, count } of busiest.slice(0, LABELLED_ENVIRONMENTS_MAX))
+        counter.inc({ environment: label }, count);
+      const others = busiest.slice(LABELLED_ENVIRONMENTS_MAX);
+      if (others.length === 0) return;
+      counter.inc(
+        { environment: 'other' },
+        others.reduce((sum, { count }) => sum + count, 0),
+      );
+    });
+    this.#counter('guidon_evaluations_lost_total', 'Counted by threads that ended in a call', [], (counter) => {
+      counter.inc(kernel.lostUsage);
     });
     this.#gauge(
       'guidon_snapshot_revision',

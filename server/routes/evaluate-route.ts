@@ -150,7 +150,6 @@ export class EvaluateRoute implements Route<Caller> {
     const { slot } = caller;
     if (answer.status === 'ok') {
       this.#parts.ledger.charge(caller, answer.evaluations);
-      slot.evaluationCount += answer.evaluations;
       reply.ok(heads[reply.format], answer.bytes);
       return;
     }

@@ -1,0 +1,196 @@
+import type { EnvironmentRef } from '@guidon/protocol';
+import { FLAG, FLAG_ENTRY, ROOT } from '../compile/layout.js';
+import { ERROR, USAGE } from '../compile/thread-layout.js';
+import type { ResidentSnapshot } from './load-snapshot.js';
+import type { MemoryViews } from './memory-views.js';
+
+/** How often one revision's flags were answered what, since the last drain. */
+export interface RevisionUsage {
+  readonly revision: number;
+  readonly flags: readonly FlagUsage[];
+  /** Errors of flags that are not there, or were not looked up because the context is none. */
+  readonly unknown: Readonly<Partial<Record<UsageError, number>>>;
+}
+
+export interface FlagUsage {
+  readonly flag: string;
+  /** By index of the variation in that revision's definition. */
+  readonly variations: readonly number[];
+  readonly errors: Readonly<Partial<Record<UsageError, number>>>;
+}
+
+export type UsageError = Exclude<keyof typeof ERROR, 'NONE'>;
+
+/** Revisions of one environment whose counts wait to be drained; of older ones only the sum of the environment is kept (I25). */
+const REVISIONS_KEPT_MAX = 16;
+const ERROR_NAMES: readonly UsageError[] = [
+  'FLAG_NOT_FOUND',
+  'PARSE_ERROR',
+  'TARGETING_KEY_MISSING',
+  'INVALID_CONTEXT',
+  'GENERAL',
+];
+
+/** Counts of one resident snapshot, all threads together. Numbers, exact up to 2^53. */
+export interface SnapshotUsage {
+  readonly resident: ResidentSnapshot;
+  readonly counts: Float64Array;
+  /** Since the last drain. */
+  sum: number;
+  /** Threads that have a block for it. */
+  blockCount: number;
+  /** Set when it is released: from then on its own bytes may go. */
+  names: readonly FlagCounters[] | undefined;
+}
+
+/** The counters [first, end) of one flag. */
+interface FlagCounters {
+  readonly flag: string;
+  readonly first: number;
+  readonly end: number;
+}
+
+interface EnvironmentUsage {
+  evaluations: number;
+  readonly live: Set<SnapshotUsage>;
+  /** Oldest first, of snapshots that are no longer resident. */
+  ended: RevisionUsage[];
+  /** Evaluations of revisions that were dropped before anybody drained them. */
+  undrained: number;
+}
+
+/** What was counted of each environment. An environment is kept as long as the process. */
+export class UsageTotals {
+  /** Results of calls that a killed thread had not finished: counted nowhere else. */
+  lost = 0;
+  readonly #views: MemoryViews;
+  readonly #environments = new Map<string, EnvironmentUsage>();
+  readonly #snapshots = new Map<ResidentSnapshot, SnapshotUsage>();
+
+  constructor(views: MemoryViews) {
+    this.#views = views;
+  }
+
+  /** Results given for an environment since the process started, without those that wait for the next sweep. */
+  evaluationsOf({ environmentId }: EnvironmentRef): number {
+    return this.#environments.get(environmentId)?.evaluations ?? 0;
+  }
+
+  /** A thread begins to count for a snapshot; `close` follows. */
+  open(resident: ResidentSnapshot): SnapshotUsage {
+    const usage = this.#snapshots.get(resident) ?? this.#made(resident);
+    usage.blockCount += 1;
+    return usage;
+  }
+
+  #made(resident: ResidentSnapshot): SnapshotUsage {
+    const counts = new Float64Array(this.#views.view.getUint32(resident.address + ROOT.counterCount, true));
+    const usage: SnapshotUsage = { resident, counts, sum: 0, blockCount: 0, names: undefined };
+    this.#snapshots.set(resident, usage);
+    this.#environment(resident.environment).live.add(usage);
+    return usage;
+  }
+
+  close(usage: SnapshotUsage): void {
+    usage.blockCount -= 1;
+    if (usage.blockCount === 0 && usage.names !== undefined) this.#end(usage);
+  }
+
+  /** A thread answered so many more of one counter. */
+  add(usage: SnapshotUsage, counter: number, count: number): void {
+    usage.counts[counter] = (usage.counts[counter] ?? 0) + count;
+    usage.sum += count;
+    this.#environment(usage.resident.environment).evaluations += count;
+  }
+
+  /** The snapshot is being released; its bytes are still there. Threads may go on to count in the calls that run. */
+  release(resident: ResidentSnapshot): void {
+    const usage = this.#snapshots.get(resident);
+    if (usage === undefined) return;
+    this.#snapshots.delete(resident);
+    usage.names = this.#namesOf(usage);
+    if (usage.blockCount === 0) this.#end(usage);
+  }
+
+  #end(usage: SnapshotUsage): void {
+    const environment = this.#environment(usage.resident.environment);
+    environment.live.delete(usage);
+    if (usage.sum > 0) this.#keep(environment, this.#take(usage));
+  }
+
+  /** What was counted since the last drain, by revision; an environment without any answers []. */
+  drain({ environmentId }: EnvironmentRef): RevisionUsage[] {
+    const environment = this.#environments.get(environmentId);
+    if (environment === undefined) return [];
+    const { ended } = environment;
+    environment.ended = [];
+    environment.undrained = 0;
+    return [...ended, ...[...environment.live].filter(({ sum }) => sum > 0).map((usage) => this.#take(usage))];
+  }
+
+  /** Evaluations whose revisions were dropped before they were drained. */
+  undrainedOf({ environmentId }: EnvironmentRef): number {
+    return this.#environments.get(environmentId)?.undrained ?? 0;
+  }
+
+  #environment({ environmentId }: EnvironmentRef): EnvironmentUsage {
+    const known = this.#environments.get(environmentId);
+    if (known !== undefined) return known;
+    const made: EnvironmentUsage = { evaluations: 0, live: new Set(), ended: [], undrained: 0 };
+    this.#environments.set(environmentId, made);
+    return made;
+  }
+
+  #keep(environment: EnvironmentUsage, ended: RevisionUsage): void {
+    environment.ended.push(ended);
+    if (environment.ended.length <= REVISIONS_KEPT_MAX) return;
+    const [dropped] = environment.ended.splice(0, 1);
+    if (dropped !== undefined) environment.undrained += sumOf(dropped);
+  }
+
+  /** Names what was counted and starts again from 0. */
+  #take(usage: SnapshotUsage): RevisionUsage {
+    const { resident, counts } = usage;
+    const flags: FlagUsage[] = [];
+    for (const { flag, first, end } of usage.names ?? this.#namesOf(usage)) {
+      const own = counts.subarray(first, end);
+      if (own.every((count) => count === 0)) continue;
+      flags.push({ flag, variations: [...own.subarray(USAGE.errorCount)], errors: errorsOf(own) });
+    }
+    const taken = { revision: resident.revision, flags, unknown: errorsOf(counts) };
+    counts.fill(0);
+    usage.sum = 0;
+    return taken;
+  }
+
+  #namesOf({ resident, counts }: SnapshotUsage): FlagCounters[] {
+    const { view, text } = this.#views;
+    const flags = resident.address + view.getUint32(resident.address + ROOT.flags, true);
+    return Array.from({ length: resident.flagCount }, (_, index) => {
+      const entry = flags + index * FLAG_ENTRY.bytes;
+      const isLast = index + 1 === resident.flagCount;
+      const block = resident.blocks[view.getUint32(entry + FLAG_ENTRY.block, true)]?.address ?? 0;
+      const key = block + view.getUint32(block + FLAG.keyOffset, true);
+      return {
+        flag: text.toString('utf8', key, key + view.getUint32(block + FLAG.keyBytes, true)),
+        first: view.getUint32(entry + FLAG_ENTRY.counter, true),
+        end: isLast ? counts.length : view.getUint32(entry + FLAG_ENTRY.bytes + FLAG_ENTRY.counter, true),
+      };
+    });
+  }
+}
+
+/** Of counters that begin with those of errors. */
+function errorsOf(counts: Float64Array): FlagUsage['errors'] {
+  const entries = ERROR_NAMES.flatMap((name) => {
+    const count = counts[ERROR[name] - 1] ?? 0;
+    return count === 0 ? [] : [[name, count] as const];
+  });
+  return Object.fromEntries(entries);
+}
+
+function sumOf({ flags, unknown }: RevisionUsage): number {
+  const sum = (counts: readonly number[]): number => counts.reduce((total, count) => total + count, 0);
+  const ofFlag = ({ variations, errors }: FlagUsage): number => sum(variations) + sum(Object.values(errors));
+  return sum(flags.map(ofFlag)) + sum(Object.values(unknown));
+}
