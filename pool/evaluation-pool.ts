@@ -15,8 +15,8 @@ export interface EvaluationPoolOptions {
   readonly tenantQueueCountMax?: number;
   readonly tenantQueueBytesMax?: number;
   /**
-   * Of one call, once it runs. The dearest request that its fuel allows takes about 200 ms of operators on a busy machine; only regular
-   * expressions take longer. A worker that is over it is ended and replaced.
+   * Of one call, once it runs. The dearest operators that a request has fuel for take half a second (bench:loop, `texts`); only regular
+   * expressions can take longer. A worker that is over it is ended and replaced.
    */
   readonly deadlineMs?: number;
   /** Told of each worker that was ended for what it did; the request is answered all the same. */
@@ -29,7 +29,7 @@ const DEFAULTS = {
   queueBytesMax: 64 * 1024 * 1024,
   tenantQueueCountMax: 64,
   tenantQueueBytesMax: 16 * 1024 * 1024,
-  deadlineMs: 1_000,
+  deadlineMs: 2_000,
   onDiscard: () => undefined,
 } as const;
 

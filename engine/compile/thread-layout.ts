@@ -20,7 +20,7 @@
  * snapshots     host, while loading   until released
  */
 
-/** THREAD block. Regions are set by the host whenever it moves them; they are zeroed then. */
+/** THREAD block. Regions are set by the host whenever it moves them; those that are read before they are written are zeroed then. */
 export const THREAD = {
   bytes: 448,
   /** Set by the host. */

@@ -48,6 +48,9 @@ const REGIONS = [
   THREAD.usageLog,
 ] as const;
 
+/** Written before they are read in each call. The others start zeroed; zeroing megabytes of these would hold up the owner's thread. */
+const SCRATCH: ReadonlySet<number> = new Set([THREAD.keyStack, THREAD.request, THREAD.answer]);
+
 /**
  * The THREAD block of one thread and the regions it names, as the owner of the memory sees them. Regions only grow, and only while the
  * thread is outside a call.
@@ -196,12 +199,12 @@ export class ThreadRegions {
     memory.free(this.address);
   }
 
-  /** Replaces a region by a zeroed one. The new one is taken first, so that nothing changes when the memory is full. */
+  /** Replaces a region by a larger one. The new one is taken first, so that nothing changes when the memory is full. */
   #move(field: number, byteCount: number): void {
     const memory = this.#memory;
     const before = this.read(field);
     const address = memory.allocate(byteCount);
-    memory.bytes.fill(0, address, address + byteCount);
+    if (!SCRATCH.has(field)) memory.bytes.fill(0, address, address + byteCount);
     memory.view.setUint32(this.address + field, address, true);
     if (before !== 0) memory.free(before);
   }
