@@ -183,6 +183,33 @@ describe('the kernel compares with the one value that stands in a clause', () =>
     expect(rows).toEqual(wanted);
   });
 
+  it('negated: a missing attribute holds neither way, also when it was looked for before', async () => {
+    const clauses = [
+      { op: 'in', values: ['a'] },
+      { op: 'in', values: ['a', 'b'] },
+      { op: 'startsWith', values: ['a'] },
+      { op: 'lt', values: [1] },
+      { op: 'semverEq', values: ['1.0.0'] },
+    ] as const;
+    const rows = await holdsOf(
+      clauses.flatMap(({ op, values: each }) => [false, true].map((negate) => ({ op, values: [...each], negate }))),
+      [null, 'a', 'z', 0],
+    );
+    const none = [false, false];
+    const [no, yes] = [
+      [true, false],
+      [false, true],
+    ];
+    expect(rows).toEqual(
+      [
+        [none, none, none, none, none],
+        [no, no, no, yes, yes],
+        [yes, yes, yes, yes, yes],
+        [yes, yes, yes, no, yes],
+      ].map((row) => row.flat()),
+    );
+  });
+
   it('numbers and versions, less, equal and greater', async () => {
     const numbers = [-1.5, -0, 0, 1, 2 ** 53, Number.MAX_VALUE];
     const numberRows = await holdsOf(
