@@ -38,7 +38,10 @@ const sections = sectionsOf(bytes);
 
 async function instantiate(memory: WebAssembly.Memory): Promise<Record<string, (...args: number[]) => number>> {
   const module = await WebAssembly.compile(bytes);
-  const instance = new WebAssembly.Instance(module, { env: { memory }, guidon: { findPattern: () => 0 } });
+  const instance = new WebAssembly.Instance(module, {
+    env: { memory },
+    guidon: { findPattern: () => 0, parseNumber: () => 0 },
+  });
   return instance.exports as Record<string, (...args: number[]) => number>;
 }
 
@@ -48,7 +51,7 @@ describe('kernel.wasm', () => {
     expect(sections.some((section) => section.id === SECTION.start)).toBe(false);
   });
 
-  it('imports its memory and the pattern search, and exports three functions', async () => {
+  it('imports its memory, the pattern search and the number parser, and exports three functions', async () => {
     const module = await WebAssembly.compile(bytes);
     expect(WebAssembly.Module.exports(module)).toEqual([
       { name: 'layoutHash', kind: 'function' },
@@ -56,7 +59,7 @@ describe('kernel.wasm', () => {
       { name: 'evaluate', kind: 'function' },
     ]);
     const imports = sections.find((section) => section.id === SECTION.import)?.body.toString('latin1') ?? '';
-    for (const name of ['env', 'memory', 'guidon', 'findPattern']) expect(imports).toContain(name);
+    for (const name of ['env', 'memory', 'guidon', 'findPattern', 'parseNumber']) expect(imports).toContain(name);
     expect(imports).not.toContain('abort');
   });
 
