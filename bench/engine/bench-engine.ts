@@ -7,6 +7,7 @@ import {
   checkSubject,
   closureSubject,
   inProcessSubject,
+  jsonParseSubject,
   kernelSubject,
   referenceSubject,
   type Subject,
@@ -111,15 +112,20 @@ function row(name: string, workload: string, timing: Timing, unit: string): stri
 async function main(): Promise<void> {
   console.log(`${''.padEnd(35)} ${['median', 'min', 'max'].map((title) => title.padStart(11)).join(' ')}`);
   const kernel: Partial<Record<Workload, { ns: number }>> = {};
+  const kernelJson: Partial<Record<Workload, { ns: number }>> = {};
   const inProcess: Partial<Record<Workload, { ns: number }>> = {};
   for (const workload of ['W1', 'W2', 'W3'] as const) {
-    const timeOne = async (subject: Subject): Promise<{ ns: number }> => {
-      checkSubject(subject);
+    const timeOne = async (subject: Subject, isChecked = true): Promise<{ ns: number }> => {
+      if (isChecked) checkSubject(subject);
       const timing = await timeSubject(subject);
       console.log(row(subject.name, workload, timing, 'ns'));
       return { ns: Math.round(timing.median) };
     };
-    kernel[workload] = await timeOne(await kernelSubject(workload));
+    kernel[workload] = await timeOne(await kernelSubject(workload, 'msgpack'));
+    const json = await timeOne(await kernelSubject(workload, 'json'));
+    kernelJson[workload] = json;
+    const parse = await timeOne(jsonParseSubject(workload), false);
+    console.log(`${''.padEnd(30)} ${workload.padEnd(4)} kernel JSON / JSON.parse ${(json.ns / parse.ns).toFixed(2)}`);
     const own = await timeOne(inProcessSubject(workload));
     inProcess[workload] = own;
     await timeOne(referenceSubject(workload));
@@ -131,7 +137,7 @@ async function main(): Promise<void> {
   console.log(row('compile one changed of 1 000', '', one, 'ms'));
   console.log(`sink ${sink}`);
   const compile = { cold1000Ms: Number(cold.median.toFixed(2)), oneMs: Number(one.median.toFixed(3)) };
-  console.log(JSON.stringify({ kernel, inProcess, compile }));
+  console.log(JSON.stringify({ kernel, kernelJson, inProcess, compile }));
 }
 
 await main();

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import {
+  type BodyFormat,
   compileSnapshot,
   decodeStrictMsgpack,
   encodeMsgpack,
@@ -46,15 +47,20 @@ const FLAGS: Readonly<Record<Workload, FlagSet>> = {
   W3: flagSetOf(w3Flags()),
 };
 
-/** From msgpack request bytes to msgpack answer bytes. W3 asks for its flags by key. */
-export async function kernelSubject(workload: Workload): Promise<Subject> {
+/** From request bytes to answer bytes in one format. W3 asks for its flags by key. */
+export async function kernelSubject(workload: Workload, format: BodyFormat): Promise<Subject> {
   const { compiled } = compileSnapshot(FLAGS[workload], { environment: BENCH_ENVIRONMENT, revision: 1 });
   assert(compiled !== undefined, 'the workload compiles');
   const host = await KernelHost.create();
   const resident = await host.load(compiled.snapshot);
-  const flags = workload === 'W3' ? [...FLAGS.W3.flags.keys()] : workload === 'W2' ? W2_FLAG : W1_FLAG;
-  const bodies = workloadContexts().map((context) => encodeMsgpack({ flags, context } as unknown as Json));
-  const options = { route: 'evaluate', now: NOW, clientSideOnly: false } as const;
+  const bodies = requestBodies(workload, format);
+  const options = {
+    route: 'evaluate',
+    requestFormat: format,
+    answerFormat: format,
+    now: NOW,
+    clientSideOnly: false,
+  } as const;
   const ask = (index: number): Uint8Array => {
     const body = bodies[index];
     assert(body !== undefined, 'there is a body for each context');
@@ -63,15 +69,39 @@ export async function kernelSubject(workload: Workload): Promise<Subject> {
     return answer.bytes;
   };
   return {
-    name: 'kernel, msgpack to msgpack',
+    name: `kernel, ${format} to ${format}`,
     workload,
     run: (index) => ask(index).length,
     variations: (index) => {
-      const decoded = decodeStrictMsgpack(ask(index));
-      assert(decoded.ok, 'the answer is well-formed');
-      const answer = decoded.value as Result & { results?: Result[] };
+      const answer = decodeAnswer(ask(index), format);
       return (answer.results ?? [answer]).map(variationOf);
     },
+  };
+}
+
+function requestBodies(workload: Workload, format: BodyFormat): Uint8Array[] {
+  const flags = workload === 'W3' ? [...FLAGS.W3.flags.keys()] : workload === 'W2' ? W2_FLAG : W1_FLAG;
+  return workloadContexts().map((context) => {
+    const body = { flags, context } as unknown as Json;
+    return format === 'json' ? Buffer.from(JSON.stringify(body)) : encodeMsgpack(body);
+  });
+}
+
+function decodeAnswer(bytes: Uint8Array, format: BodyFormat): Result & { results?: Result[] } {
+  if (format === 'json') return JSON.parse(Buffer.from(bytes).toString());
+  const decoded = decodeStrictMsgpack(bytes);
+  assert(decoded.ok, 'the answer is well-formed');
+  return decoded.value as Result & { results?: Result[] };
+}
+
+/** What reading the same bodies takes in JavaScript, and nothing else. */
+export function jsonParseSubject(workload: Workload): Subject {
+  const bodies = requestBodies(workload, 'json');
+  return {
+    name: 'JSON.parse of the body alone',
+    workload,
+    run: (index) => Object.keys(JSON.parse(String(bodies[index]))).length,
+    variations: () => [],
   };
 }
 
