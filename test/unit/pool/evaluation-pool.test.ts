@@ -12,6 +12,7 @@ import { type Json, PlatformError, REQUEST_LIMITS } from '@guidon/protocol';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { aFlag, flagSetOf } from '../../support/flag-sets.js';
 import { TEST_ENVIRONMENT } from '../../support/kernel-evaluator.js';
+import { poison } from '../../support/trapping-kernel.js';
 
 const options = { route: 'batch', now: 0, clientSideOnly: false } as const;
 let host: KernelHost;
@@ -216,8 +217,7 @@ describe('EvaluationPool', () => {
     const discarded: unknown[] = [];
     await start({ onDiscard: (...what) => discarded.push(what) });
     const poisoned = await load([aFlag('flag')], 9);
-    const { address } = poisoned;
-    Object.assign(poisoned, { address: 0xffff_fff0 });
+    const mend = poison(host.memory, poisoned);
     const trapping = ask(plain, { on: poisoned });
     const waiting = ask(slow);
     expect(await trapping).toEqual({
@@ -226,7 +226,7 @@ describe('EvaluationPool', () => {
     });
     expect(await waiting).toEqual(inline(slow));
     expect(discarded).toEqual([['trapped', expect.objectContaining({ message: 'the kernel stopped' })]]);
-    Object.assign(poisoned, { address });
+    mend();
     expect(await ask(plain, { on: poisoned })).toEqual(inline(plain, poisoned));
     host.release(poisoned);
   });
