@@ -3,6 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type EnvironmentRef, LIMITS, PlatformError } from '@guidon/protocol';
 import { check } from '../compile/byte-reader.js';
 import type { CompiledSnapshot } from '../compile/compile-snapshot.js';
+import { ROOT } from '../compile/layout.js';
 import { type BlockSummary, verifyBlock } from '../compile/verify-block.js';
 import { verifyReferences, verifyRoot } from '../compile/verify-root.js';
 import { refusalFrom } from '../compile/verify-snapshot.js';
@@ -26,6 +27,8 @@ export interface ResidentSnapshot {
   /** Owned by the memory: where the root lies, behind it the addresses of the blocks. */
   readonly address: number;
   readonly slotCount: number;
+  /** Words of a USAGE block. */
+  readonly counterCount: number;
   readonly blocks: readonly ResidentBlock[];
 }
 
@@ -73,8 +76,19 @@ export async function loadSnapshot(
       acquired.map((block): BlockSummary => block.summary),
     );
     const { revision, flagCount, slotCount, instants } = root;
+    const counterCount = root.reader.u32(ROOT.counterCount);
     const address = copyRoot(memory, rootBytes, acquired);
-    return { environment, revision, flagCount, slotCount, instants, snapshotBytes, address, blocks: acquired };
+    return {
+      environment,
+      revision,
+      flagCount,
+      slotCount,
+      counterCount,
+      instants,
+      snapshotBytes,
+      address,
+      blocks: acquired,
+    };
   } catch (error) {
     for (const block of acquired) resident.release(block);
     if (error instanceof PlatformError) throw error;

@@ -1,4 +1,3 @@
-import { ROOT } from '../compile/layout.js';
 import { THREAD } from '../compile/thread-layout.js';
 import type { KernelMemory } from './kernel-memory.js';
 import type { ResidentSnapshot } from './load-snapshot.js';
@@ -52,7 +51,7 @@ export class UsageBlocks {
 
   #open(resident: ResidentSnapshot): UsageBlock {
     const memory = this.#memory;
-    const byteCount = memory.view.getUint32(resident.address + ROOT.counterCount, true) * 4;
+    const byteCount = resident.counterCount * 4;
     const address = memory.allocate(byteCount);
     memory.bytes.fill(0, address, address + byteCount);
     const block: UsageBlock = { address, usage: this.#totals.open(resident), seen: new Uint32Array(byteCount / 4) };

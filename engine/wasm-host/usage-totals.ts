@@ -84,7 +84,7 @@ export class UsageTotals {
   }
 
   #made(resident: ResidentSnapshot): SnapshotUsage {
-    const counts = new Float64Array(this.#views.view.getUint32(resident.address + ROOT.counterCount, true));
+    const counts = new Float64Array(resident.counterCount);
     const usage: SnapshotUsage = { resident, counts, sum: 0, blockCount: 0, names: undefined };
     this.#snapshots.set(resident, usage);
     this.#environment(resident.environment).live.add(usage);

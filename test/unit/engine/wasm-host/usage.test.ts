@@ -88,7 +88,7 @@ function countsOf(usages: readonly RevisionUsage[]): Map<string, number> {
   return counts;
 }
 
-const sorted = (counts: ReadonlyMap<string, number>) => [...counts].sort();
+const sorted = (counts: ReadonlyMap<string, number>) => [...counts].sort(([a], [b]) => (a < b ? -1 : 1));
 const contexts = Array.from({ length: 40 }, (_, index) => ({
   targetingKey: `user-${index}`,
   ...(index % 3 === 0 ? { country: 'DE' } : {}),
