@@ -70,7 +70,8 @@ export async function loadMeasured(name: string, workload: Workload): Promise<Me
 }
 
 async function loadOwn(name: Own, workload: Workload): Promise<Measured> {
-  const make = { 'in-process': inProcessSubject, kernel: kernelSubject, closures: closureSubject }[name];
+  const ofKernel = (of: Workload) => kernelSubject(of, 'msgpack');
+  const make = { 'in-process': inProcessSubject, kernel: ofKernel, closures: closureSubject }[name];
   const { run, variations } = await make(workload);
   return { run, variations: async (index) => variations(index), close: async () => undefined };
 }
