@@ -48,7 +48,7 @@ const FLAGS: Readonly<Record<Workload, FlagSet>> = {
 };
 
 /** From request bytes to answer bytes in one format. W3 asks for its flags by key. */
-export async function kernelSubject(workload: Workload, format: BodyFormat): Promise<Subject> {
+export async function kernelSubject(workload: Workload, format: BodyFormat = 'msgpack'): Promise<Subject> {
   const { compiled } = compileSnapshot(FLAGS[workload], { environment: BENCH_ENVIRONMENT, revision: 1 });
   assert(compiled !== undefined, 'the workload compiles');
   const host = await KernelHost.create();
