@@ -125,14 +125,15 @@ export class DataPlane {
     this.#closers.unshift(() => store.close());
     const pool = new CompilePool({ isWarm: role !== 'reader' });
     this.#closers.unshift(() => pool.close());
-    const residency: SnapshotResidency = new SnapshotResidency({
-      bytesMax: options.snapshotMemoryBytes ?? SNAPSHOT_MEMORY_BYTES,
-      usedBytes: () => kernel.snapshotBytes(),
-      load: async (slot) => this.environments.entryOf(slot)?.load(),
-    });
     const clock = new CoarseClock();
     this.#closers.unshift(() => clock.stop());
     const ledger = new QuotaLedger(options.quotas, clock);
+    const residency: SnapshotResidency = new SnapshotResidency({
+      bytesMax: options.snapshotMemoryBytes ?? SNAPSHOT_MEMORY_BYTES,
+      tenantBytesMaxOf: (tenantId) => ledger.snapshotBytesMaxOf(tenantId),
+      usedBytes: () => kernel.snapshotBytes(),
+      load: async (slot) => this.environments.entryOf(slot)?.load(),
+    });
     const directory = new AccessDirectory(ledger, () => this.isReady);
     const source = new HttpConfigSource({ url: options.controlPlaneUrl, nodeCredential: options.nodeCredential });
     this.#source = source;

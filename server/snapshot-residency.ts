@@ -6,6 +6,8 @@ export interface ResidencyOptions {
   readonly bytesMax: number;
   /** Kernel memory that snapshots take now. */
   readonly usedBytes: () => number;
+  /** Of one tenant; undefined = no bound but the budget (I17). */
+  readonly tenantBytesMaxOf?: (tenantId: string) => number | undefined;
   /** Makes an environment resident, from this node's own disk. Rejects or returns with the slot not resident when it cannot. */
   readonly load: (slot: EnvironmentSlot) => Promise<void>;
 }
@@ -62,7 +64,25 @@ export class SnapshotResidency {
   admit(slot: EnvironmentSlot, evict: Evict): void {
     if (!this.#residents.has(slot)) slot.touch();
     this.#residents.set(slot, evict);
+    this.#keepTenantWithin(slot);
     while (this.#options.usedBytes() > this.#options.bytesMax && this.#evictOne(slot));
+  }
+
+  /** A tenant over its own bound gives up its own environments, nobody else's. Shared blocks count for each that has them. */
+  #keepTenantWithin(kept: EnvironmentSlot): void {
+    const { tenantId } = kept.environment;
+    const bytesMax = this.#options.tenantBytesMaxOf?.(tenantId);
+    if (bytesMax === undefined) return;
+    const own = (slot: EnvironmentSlot): boolean => slot.environment.tenantId === tenantId;
+    while (this.#bytesOf(own) > bytesMax && this.#evictOne(kept, own));
+  }
+
+  #bytesOf(isCounted: (slot: EnvironmentSlot) => boolean): number {
+    let bytes = 0;
+    for (const slot of this.#residents.keys()) {
+      if (isCounted(slot)) bytes += slot.active?.resident.snapshotBytes ?? 0;
+    }
+    return bytes;
   }
 
   /** The environment left kernel memory by itself. */
@@ -130,11 +150,12 @@ export class SnapshotResidency {
     else this.counters.reloads += 1;
   }
 
-  /** False: there is no other. */
-  #evictOne(kept: EnvironmentSlot): boolean {
+  /** False: there is no other that may leave. */
+  #evictOne(kept: EnvironmentSlot, mayLeave: (slot: EnvironmentSlot) => boolean = () => true): boolean {
     let oldest: EnvironmentSlot | undefined;
     for (const slot of this.#residents.keys()) {
-      if (slot !== kept && (oldest === undefined || slot.usedAt < oldest.usedAt)) oldest = slot;
+      if (slot === kept || !mayLeave(slot)) continue;
+      if (oldest === undefined || slot.usedAt < oldest.usedAt) oldest = slot;
     }
     const evict = oldest === undefined ? undefined : this.#residents.get(oldest);
     if (oldest === undefined || evict === undefined) return false;

@@ -23,6 +23,29 @@ export function admit(ledger: QuotaLedger, accounts: Accounts, reply: Reply): vo
   throw REFUSALS[scope][name];
 }
 
+/**
+ * Runs `evaluate` in a pool slot of the tenant, or throws `rate-limited` with Retry-After when all of its slots are taken. Another tenant's
+ * requests never stand in the way of one's own slots (I17).
+ */
+export async function inPoolSlot<Used>(
+  ledger: QuotaLedger,
+  { tenantAccount }: Accounts,
+  reply: Reply,
+  evaluate: () => Promise<Used>,
+): Promise<Used> {
+  if (!ledger.enterPool(tenantAccount)) {
+    reply.retryAfterSeconds = POOL_RETRY_SECONDS;
+    throw REFUSALS.tenant.poolSlots;
+  }
+  try {
+    return await evaluate();
+  } finally {
+    ledger.leavePool(tenantAccount);
+  }
+}
+
+const POOL_RETRY_SECONDS = 1;
+
 // Made once: whoever floods us with requests over a quota must not make us write a stack trace for each.
 const NOT_TAKEN = new PlatformError('overloaded', 'Too many answers wait to be read; read them before asking again.');
 const REFUSALS: Readonly<Record<QuotaScope, Readonly<Record<QuotaName, PlatformError>>>> = {
@@ -37,5 +60,6 @@ function refusalsOf(scope: QuotaScope): Readonly<Record<QuotaName, PlatformError
     requestsPerSecond: refusal('requests a second', 'requestsPerSecond'),
     evaluationsPerSecond: refusal('evaluations a second', 'evaluationsPerSecond'),
     connections: refusal('connections with a request in progress', 'connections'),
+    poolSlots: refusal('large requests at one time', 'poolSlots'),
   };
 }

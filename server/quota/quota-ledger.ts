@@ -18,10 +18,11 @@ import { defaultNodeQuotas, type NodeQuotas } from './node-quotas.js';
  *   REFUSED_SECOND      s            the second that REFUSED counts
  *   REFUSED             count        refusals in it
  *   LIMITED             0 or 1       whether any of the three limits is set: what the hot path looks at
- *   OWNERS              count        access lists that name it; with 0 and BUSY 0 the row is free
+ *   OWNERS              count        access lists that name it; with 0, BUSY 0 and POOLED 0 the row is free
  *   ISSUED_AT           ms           of the access list that a tenant's limits come from
  *   SNAPSHOT_BYTES_MAX  bytes        of a tenant; 0 = no limit
  *   POOL_SLOTS_MAX      count        of a tenant; 0 = no limit
+ *   POOLED              count        requests that run or wait in the evaluation pool
  */
 const REQUEST_RATE = 0;
 const REQUEST_TOKENS = 1;
@@ -38,6 +39,7 @@ const OWNERS = 11;
 const ISSUED_AT = 12;
 const SNAPSHOT_BYTES_MAX = 13;
 const POOL_SLOTS_MAX = 14;
+const POOLED = 15;
 const CELLS = 16;
 
 const THOUSAND = 1_000;
@@ -52,7 +54,7 @@ const RETRY_AFTER_SECONDS_MAX = 60;
 export const NODE_ACCOUNT = 0;
 
 export type QuotaScope = 'tenant' | 'credential';
-export type QuotaName = 'requestsPerSecond' | 'evaluationsPerSecond' | 'connections';
+export type QuotaName = 'requestsPerSecond' | 'evaluationsPerSecond' | 'connections' | 'poolSlots';
 
 /** Whose account a request is on. */
 export interface Accounts {
@@ -67,7 +69,7 @@ export interface Accounts {
 export class QuotaLedger {
   readonly quotas: NodeQuotas;
   /** Refusals so far, for the metrics. */
-  readonly refusals = { requestsPerSecond: 0, evaluationsPerSecond: 0, connections: 0, heldBytes: 0 };
+  readonly refusals = { requestsPerSecond: 0, evaluationsPerSecond: 0, connections: 0, poolSlots: 0, heldBytes: 0 };
   readonly #clock: { readonly nowMs: number };
   readonly #accountMax: number;
   readonly #accounts = new Map<string, number>();
@@ -123,9 +125,19 @@ export class QuotaLedger {
     return this.#tenantLimit(tenantId, SNAPSHOT_BYTES_MAX);
   }
 
-  /** Requests of a tenant that may run or wait in the pool at one time; undefined = no limit of its own. */
-  poolSlotsMaxOf(tenantId: string): number | undefined {
-    return this.#tenantLimit(tenantId, POOL_SLOTS_MAX);
+  /** Counts a tenant's request into the evaluation pool: true, and `leavePool` follows once; false when the tenant has too many there. */
+  enterPool(tenantAccount: number): boolean {
+    const slotsMax = this.#cell(tenantAccount, POOL_SLOTS_MAX);
+    if (slotsMax > 0 && this.#cell(tenantAccount, POOLED) >= slotsMax) {
+      this.refusals.poolSlots += 1;
+      return false;
+    }
+    this.#add(tenantAccount, POOLED, 1);
+    return true;
+  }
+
+  leavePool(tenantAccount: number): void {
+    if (this.#add(tenantAccount, POOLED, -1) === 0) this.#freeIfUnused(tenantAccount);
   }
 
   #tenantLimit(tenantId: string, cell: number): number | undefined {
@@ -293,7 +305,8 @@ export class QuotaLedger {
   }
 
   #freeIfUnused(account: number): void {
-    if (account === NODE_ACCOUNT || this.#cell(account, OWNERS) > 0 || this.#cell(account, BUSY) > 0) return;
+    if (account === NODE_ACCOUNT) return;
+    if (this.#cell(account, OWNERS) + this.#cell(account, BUSY) + this.#cell(account, POOLED) > 0) return;
     const key = this.#idOf.get(account);
     assert(key !== undefined, 'an account is freed once');
     this.#accounts.delete(key);

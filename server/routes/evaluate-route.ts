@@ -6,7 +6,7 @@ import type { AccessDirectory, Caller } from '../auth/access-directory.js';
 import { allowProblemToBeRead, answerPreflight, assertOrigin } from '../cors.js';
 import type { ActiveSnapshot, AnswerHeads, EnvironmentSlot, ServedRevision } from '../environment-slot.js';
 import type { LateAnswer, PooledEvaluation } from '../pooled-evaluation.js';
-import { admit } from '../quota/admit.js';
+import { admit, inPoolSlot } from '../quota/admit.js';
 import type { QuotaLedger } from '../quota/quota-ledger.js';
 import type { Reply } from '../reply.js';
 import type { RequestHead } from '../request-head.js';
@@ -121,18 +121,21 @@ export class EvaluateRoute implements Route<Caller> {
 
   #answerInPool(request: EvaluateRequest): Promise<Waiting | undefined> {
     const { caller, body, reply } = request;
-    return this.#parts.evaluation.evaluate({
-      slot: caller.slot,
-      body,
-      options: () => this.#optionsOf(request),
-      signal: reply.signal,
-      use: (answer, heads, copyBody) => {
-        if (answer.status === 'cold' || answer.status === 'revision-behind') return { ...answer, body: copyBody() };
-        this.#parts.evaluation.counters.pooled += 1;
-        this.#answer(request, answer, heads, copyBody);
-        return undefined;
-      },
-    });
+    const { ledger, evaluation } = this.#parts;
+    return inPoolSlot(ledger, caller, reply, () =>
+      evaluation.evaluate({
+        slot: caller.slot,
+        body,
+        options: () => this.#optionsOf(request),
+        signal: reply.signal,
+        use: (answer, heads, copyBody): Waiting | undefined => {
+          if (answer.status === 'cold' || answer.status === 'revision-behind') return { ...answer, body: copyBody() };
+          evaluation.counters.pooled += 1;
+          this.#answer(request, answer, heads, copyBody);
+          return undefined;
+        },
+      }),
+    );
   }
 
   #optionsOf({ caller, format, reply }: EvaluateRequest): EvaluateOptions {

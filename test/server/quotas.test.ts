@@ -274,3 +274,34 @@ describe('answers that nobody reads', () => {
     expect(sent).toBeLessThan(20_000);
   });
 });
+
+describe('pool slots', () => {
+  it('over the quota of a tenant: 429 to it alone; what runs is answered', async () => {
+    const pooling = await startNode(feed, { inlineCostMax: 1 });
+    try {
+      const environment = await aTenant({ poolSlots: 1 });
+      const other = await aTenant();
+      const [key, otherKey] = [await environment.issueCredential('srv'), await other.issueCredential('srv')];
+      await untilCurrent(pooling, environment);
+      await untilCurrent(pooling, other);
+      await untilAccepted(pooling, key);
+      await untilAccepted(pooling, otherKey);
+      const askPooling = (token: string): Promise<Answer> =>
+        sendJson(`${pooling.server.url}/v1/evaluate/batch`, { key: token, body: batchOf(5_000) });
+      const [mine, theirs] = await Promise.all([
+        Promise.all(Array.from({ length: 12 }, () => askPooling(key))),
+        Promise.all(Array.from({ length: 12 }, () => askPooling(otherKey))),
+      ]);
+      const refused = mine.filter(({ status }) => status === 429);
+      expect(refused.length).toBeGreaterThan(0);
+      expect(mine.length - refused.length).toBe(mine.filter(({ status }) => status === 200).length);
+      expect(mine.some(({ status }) => status === 200)).toBe(true);
+      expect(refused[0]?.headers.get('retry-after')).toBe('1');
+      expect(refused[0]?.body).toMatchObject({ code: 'rate-limited', scope: 'tenant', quota: 'poolSlots' });
+      expect(theirs.map(({ status }) => status)).toEqual(Array(12).fill(200));
+      expect((await askPooling(key)).status).toBe(200);
+    } finally {
+      await pooling.stop();
+    }
+  });
+});

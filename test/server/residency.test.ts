@@ -1,4 +1,5 @@
 import type { Definition } from '@guidon/engine';
+import type { TenantQuotas } from '@guidon/protocol/signed-config';
 import { open } from 'lmdb';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { aFlag } from '../support/flag-sets.js';
@@ -42,8 +43,9 @@ function flagsOf(name: string, edition = 1): Definition[] {
   );
 }
 
-async function addTenant(name: string): Promise<Tenant> {
-  const environment = feed.addEnvironment(name);
+async function addTenant(name: string, tenantId = `ten-${name}`, quotas?: TenantQuotas): Promise<Tenant> {
+  const environment = feed.addEnvironment(name, { tenantId });
+  environment.tenantQuotas = quotas;
   await environment.publish(flagsOf(name));
   const tenant = { environment, key: await environment.issueCredential('srv', { permissions: ['explain'] }) };
   tenants.push(tenant);
@@ -261,5 +263,28 @@ describe('a cold environment whose rows are damaged', () => {
     expect((await ask(node, tenant)).body).toEqual(expectedOf(tenant));
     expect(requestsOf(tenant)).toHaveLength(1);
     expect(requestsOf(tenantAt(1))).toEqual([]);
+  });
+});
+
+describe('a tenant with a quota of snapshot bytes (I17)', () => {
+  it('gives up its own environments, not those of others, and all of them are answered', async () => {
+    for (let index = 0; index < 5; index += 1) {
+      await addTenant(`mine${index}`, 'ten-mine', { snapshotBytes: 2.5 * ENVIRONMENT_BYTES });
+    }
+    for (let index = 0; index < 3; index += 1) await addTenant(`theirs${index}`);
+    const node = await start({ snapshotMemoryBytes: 20 * ENVIRONMENT_BYTES });
+    for (const { environment } of tenants) await untilCurrent(node, environment);
+    for (const { key } of tenants) await untilAccepted(node, key);
+    for (let round = 0; round < 4; round += 1) {
+      for (const tenant of tenants) {
+        const { status, body } = await ask(node, tenant);
+        expect({ status, body }).toEqual({ status: 200, body: expectedOf(tenant) });
+        expect(await metricOf(node, 'guidon_resident_environments')).toBeLessThanOrEqual(5);
+      }
+    }
+    expect(await metricOf(node, 'guidon_resident_environments')).toBe(5);
+    const reloads = await metricOf(node, 'guidon_snapshot_reloads_total');
+    for (const tenant of tenants.slice(5)) await ask(node, tenant);
+    expect(await metricOf(node, 'guidon_snapshot_reloads_total')).toBe(reloads);
   });
 });

@@ -126,10 +126,27 @@ describe('QuotaLedger', () => {
     ledger.limitTenant(tenantAccount, { requestsPerSecond: 2, snapshotBytes: 5, poolSlots: 6 }, 20);
     ledger.limitTenant(tenantAccount, { requestsPerSecond: 50 }, 10);
     expect(passing({ tenantAccount, credentialAccount })).toBe(2);
-    expect([ledger.snapshotBytesMaxOf('t'), ledger.poolSlotsMaxOf('t')]).toEqual([5, 6]);
+    expect(ledger.snapshotBytesMaxOf('t')).toBe(5);
     ledger.limitTenant(tenantAccount, {}, 21);
     expect(passing({ tenantAccount, credentialAccount })).toBe(10_000);
-    expect([ledger.snapshotBytesMaxOf('t'), ledger.poolSlotsMaxOf('nobody')]).toEqual([undefined, undefined]);
+    expect([ledger.snapshotBytesMaxOf('t'), ledger.snapshotBytesMaxOf('nobody')]).toEqual([undefined, undefined]);
+  });
+
+  it('enterPool() lets a tenant have so many requests in the pool, and an account lives until the last has left', () => {
+    const { tenantAccount, credentialAccount } = accountsOf({ poolSlots: 2 });
+    const other = ledger.acquire('tenant', 'other');
+    expect([1, 2, 3].map(() => ledger.enterPool(tenantAccount))).toEqual([true, true, false]);
+    expect(ledger.refusals.poolSlots).toBe(1);
+    expect([1, 2, 3].map(() => ledger.enterPool(other))).toEqual([true, true, true]);
+    ledger.leavePool(tenantAccount);
+    expect(ledger.enterPool(tenantAccount)).toBe(true);
+    ledger.release(tenantAccount);
+    ledger.release(credentialAccount);
+    const count = ledger.accountCount;
+    ledger.leavePool(tenantAccount);
+    expect(ledger.accountCount).toBe(count);
+    ledger.leavePool(tenantAccount);
+    expect(ledger.accountCount).toBe(count - 1);
   });
 
   it('a lower limit cuts what a bucket holds, a higher one fills it no faster than it is earned', () => {
