@@ -15,6 +15,7 @@ import { registerRoutes } from './admin-api/routes.js';
 import { DenialRecorder } from './audit/denials.js';
 import type { ChangeOutcome } from './commit/change.js';
 import { Committer } from './commit/committer.js';
+import type { HistoryRetention } from './commit/definition-history.js';
 import type { ControlPlaneCore } from './core.js';
 import { NODES } from './credentials/platform-credential-routes.js';
 import { PlatformCredentialService } from './credentials/platform-credential-service.js';
@@ -43,6 +44,8 @@ export interface ControlPlaneOptions {
   readonly logger: Logger;
   /** Called once, when a commit failed or may have failed and its requests have been answered: end the process with SIGKILL and start it anew (I3). */
   readonly onStoreFailure?: (error: Error) => void;
+  /** How long what revisions served can be read; default HISTORY_RETENTION. */
+  readonly historyRetention?: HistoryRetention;
   /** Epoch milliseconds; default Date.now. */
   readonly now?: () => number;
 }
@@ -91,7 +94,15 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
     const assertMayServe = (actor: Actor, environment: EnvironmentRef): void =>
       assertAuthorised(authorise(actor, 'environment.serve', resources.resourceOfEnvironment(environment)));
     const { signingKey } = signingKeys;
-    const committer = new Committer({ store, pool, signingKey, now, onCommitted, assertMayServe });
+    const committer = new Committer({
+      store,
+      pool,
+      signingKey,
+      now,
+      onCommitted,
+      assertMayServe,
+      retention: options.historyRetention,
+    });
     const core: ControlPlaneCore = { store, committer, signingKeys, bus, logger, now };
     const authenticator = new Authenticator(store, now);
     const idempotencyKeys = new IdempotencyKeys(store, now);

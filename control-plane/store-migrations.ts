@@ -1,5 +1,6 @@
-import { parseTenantId } from '@guidon/protocol';
+import { type EnvironmentRef, parseTenantId } from '@guidon/protocol';
 import { rebuildAuditTree } from './audit/audit-store.js';
+import { rebuildHistory } from './commit/rebuild-history.js';
 import type { Migration } from './store/control-store.js';
 import { INSTALLATION, keys, lastPart, type Scope } from './store/keys.js';
 
@@ -12,6 +13,14 @@ export const STORE_MIGRATIONS: readonly Migration[] = [
       const tenants = transaction.list(keys.tenants()).map(({ key }) => parseTenantId(lastPart(key)));
       const owners: readonly Scope[] = [INSTALLATION, ...tenants];
       for (const owner of owners) rebuildAuditTree(transaction, owner);
+    },
+  },
+  {
+    from: 2,
+    summary: 'the history of every definition',
+    migrate: (transaction) => {
+      const environments = transaction.list<EnvironmentRef>(keys.environmentOwners());
+      for (const { value } of environments) rebuildHistory(transaction, value);
     },
   },
 ];

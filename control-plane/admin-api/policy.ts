@@ -48,6 +48,9 @@ export const POLICY = {
   'environment.update': TENANT,
   'environment.archive': TENANT,
   'revision.list': TENANT,
+  'revision.read': TENANT,
+  /** What a context got, and since when: costs evaluations, unlike reading. */
+  'revision.evaluate': TENANT,
   'credential.create': TENANT,
   'credential.list': TENANT,
   'credential.read': TENANT,

@@ -54,6 +54,8 @@ export interface RouteDefinition<Params extends z.ZodType, Query extends z.ZodTy
   readonly consumes?: readonly string[];
   /** It changes an existing thing: the plan calls `assertIfMatch`. Documents If-Match, 412 and 428. */
   readonly changesExisting?: boolean;
+  /** It reads what revisions served, which is let go at last. Documents 410. */
+  readonly isHistory?: boolean;
   /** An answer with `nextCursor` gets a Link to the next page. */
   readonly isList?: boolean;
   /** Media types of a 200 that is a file (FileBody); the schema of that reply says what is in it. */
@@ -267,7 +269,7 @@ function sendFile(reply: FastifyReply, file: FileBody): FastifyReply {
 
 type AnyRoute = Pick<
   RouteDefinition<z.ZodType, z.ZodType, z.ZodType>,
-  'method' | 'changesExisting' | 'body' | 'fileTypes'
+  'method' | 'changesExisting' | 'isHistory' | 'body' | 'fileTypes'
 >;
 
 function responsesOf(route: AnyRoute, replies: Readonly<Record<number, z.ZodType | null>>): Record<string, unknown> {
@@ -296,6 +298,7 @@ function responsesOf(route: AnyRoute, replies: Readonly<Record<number, z.ZodType
     500: problem('Internal error'),
     503: problem('Retry with the same Idempotency-Key'),
     ...(isWrite ? { 409: problem('In the way of what exists, or still in use') } : {}),
+    ...(route.isHistory === true ? { 410: problem('What the revision served is no longer kept') } : {}),
     ...(route.changesExisting === true
       ? { 412: problem('Changed since it was read'), 428: problem('Send If-Match') }
       : {}),

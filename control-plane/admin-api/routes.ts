@@ -10,6 +10,7 @@ import { registerFlagRoutes } from '../flags/flag-routes.js';
 import { registerTargetingRoutes } from '../flags/targeting-routes.js';
 import { registerNodeRoutes } from '../nodes/node-routes.js';
 import { registerProjectRoutes } from '../projects/project-routes.js';
+import { registerRevisionRoutes } from '../revisions/revision-routes.js';
 import { registerPermissionRoutes } from '../roles/permission-routes.js';
 import { registerRoleRoutes } from '../roles/role-routes.js';
 import { registerSegmentKeysRoutes } from '../segments/segment-keys-routes.js';
@@ -25,6 +26,7 @@ export function registerRoutes(app: FastifyInstance, core: ControlPlaneCore, res
   registerCredentialRoutes(app, core);
   registerPlatformCredentialRoutes(app, core);
   registerAuditRoutes(app, core);
+  registerRevisionRoutes(app, core);
   registerFlagRoutes(app, core);
   registerTargetingRoutes(app, core);
   registerSegmentRoutes(app, core);

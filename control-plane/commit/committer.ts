@@ -16,6 +16,7 @@ import type {
   Versioned,
   WriteRequest,
 } from './change.js';
+import { HISTORY_RETENTION, type HistoryRetention } from './definition-history.js';
 import { diffJson } from './diff.js';
 import { findCompileIssues } from './dry-run.js';
 import type { FlagSet } from './engine.js';
@@ -37,6 +38,7 @@ export class Committer {
   /** Called after a change is durable, before the caller is answered. Must not throw. */
   readonly #onCommitted: (outcome: ChangeOutcome) => void;
   readonly #assertMayServe: (actor: Actor, environment: EnvironmentRef) => void;
+  readonly #retention: HistoryRetention;
   readonly #locks = new ProjectLocks();
   readonly #workspaces = new Workspaces();
 
@@ -48,6 +50,8 @@ export class Committer {
     onCommitted: (outcome: ChangeOutcome) => void;
     /** Throws when the actor may not change what an environment serves, by whatever edit (model, “edits that reach further”). */
     assertMayServe: (actor: Actor, environment: EnvironmentRef) => void;
+    /** Default HISTORY_RETENTION. */
+    retention?: HistoryRetention | undefined;
   }) {
     this.#store = options.store;
     this.#pool = options.pool;
@@ -55,6 +59,7 @@ export class Committer {
     this.#now = options.now;
     this.#onCommitted = options.onCommitted;
     this.#assertMayServe = options.assertMayServe;
+    this.#retention = options.retention ?? HISTORY_RETENTION;
   }
 
   /**
@@ -130,7 +135,12 @@ export class Committer {
       else transaction.put(key, value);
     }
     const now = this.#now();
-    const context = { signingKey: this.#signingKey, now, actorName: request.actor.name };
+    const context = {
+      signingKey: this.#signingKey,
+      now,
+      actorName: request.actor.name,
+      retention: this.#retention,
+    };
     const outcome = {
       environments: prepared.map((environment) => writeEnvironment(transaction, environment, context)),
     };

@@ -2,8 +2,8 @@ import type { EnvironmentRef } from '@guidon/protocol';
 import type { StoreReader, StoreTransaction } from '../store/control-store.js';
 import { keys } from '../store/keys.js';
 
-/** How many revisions an environment keeps; a node that is further behind is given the whole configuration. */
-export const REVISIONS_KEPT_MAX = 1_000;
+/** A node that is further behind is given the whole configuration. */
+export const DELTA_REVISIONS_MAX = 1_000;
 
 /** The row under `keys.environmentState`. */
 export interface EnvironmentStateRow extends EnvironmentRef {
@@ -11,6 +11,8 @@ export interface EnvironmentStateRow extends EnvironmentRef {
   readonly revision: number;
   /** DigestTree root, hex; equal to the manifest's. */
   readonly digest: string;
+  /** The oldest revision whose definitions are all kept (definition-history.ts). */
+  readonly oldestRevision: number;
 }
 
 /** The row under `keys.definitionEntry`: which bytes are in force. */
@@ -20,7 +22,7 @@ export interface DefinitionEntryRow {
   readonly hash: string;
 }
 
-/** The row under `keys.revision`. */
+/** The row under `keys.revision`. Never removed: what happened is known for ever, what was served as long as history keeps it. */
 export interface RevisionRow {
   readonly epoch: number;
   readonly revision: number;
@@ -76,31 +78,14 @@ export function putDefinitions(
   }
 }
 
-/**
- * Drops the revision that falls out of the kept ones, and the bytes it replaced unless a later revision put them in force again
- * (`definition-use` names the last one that did; the hash covers kind and key, so nothing else can use them).
- */
-export function pruneRevision(transaction: StoreTransaction, environment: EnvironmentRef, newest: number): void {
-  const revision = newest - REVISIONS_KEPT_MAX;
-  if (revision < 1) return;
-  const row = transaction.find<RevisionRow>(keys.revision(environment, revision));
-  if (row === undefined) return;
-  for (const hash of row.replaced) {
-    const lastUse = transaction.find<number>(keys.definitionUse(environment, hash)) ?? 0;
-    if (lastUse >= revision) continue;
-    transaction.remove(keys.definition(environment, hash));
-    transaction.remove(keys.definitionUse(environment, hash));
-  }
-  transaction.remove(keys.revision(environment, revision));
-}
-
-/** What changed after `since` up to now, as (kind, key) pairs; undefined when that is not kept any more. */
+/** What changed after `since` up to now, as (kind, key) pairs; undefined when that is further back than deltas go. */
 export function changesSince(
   store: StoreReader,
   environment: EnvironmentRef,
   since: number,
 ): { kind: string; key: string }[] | undefined {
-  const rows = store.list<RevisionRow>(keys.revisions(environment), { after: since });
+  const rows = store.list<RevisionRow>(keys.revisions(environment), { after: since, limit: DELTA_REVISIONS_MAX + 1 });
+  if (rows.length > DELTA_REVISIONS_MAX) return undefined;
   if (rows[0]?.value.revision !== since + 1) return rows.length === 0 ? [] : undefined;
   const touched = new Map<string, { kind: string; key: string }>();
   for (const { value } of rows) {

@@ -6,7 +6,8 @@ import type { StoreTransaction } from '../store/control-store.js';
 import { keys } from '../store/keys.js';
 import type { TenantRecord } from '../tenants/tenant-record.js';
 import type { Change, EnvironmentOutcome } from './change.js';
-import { type EnvironmentStateRow, pruneRevision, putDefinitions, type RevisionRow } from './definition-store.js';
+import { type HistoryRetention, pruneHistory, recordChange } from './definition-history.js';
+import { type EnvironmentStateRow, putDefinitions, type RevisionRow } from './definition-store.js';
 import type { PreparedEnvironment } from './prepare-environment.js';
 import { StaleBaseError } from './stale-base-error.js';
 
@@ -21,6 +22,7 @@ export interface WriteContext {
   readonly signingKey: SigningKey;
   readonly now: number;
   readonly actorName: string;
+  readonly retention: HistoryRetention;
 }
 
 /** Writes one environment's part of a change: revision, definitions, access list, outbox rows. The caller writes the audit entry. */
@@ -39,10 +41,12 @@ export function writeEnvironment(
     const { tenantId, projectId, environmentId } = environment;
     const { epoch, revision, digest } = next;
     putDefinitions(transaction, environment, revision, prepared.definitions);
-    const row: EnvironmentStateRow = { tenantId, projectId, environmentId, epoch, revision, digest };
+    for (const definition of prepared.definitions) recordChange(transaction, environment, revision, definition);
+    const kept = { oldest: state?.oldestRevision ?? revision, newest: revision };
+    const oldestRevision = pruneHistory(transaction, environment, kept, context);
+    const row: EnvironmentStateRow = { tenantId, projectId, environmentId, epoch, revision, digest, oldestRevision };
     transaction.put(keys.environmentState(environment), row);
     putOutboxRow(transaction, environment, { topic: 'config', epoch, to: revision });
-    pruneRevision(transaction, environment, revision);
   }
   return {
     environment,

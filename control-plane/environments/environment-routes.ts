@@ -1,10 +1,8 @@
 import type { FastifyInstance } from 'fastify';
-import { z } from 'zod';
 import { listPage, listQuerySchema, pageSchema } from '../admin-api/pagination.js';
-import { environmentParams, projectParams, timestampSchema } from '../admin-api/params.js';
+import { environmentParams, projectParams } from '../admin-api/params.js';
 import { registerArchiveRoutes } from '../admin-api/register-archive-routes.js';
 import { patchBody, readPatch, registerRoute } from '../admin-api/register-route.js';
-import type { RevisionRow } from '../commit/definition-store.js';
 import type { ControlPlaneCore } from '../core.js';
 import { getProject } from '../projects/project-read-model.js';
 import { keys } from '../store/keys.js';
@@ -22,20 +20,6 @@ import type { EnvironmentContentSource } from './new-environment-content.js';
 
 const ENVIRONMENTS = '/api/v1/tenants/:tenantId/projects/:projectKey/environments';
 const ENVIRONMENT = `${ENVIRONMENTS}/:environmentKey`;
-
-const revisionSchema = z
-  .object({
-    epoch: z.int(),
-    revision: z.int(),
-    at: timestampSchema,
-    actorName: z.string(),
-    action: z.string(),
-    summary: z.string(),
-    changed: z.array(z.object({ kind: z.string(), key: z.string() })),
-    removed: z.array(z.object({ kind: z.string(), key: z.string() })),
-    auditSequence: z.int(),
-  })
-  .meta({ id: 'Revision' });
 
 export function registerEnvironmentRoutes(
   app: FastifyInstance,
@@ -117,26 +101,5 @@ function registerReads(app: FastifyInstance, core: ControlPlaneCore): void {
     params: environmentParams,
     replies: { 200: environmentSchema },
     handle: ({ params }) => replyOf(store, getEnvironment(store, params).environment),
-  });
-
-  registerRoute(app, {
-    method: 'GET',
-    url: `${ENVIRONMENT}/revisions`,
-    operationId: 'listRevisions',
-    tag: 'environments',
-    summary: 'List what changed in an environment, newest first',
-    action: 'revision.list',
-    params: environmentParams,
-    query: listQuerySchema,
-    isList: true,
-    replies: { 200: pageSchema(revisionSchema) },
-    handle: ({ params, query }) => {
-      const { environment } = getEnvironment(store, params);
-      const view = ({ removed, ...row }: RevisionRow) => ({
-        ...row,
-        removed: removed.map(([kind, key]) => ({ kind, key })),
-      });
-      return { status: 200, body: listPage(store, keys.revisions(environment), query, view, { reverse: true }) };
-    },
   });
 }

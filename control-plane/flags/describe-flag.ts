@@ -10,17 +10,22 @@ export function describeFlagChange(before: FlagRecord, after: FlagRecord): strin
   if (before.description !== after.description) sentences.push('description changed');
   if (!isDeepStrictEqual(before.tags, after.tags)) sentences.push(`tags are now ${after.tags.join(', ') || 'none'}`);
   if (before.lifetime !== after.lifetime) sentences.push(`lifetime is now ${after.lifetime}`);
-  if (before.clientSide !== after.clientSide) {
-    sentences.push(after.clientSide ? 'visible to client keys' : 'no longer visible to client keys');
-  }
-  sentences.push(...describeVariations(before, after));
+  sentences.push(...describeSharedChange(before, after));
   if (!isDeepStrictEqual(before.valueSchema, after.valueSchema)) {
     sentences.push(after.valueSchema === null ? 'valueSchema removed' : 'valueSchema changed');
   }
   return sentences;
 }
 
-function describeVariations({ variations: before }: FlagRecord, { variations: after }: FlagRecord): string[] {
+/** What all environments of a project serve alike of a flag. */
+type SharedPart = Pick<FlagRecord, 'clientSide' | 'variations'>;
+
+export function describeSharedChange(before: SharedPart, after: SharedPart): string[] {
+  const isVisible = after.clientSide ? 'visible to client keys' : 'no longer visible to client keys';
+  return [...(before.clientSide === after.clientSide ? [] : [isVisible]), ...describeVariations(before, after)];
+}
+
+function describeVariations({ variations: before }: SharedPart, { variations: after }: SharedPart): string[] {
   const old = new Map(before.map((variation) => [variation.key, variation]));
   const now = new Map(after.map((variation) => [variation.key, variation]));
   const sentences = [

@@ -6,7 +6,7 @@ export const CRITICAL_TAG = 'critical';
 const READING: Statement = { effect: 'allow', actions: ['*.list', '*.read'], resources: ['*'], tags: [] };
 const EDITING: Statement = {
   effect: 'allow',
-  actions: ['flag.*', 'targeting.*', 'segment.*', 'environment.change', 'environment.serve'],
+  actions: ['flag.*', 'targeting.*', 'segment.*', 'environment.change', 'environment.serve', 'revision.evaluate'],
   resources: ['*'],
   tags: [],
 };
@@ -16,7 +16,7 @@ const ANYTHING: Statement = { effect: 'allow', actions: ['*'], resources: ['*'],
  * Roles that every tenant has; custom ones stand beside them.
  *
  *   viewer    sees everything but secrets
- *   editor    also changes flags and segments, except where that changes what a critical environment serves
+ *   editor    also asks what contexts got, and changes flags and segments, except where that changes what a critical environment serves
  *   releaser  also what critical environments serve
  *   admin     everything but the tenant itself and its owners: projects, environments, keys, people, roles, exports
  *   owner     everything

@@ -112,8 +112,21 @@ export const keys = {
   /** Entries of one kind; of the chunks of one segment when its key is given. */
   definitionEntriesOf: (environment: EnvironmentScope, kind: string, owner?: string) =>
     owner === undefined ? ownRange(environment, 'entry', kind) : ownRange(environment, 'entry', kind, owner),
+  /** What a (kind, key) became at a revision: history, so that any kept revision is read without its neighbours. */
+  definitionChange: (environment: EnvironmentScope, kind: string, definitionKey: string, revision: number) =>
+    own(environment, 'change', kind, ...entryParts(kind, definitionKey), revision),
+  definitionChangesOf: (environment: EnvironmentScope, kind: string, definitionKey: string) =>
+    ownRange(environment, 'change', kind, ...entryParts(kind, definitionKey)),
+  definitionChanges: (environment: EnvironmentScope) => ownRange(environment, 'change'),
+  /** Every (kind, key) that some kept revision has. */
+  definitionName: (environment: EnvironmentScope, kind: string, definitionKey: string) =>
+    own(environment, 'name', kind, ...entryParts(kind, definitionKey)),
+  /** Of all kinds, of one kind, or of the chunks of one segment. */
+  definitionNames: (environment: EnvironmentScope, ...within: readonly [kind?: string, owner?: string]) =>
+    ownRange(environment, 'name', ...within.filter((part) => part !== undefined)),
   /** Definition bytes by their SHA-256, as signed. */
   definition: (environment: EnvironmentScope, hash: string) => own(environment, 'definition', hash),
+  definitions: (environment: EnvironmentScope) => ownRange(environment, 'definition'),
   /** The last revision that put a definition in force: decides when its bytes may go. */
   definitionUse: (environment: EnvironmentScope, hash: string) => own(environment, 'definition-use', hash),
 } as const;

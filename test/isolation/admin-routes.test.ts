@@ -44,6 +44,8 @@ function idsOf(tenant: PlantedTenant, operation: Operation): Ids {
   return {
     ...SAME,
     part: '1',
+    /** The one that made the flag and planted the canary into it. */
+    revision: '3',
     tenantId: tenant.tenantId,
     environmentId: tenant.environmentId,
     credentialId: isAdminCredential ? tenant.adminCredentialId : tenant.credentialId,

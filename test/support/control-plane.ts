@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type RunningControlPlane, startControlPlane } from '@guidon/control-plane';
+import { type ControlPlaneOptions, type RunningControlPlane, startControlPlane } from '@guidon/control-plane';
 import { type ChangeBus, InProcessChangeBus } from '@guidon/protocol';
 import { pino } from 'pino';
 
@@ -33,8 +33,9 @@ export class TestControlPlane {
   readonly #ownBus: ChangeBus | undefined;
 
   static async start(
-    options: { directory?: string; bus?: ChangeBus; now?: () => number } = {},
+    options: Partial<Pick<ControlPlaneOptions, 'bus' | 'now' | 'historyRetention'>> & { directory?: string } = {},
   ): Promise<TestControlPlane> {
+    const { historyRetention } = options;
     const directory = options.directory ?? mkdtempSync(join(tmpdir(), 'guidon-control-plane-'));
     const bus = options.bus ?? new InProcessChangeBus();
     const running = await startControlPlane({
@@ -43,6 +44,7 @@ export class TestControlPlane {
       bus,
       logger: pino({ level: 'silent' }),
       ...(options.now === undefined ? {} : { now: options.now }),
+      ...(historyRetention === undefined ? {} : { historyRetention }),
     });
     const admin = await running.createSystemCredential();
     return new TestControlPlane(running, directory, admin, options.bus === undefined ? bus : undefined);

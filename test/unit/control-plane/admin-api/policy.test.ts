@@ -84,7 +84,8 @@ describe('roles', () => {
     (action) => /\.(list|read)$/.test(action) && verdictOf(actors.own, action, { tenantId }) === 'allow',
   );
   const EDITS = actions.filter(
-    (action) => /^(flag|targeting|segment)\./.test(action) || /^environment\.(change|serve)$/.test(action),
+    (action) =>
+      /^(flag|targeting|segment)\./.test(action) || /^(environment\.(change|serve)|revision\.evaluate)$/.test(action),
   );
   const OWNER_ONLY: readonly string[] = ['tenant.update'];
   const everything = actions.filter((action) => verdictOf(actors.own, action, { tenantId }) === 'allow');

@@ -4,9 +4,10 @@ import { join } from 'node:path';
 import { SYSTEM_ACTOR } from '@guidon/control-plane/admin-api/actor.js';
 import type { Change, DefinitionChange } from '@guidon/control-plane/commit/change.js';
 import { Committer } from '@guidon/control-plane/commit/committer.js';
+import { HISTORY_RETENTION, namesTouchedBetween } from '@guidon/control-plane/commit/definition-history.js';
 import {
+  DELTA_REVISIONS_MAX,
   type EnvironmentStateRow,
-  REVISIONS_KEPT_MAX,
   type RevisionRow,
 } from '@guidon/control-plane/commit/definition-store.js';
 import { Workspaces } from '@guidon/control-plane/commit/environment-workspace.js';
@@ -133,27 +134,24 @@ describe('Committer.commit()', () => {
     });
     await commit([{ put: flag('b', true) }]);
     const late = store.transaction((transaction) =>
-      writeEnvironment(transaction, prepared, { signingKey, now: 0, actorName: 'x' }),
+      writeEnvironment(transaction, prepared, { signingKey, now: 0, actorName: 'x', retention: HISTORY_RETENTION }),
     );
     await expect(late).rejects.toBeInstanceOf(StaleBaseError);
     expect(store.find<EnvironmentStateRow>(keys.environmentState(environment))?.revision).toBe(2);
   });
 
-  test('keeps a bounded number of revisions, and of their definitions those that are still used', async () => {
+  test('a node that lags further than deltas go gets the whole; revisions stay', async () => {
     await commit([], true);
-    await commit([{ put: flag('toggled', true) }, { put: flag('once', true, 'first') }]);
-    await commit([{ put: flag('once', true, 'second') }]);
-    const [dropped] = store.find<RevisionRow>(keys.revision(environment, 3))?.replaced ?? [];
-    for (let count = 0; count < REVISIONS_KEPT_MAX + 4; count += 1)
+    await commit([{ put: flag('toggled', true) }, { put: flag('once', true) }]);
+    for (let count = 0; count < DELTA_REVISIONS_MAX + 4; count += 1)
       await commit([{ put: flag('toggled', count % 2 === 1) }]);
-    const revisions = store.list<RevisionRow>(keys.revisions(environment)).map(({ value }) => value.revision);
-    expect([revisions.length, revisions.at(-1)]).toEqual([REVISIONS_KEPT_MAX, REVISIONS_KEPT_MAX + 7]);
-    expect(store.findBytes(keys.definition(environment, dropped ?? ''))).toBeUndefined();
+    expect(store.list(keys.revisions(environment))).toHaveLength(DELTA_REVISIONS_MAX + 6);
     expect(configMessage(store, environment, 5).previousRevision).toBe(0);
     expect(configMessage(store, environment, 5).delta?.changed).toHaveLength(2);
-    expect(configMessage(store, environment, 9).previousRevision).toBe(9);
-    // Both states of the flag are in use again and again, so neither went with an old revision.
-    await commit([{ put: flag('toggled', false) }]);
-    expect(configMessage(store, environment, undefined).delta?.changed).toHaveLength(2);
+    expect(configMessage(store, environment, 6).previousRevision).toBe(6);
+    expect(configMessage(store, environment, 6).delta?.changed).toHaveLength(1);
+    // Too many to walk: all names, which hold those that were touched.
+    const touched = namesTouchedBetween(store, environment, 1, DELTA_REVISIONS_MAX + 6);
+    expect(touched.map(({ key }) => key)).toEqual(['once', 'toggled']);
   });
 });

@@ -74,6 +74,8 @@ describe('keys', () => {
       keys.definitionEntry(environment, 'flag', 'x'),
       keys.definition(environment, 'x'),
       keys.definitionUse(environment, 'x'),
+      keys.definitionChange(environment, 'flag', 'x', 1),
+      keys.definitionName(environment, 'flag', 'x'),
     ];
     for (const key of ofTenant) expect(key.slice(0, 2)).toEqual(['t', '$']);
     for (const key of ofEnvironment) expect(key.slice(0, 2)).toEqual(['t', 'e']);

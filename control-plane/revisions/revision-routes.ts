@@ -1,0 +1,118 @@
+import type { FlagDefinition } from '@guidon/engine';
+import type { FastifyInstance } from 'fastify';
+import { z } from 'zod';
+import { listPage, listQuerySchema, pageSchema } from '../admin-api/pagination.js';
+import { environmentParams } from '../admin-api/params.js';
+import { registerRoute } from '../admin-api/register-route.js';
+import type { DefinitionName } from '../commit/definition-history.js';
+import type { ControlPlaneCore } from '../core.js';
+import { getEnvironment } from '../environments/environment-read-model.js';
+import { keys } from '../store/keys.js';
+import { RevisionService } from './revision-service.js';
+import {
+  comparisonSchema,
+  pastFlagSchema,
+  pastFlagSummarySchema,
+  revisionSchema,
+  shownRevisionSchema,
+  viewRevision,
+} from './revision-view.js';
+
+const REVISIONS = '/api/v1/tenants/:tenantId/projects/:projectKey/environments/:environmentKey/revisions';
+export const REVISION = `${REVISIONS}/:revision`;
+
+export const revisionNumberSchema = z.coerce.number().int().min(1);
+export const revisionParams = environmentParams.extend({ revision: revisionNumberSchema });
+
+export function registerRevisionRoutes(app: FastifyInstance, core: ControlPlaneCore): void {
+  const { store } = core;
+  const service = new RevisionService(core);
+
+  registerRoute(app, {
+    method: 'GET',
+    url: REVISIONS,
+    operationId: 'listRevisions',
+    tag: 'revisions',
+    summary: 'List what changed in an environment, newest first',
+    action: 'revision.list',
+    params: environmentParams,
+    query: listQuerySchema,
+    isList: true,
+    replies: { 200: pageSchema(revisionSchema) },
+    handle: ({ params, query }) => {
+      const { environment } = getEnvironment(store, params);
+      return {
+        status: 200,
+        body: listPage(store, keys.revisions(environment), query, viewRevision, { reverse: true }),
+      };
+    },
+  });
+
+  registerRoute(app, {
+    method: 'GET',
+    url: REVISION,
+    operationId: 'getRevision',
+    tag: 'revisions',
+    summary: 'Read a revision: who, when, why, and what changed',
+    description: 'Every revision that was ever made. Only what it served is let go, a long time later (`isKept`).',
+    action: 'revision.read',
+    params: revisionParams,
+    replies: { 200: shownRevisionSchema },
+    handle: ({ params }) => service.read(params, params.revision),
+  });
+
+  registerRoute(app, {
+    method: 'GET',
+    url: `${REVISION}/flags`,
+    operationId: 'listRevisionFlags',
+    tag: 'revisions',
+    summary: 'List the flags that a revision served',
+    action: 'revision.read',
+    params: revisionParams,
+    query: listQuerySchema,
+    isList: true,
+    isHistory: true,
+    replies: { 200: pageSchema(pastFlagSummarySchema) },
+    handle: ({ params, query }) => {
+      const { revision } = params;
+      const past = service.past(params, revision);
+      const view = ({ key }: DefinitionName) => viewSummary(past.find('flag', key, revision));
+      const keep = (name: DefinitionName) => past.findEntry(name, revision) !== undefined;
+      const names = keys.definitionNames(past.environment, 'flag');
+      return { status: 200, body: listPage(store, names, query, view, { keep }) };
+    },
+  });
+
+  registerRoute(app, {
+    method: 'GET',
+    url: `${REVISION}/flags/:flagKey`,
+    operationId: 'getRevisionFlag',
+    tag: 'revisions',
+    summary: 'Read a flag as a revision served it',
+    action: 'revision.read',
+    params: revisionParams.extend({ flagKey: z.string() }),
+    isHistory: true,
+    replies: { 200: pastFlagSchema },
+    handle: ({ params }) => service.readFlag(params, params.revision, params.flagKey),
+  });
+
+  registerRoute(app, {
+    method: 'GET',
+    url: `${REVISION}/diff`,
+    operationId: 'compareRevisions',
+    tag: 'revisions',
+    summary: 'Compare a revision with any other: what going from it to `with` changes',
+    action: 'revision.read',
+    params: revisionParams,
+    query: z.strictObject({ with: revisionNumberSchema }),
+    isHistory: true,
+    replies: { 200: comparisonSchema },
+    handle: ({ params, query }) => service.diff(params, params.revision, query.with),
+  });
+}
+
+function viewSummary(flag: FlagDefinition | undefined) {
+  if (flag === undefined) throw new Error('a flag of a revision is gone between two reads of it');
+  const { key, type, clientSide, on, offVariation, fallthrough, rules } = flag;
+  return { key, type, clientSide, on, offVariation, fallthrough, ruleCount: rules.length };
+}
