@@ -84,10 +84,13 @@ function serve(thread: usize, flag: u32, memo: usize, key: usize, keyBytes: usiz
   return writeResult(thread, flag, memo, key, keyBytes, isAlone);
 }
 
-/** What asking for a flag by this key may cost. */
+/**
+ * What asking for a flag by this key may cost. A key that no flag has may be as long as the body, and a batch hashes, escapes and answers
+ * it once for each of its contexts: escaping takes one unit for four bytes.
+ */
 export function costOfKey(thread: usize, key: usize, keyBytes: usize): u64 {
   const flag = findFlag(thread, key, keyBytes);
-  return flag === NONE ? 1 : costOfEntry(flagEntry(<usize>load<u32>(thread, THREAD_ROOT), flag));
+  return flag === NONE ? 1 + <u64>(keyBytes >> 2) : costOfEntry(flagEntry(<usize>load<u32>(thread, THREAD_ROOT), flag));
 }
 
 /**
