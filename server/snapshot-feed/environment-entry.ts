@@ -31,6 +31,8 @@ export class EnvironmentEntry {
   readonly #logger: pino.Logger;
   readonly #onChange: (outcome: Outcome) => void;
   #isFetchingConfig = false;
+  /** A message said so: what is lacking is not known. */
+  #isFetchCertain = false;
   #isFetchingAccess = false;
   #retryAtMs = 0;
 
@@ -96,16 +98,26 @@ export class EnvironmentEntry {
 
   /** Compares with what the source has, and fetches what is missing. True when this node has it all. */
   sync(state: EnvironmentState): boolean {
-    const standing = this.reducer.standing;
-    const isBehind = state.revision > 0 && compareOrder(state, standing) > 0;
     this.isEmpty = state.revision === 0;
     if (this.isEmpty) this.isSettled = true;
-    const isAccessBehind = state.accessSequence !== standing.accessSequence || this.slot.accessList === undefined;
     if (performance.now() >= this.#retryAtMs) {
-      if (isBehind && !this.reducer.isQuarantined(state)) this.#fetchConfig(false);
-      if (isAccessBehind && state.accessSequence > 0) this.#fetchAccess();
+      if (this.#wantsConfig(state)) this.#fetchConfig(false, state);
+      if (this.#wantsAccess(state)) this.#fetchAccess(state);
     }
-    return !isBehind;
+    return !this.#isBehind(state);
+  }
+
+  #isBehind(state: EnvironmentState): boolean {
+    return state.revision > 0 && compareOrder(state, this.reducer.standing) > 0;
+  }
+
+  #wantsConfig(state: EnvironmentState): boolean {
+    return this.#isBehind(state) && !this.reducer.isQuarantined(state);
+  }
+
+  #wantsAccess({ accessSequence }: EnvironmentState): boolean {
+    const isBehind = accessSequence !== this.reducer.standing.accessSequence || this.slot.accessList === undefined;
+    return isBehind && accessSequence > 0;
   }
 
   /** What is under way has ended. */
@@ -113,10 +125,15 @@ export class EnvironmentEntry {
     return this.#queue.idle();
   }
 
-  #fetchConfig(isWhole: boolean): void {
+  /** `wanted`: what the source has. When its turn comes, a message that waited before it may have brought that or shown that it is bad. */
+  #fetchConfig(isWhole: boolean, wanted?: EnvironmentState): void {
+    this.#isFetchCertain ||= wanted === undefined;
     if (this.#isFetchingConfig) return;
     this.#isFetchingConfig = true;
     const outcome = this.#run(async () => {
+      const isCertain = this.#isFetchCertain;
+      this.#isFetchCertain = false;
+      if (!isCertain && wanted !== undefined && !this.#wantsConfig(wanted)) return 'ignored';
       const first = await this.#receiveFetched(isWhole ? 0 : this.reducer.standing.revision);
       return first === 'fetch' || first === 'fetch-whole' ? this.#receiveFetched(0) : first;
     });
@@ -129,10 +146,14 @@ export class EnvironmentEntry {
     return this.reducer.receive(await this.#source.fetchConfig(this.environment, since));
   }
 
-  #fetchAccess(): void {
+  #fetchAccess(wanted: EnvironmentState): void {
     if (this.#isFetchingAccess) return;
     this.#isFetchingAccess = true;
-    const outcome = this.#run(async () => this.reducer.receiveAccess(await this.#source.fetchAccess(this.environment)));
+    const outcome = this.#run(async () =>
+      this.#wantsAccess(wanted)
+        ? this.reducer.receiveAccess(await this.#source.fetchAccess(this.environment))
+        : 'ignored',
+    );
     void Promise.resolve(outcome).then(() => {
       this.#isFetchingAccess = false;
     });
