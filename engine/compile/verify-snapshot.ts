@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { EnvironmentRef, Issue } from '@guidon/protocol';
+import { compilePattern } from '../evaluate/regex.js';
 import { BadBytes, check } from './byte-reader.js';
 import type { CompiledSnapshot } from './compile-snapshot.js';
 import { type BlockSummary, verifyBlock } from './verify-block.js';
@@ -20,10 +21,16 @@ export function verifySnapshot(
       const block = snapshot.blocks.get(id);
       check(block !== undefined && block.length === byteCount, 'a block is missing or cut');
       check(createHash('sha256').update(block).digest('hex') === id, 'a block is not what its id says');
-      summaries.push(verifyBlock(block));
+      const summary = verifyBlock(block);
+      for (const pattern of summary.patterns) checkPattern(compilePattern(pattern) !== undefined);
+      summaries.push(summary);
     }
     verifyReferences(root, summaries);
   });
+}
+
+export function checkPattern(isAccepted: boolean): void {
+  check(isAccepted, 'a pattern is not accepted');
 }
 
 /** Runs a part of the verification; what it throws because of the bytes becomes an issue. */

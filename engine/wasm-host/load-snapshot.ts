@@ -6,7 +6,8 @@ import type { CompiledSnapshot } from '../compile/compile-snapshot.js';
 import { ROOT } from '../compile/layout.js';
 import { type BlockSummary, verifyBlock } from '../compile/verify-block.js';
 import { verifyReferences, verifyRoot } from '../compile/verify-root.js';
-import { refusalFrom } from '../compile/verify-snapshot.js';
+import { checkPattern, refusalFrom } from '../compile/verify-snapshot.js';
+import type { AcceptedPatterns } from './accepted-patterns.js';
 import type { KernelMemory } from './kernel-memory.js';
 import type { ResidentBlock, ResidentBlocks } from './resident-blocks.js';
 
@@ -51,6 +52,7 @@ class Slices {
 export async function loadSnapshot(
   memory: KernelMemory,
   resident: ResidentBlocks,
+  patterns: AcceptedPatterns,
   snapshot: CompiledSnapshot,
 ): Promise<ResidentSnapshot> {
   const { environment, root: rootBytes } = snapshot;
@@ -69,7 +71,7 @@ export async function loadSnapshot(
       }
       const bytes = snapshot.blocks.get(id);
       check(bytes !== undefined && bytes.length === byteCount, 'a block is missing or cut');
-      acquired.push(await copyBlock(memory, resident, id, bytes, slices));
+      acquired.push(await copyBlock(memory, resident, id, bytes, patterns, slices));
     }
     verifyReferences(
       root,
@@ -102,6 +104,7 @@ async function copyBlock(
   resident: ResidentBlocks,
   id: string,
   bytes: Uint8Array,
+  patterns: AcceptedPatterns,
   slices: Slices,
 ): Promise<ResidentBlock> {
   const hash = createHash('sha256');
@@ -113,6 +116,10 @@ async function copyBlock(
   check(hash.digest('hex') === id, 'a block is not what its id says');
   const summary = verifyBlock(bytes);
   await slices.pause();
+  for (const pattern of summary.patterns) {
+    checkPattern(patterns.isAccepted(pattern));
+    await slices.pause();
+  }
   const address = memory.allocate(bytes.length);
   try {
     for (let from = 0; from < bytes.length; from += STEP_BYTES) {

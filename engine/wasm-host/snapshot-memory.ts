@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { REQUEST_LIMITS } from '@guidon/protocol';
 import type { CompiledSnapshot } from '../compile/compile-snapshot.js';
 import { CALL_OPTION } from '../compile/thread-layout.js';
+import { AcceptedPatterns } from './accepted-patterns.js';
 import { GracePeriod } from './grace-period.js';
 import type { KernelAnswer, KernelRefusal } from './kernel-answer.js';
 import { KERNEL_PAGE_COUNT_MAX, KernelMemory } from './kernel-memory.js';
@@ -62,6 +63,7 @@ export class SnapshotMemory {
   readonly #residents = new Set<ResidentSnapshot>();
   /** By address of the THREAD block. */
   readonly #threads = new Map<number, ThreadRegions>();
+  readonly #patterns = new AcceptedPatterns();
   readonly #usageBlocks = new Map<number, UsageBlocks>();
   /** What all threads together have answered, as of the last sweepUsage(). */
   readonly usage: UsageTotals;
@@ -104,7 +106,7 @@ export class SnapshotMemory {
   async #loadNow(snapshot: CompiledSnapshot): Promise<ResidentSnapshot> {
     this.reclaim();
     try {
-      const resident = await loadSnapshot(this.#memory, this.#blocks, snapshot);
+      const resident = await loadSnapshot(this.#memory, this.#blocks, this.#patterns, snapshot);
       this.#residents.add(resident);
       this.#rootBytes += this.#memory.bytesOf(resident.address);
       return resident;

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import {
   type CompiledSnapshot,
@@ -11,6 +12,8 @@ import {
   KernelHost,
   type ResidentSnapshot,
 } from '@guidon/engine';
+import { rootDigest } from '@guidon/engine/compile/compile-root.js';
+import { ROOT } from '@guidon/engine/compile/layout.js';
 import { type Json, REQUEST_LIMITS } from '@guidon/protocol';
 import { describe, expect, it } from 'vitest';
 import { aFlag, aSegment, flagSetOf } from '../../../support/flag-sets.js';
@@ -29,6 +32,18 @@ function ask(
   route: 'evaluate' | 'batch' = 'evaluate',
 ): KernelAnswer {
   return host.evaluate(resident, encodeMsgpack(body), { route, now: 0, clientSideOnly: false });
+}
+
+/** With one block replaced, and every digest right again. */
+function withBlock(snapshot: CompiledSnapshot, blockId: string, block: Uint8Array): CompiledSnapshot {
+  const id = createHash('sha256').update(block).digest();
+  const blocks = new Map(
+    [...snapshot.blocks].map(([key, bytes]) => (key === blockId ? [id.toString('hex'), block] : [key, bytes])),
+  );
+  const root = Buffer.from(snapshot.root);
+  id.copy(root, root.indexOf(Buffer.from(blockId, 'hex')));
+  root.set(rootDigest(root), ROOT.digest);
+  return { ...snapshot, root, blocks };
 }
 
 function decodedOf(answer: KernelAnswer): unknown {
@@ -275,6 +290,39 @@ describe('KernelHost.load()', () => {
       code: 'validation-failed',
     });
     expect(host.memoryUsage().usedBytes).toBe(start);
+  });
+
+  it('lets the event loop turn while it tries patterns, once each, and refuses what is none', async () => {
+    const host = await KernelHost.create();
+    const snapshot = compile(
+      Array.from({ length: 100 }, (_, flag) =>
+        aFlag(`f${flag}`, {
+          rules: Array.from({ length: 5 }, (_, rule) => ({
+            id: `r${rule}`,
+            when: { attribute: 'email', op: 'matches', values: [`^user-${flag}-${rule}[a-z]{1,20}(foo|bar){1,5}@x$`] },
+            serve: { variation: 'yes' },
+          })),
+        }),
+      ),
+    );
+    const turnsOfLoad = async (): Promise<number> => {
+      let turns = 0;
+      const timer = setInterval(() => {
+        turns += 1;
+      }, 0);
+      host.release(await host.load(snapshot));
+      clearInterval(timer);
+      return turns;
+    };
+    expect(await turnsOfLoad()).toBeGreaterThan(5);
+
+    const [blockId, block] = [...snapshot.blocks][0] ?? ['', new Uint8Array()];
+    const broken = Buffer.from(block);
+    broken.write('^user-(', broken.indexOf('^user-'));
+    await expect(host.load(withBlock(snapshot, blockId, broken))).rejects.toMatchObject({
+      code: 'validation-failed',
+      message: expect.stringContaining('a pattern is not accepted'),
+    });
   });
 
   it('lets the event loop turn while a large snapshot is copied', async () => {
