@@ -8,6 +8,7 @@ import type { DefinitionName } from '../commit/definition-history.js';
 import type { ControlPlaneCore } from '../core.js';
 import { getEnvironment } from '../environments/environment-read-model.js';
 import { keys } from '../store/keys.js';
+import { RestoreService, restoreBody, restoreReplySchema } from './restore-service.js';
 import { RevisionService } from './revision-service.js';
 import {
   comparisonSchema,
@@ -108,6 +109,24 @@ export function registerRevisionRoutes(app: FastifyInstance, core: ControlPlaneC
     isHistory: true,
     replies: { 200: comparisonSchema },
     handle: ({ params, query }) => service.diff(params, params.revision, query.with),
+  });
+
+  const restores = new RestoreService(core);
+  registerRoute(app, {
+    method: 'POST',
+    url: `${REVISION}/restore`,
+    operationId: 'restoreRevision',
+    tag: 'revisions',
+    summary: 'Serve again what a revision served, as a new revision: everything or one flag',
+    description:
+      'If-Match is the revision in force in quotes, such as "7". Targeting, segments and their keys come back; salts stay, so every bucket does. Archived and deleted things do not.',
+    action: 'environment.change',
+    params: revisionParams,
+    body: restoreBody,
+    changesExisting: true,
+    isHistory: true,
+    replies: { 200: restoreReplySchema },
+    handle: ({ params, body, write }) => restores.restore(write, params, params.revision, body),
   });
 }
 

@@ -35,6 +35,7 @@ export const OPERATION_CASES: Readonly<Record<string, OperationCase>> = {
   listRevisionFlags: NOTHING,
   getRevisionFlag: NOTHING,
   compareRevisions: { query: 'with=1' },
+  restoreRevision: { body: {} },
   listCredentials: NOTHING,
   createCredential: { body: { kind: 'srv', name: 'n' } },
   getCredential: NOTHING,
