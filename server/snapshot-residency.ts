@@ -22,19 +22,22 @@ const WAITING_COUNT_MAX = 1_024;
 const WAITING_BYTES_MAX = 64 * 1024 * 1024;
 /** A request waits so long; the load goes on for the next one. */
 const WAIT_MS_MAX = 4_000;
-/** An environment may be evicted between its load and the request's turn when many are loaded at once. */
+/** An environment may leave between its load and the request's turn: a new revision of it may have gone to the disk alone. */
 const LOADS_PER_REQUEST_MAX = 3;
 
 /**
  * Which environments lie in kernel memory, within a budget. The one used longest ago leaves first; the states of one are those of its slot.
- * A request for a cold one waits for its load, which all its requests share. One environment always fits: alone it may exceed the
- * budget. Nothing here waits for the control plane (I12), and absence is never an answer (I13).
+ * A request for a cold one waits for its load, which all its requests share; it stays until they have had their turn, or two that do not fit
+ * together would push each other out unused. One environment always fits: alone it may exceed the budget. Nothing here waits for the
+ * control plane (I12), and absence is never an answer (I13).
  */
 export class SnapshotResidency {
   readonly counters = { evictions: 0, reloads: 0, failedReloads: 0, refusedWaits: 0 };
   readonly #options: ResidencyOptions;
   readonly #residents = new Map<EnvironmentSlot, Evict>();
   readonly #loads = new Map<EnvironmentSlot, Promise<void>>();
+  /** How many requests wait for it, from before its load until they have used it. */
+  readonly #awaited = new Map<EnvironmentSlot, number>();
   #waitingCount = 0;
   #waitingBytes = 0;
 
@@ -64,8 +67,14 @@ export class SnapshotResidency {
   admit(slot: EnvironmentSlot, evict: Evict): void {
     if (!this.#residents.has(slot)) slot.touch();
     this.#residents.set(slot, evict);
-    this.#keepTenantWithin(slot);
-    while (this.#options.usedBytes() > this.#options.bytesMax && this.#evictOne(slot));
+    this.#trim(slot);
+  }
+
+  /** Back to the bounds of its tenant and of all, as far as nobody waits for what is there. */
+  #trim(kept: EnvironmentSlot): void {
+    this.#keepTenantWithin(kept);
+    const isFree = (slot: EnvironmentSlot): boolean => !this.#awaited.has(slot);
+    while (this.#options.usedBytes() > this.#options.bytesMax && this.#evictOne(kept, isFree));
   }
 
   /** A tenant over its own bound gives up its own environments, nobody else's. Shared blocks count for each that has them. */
@@ -74,7 +83,8 @@ export class SnapshotResidency {
     const bytesMax = this.#options.tenantBytesMaxOf?.(tenantId);
     if (bytesMax === undefined) return;
     const own = (slot: EnvironmentSlot): boolean => slot.environment.tenantId === tenantId;
-    while (this.#bytesOf(own) > bytesMax && this.#evictOne(kept, own));
+    const isFree = (slot: EnvironmentSlot): boolean => own(slot) && !this.#awaited.has(slot);
+    while (this.#bytesOf(own) > bytesMax && this.#evictOne(kept, isFree));
   }
 
   #bytesOf(isCounted: (slot: EnvironmentSlot) => boolean): number {
@@ -97,7 +107,8 @@ export class SnapshotResidency {
         return await load();
       } catch (error) {
         const isFull = error instanceof PlatformError && error.code === 'limit-exceeded';
-        if (!isFull || !this.#evictOne(slot)) throw error;
+        if (!isFull || !(this.#evictOne(slot, (other) => !this.#awaited.has(other)) || this.#evictOne(slot)))
+          throw error;
       }
     }
   }
@@ -107,12 +118,30 @@ export class SnapshotResidency {
    * and `timeout` when the load takes too long.
    */
   async whenResident<Used>(slot: EnvironmentSlot, bodyBytes: number, use: () => Used): Promise<Used> {
-    for (let count = 0; slot.active === undefined; count += 1) {
-      if (slot.serving === undefined) throw new PlatformError('not-ready', 'This node cannot load its configuration.');
-      if (count === LOADS_PER_REQUEST_MAX) throw new PlatformError('overloaded', 'Too many environments are in use.');
-      await this.#wait(slot, bodyBytes);
+    if (slot.active !== undefined) return use();
+    this.#awaited.set(slot, (this.#awaited.get(slot) ?? 0) + 1);
+    try {
+      for (let count = 0; slot.active === undefined; count += 1) {
+        if (slot.serving === undefined)
+          throw new PlatformError('not-ready', 'This node cannot load its configuration.');
+        if (count === LOADS_PER_REQUEST_MAX) throw new PlatformError('overloaded', 'Too many environments are in use.');
+        await this.#wait(slot, bodyBytes);
+      }
+      return use();
+    } finally {
+      this.#letGo(slot);
     }
-    return use();
+  }
+
+  #letGo(slot: EnvironmentSlot): void {
+    const others = (this.#awaited.get(slot) ?? 0) - 1;
+    if (others > 0) {
+      this.#awaited.set(slot, others);
+      return;
+    }
+    this.#awaited.delete(slot);
+    // What was loaded meanwhile could not push it out.
+    if (this.#residents.has(slot)) this.#trim(slot);
   }
 
   async #wait(slot: EnvironmentSlot, bodyBytes: number): Promise<void> {
