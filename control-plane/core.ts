@@ -1,3 +1,4 @@
+import type { CompilePool } from '@guidon/pool';
 import type { ChangeBus } from '@guidon/protocol';
 import type { Logger } from 'pino';
 import type { Committer } from './commit/committer.js';
@@ -8,6 +9,8 @@ import type { ControlStore } from './store/control-store.js';
 export interface ControlPlaneCore {
   readonly store: ControlStore;
   readonly committer: Committer;
+  /** Evaluates off the thread that answers requests. */
+  readonly pool: CompilePool;
   readonly signingKeys: SigningKeys;
   readonly bus: ChangeBus;
   readonly logger: Logger;

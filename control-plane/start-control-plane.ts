@@ -103,7 +103,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
       assertMayServe,
       retention: options.historyRetention,
     });
-    const core: ControlPlaneCore = { store, committer, signingKeys, bus, logger, now };
+    const core: ControlPlaneCore = { store, committer, pool, signingKeys, bus, logger, now };
     const authenticator = new Authenticator(store, now);
     const idempotencyKeys = new IdempotencyKeys(store, now);
     const denials = new DenialRecorder(store, logger, now);

@@ -6,7 +6,7 @@ export { LAYOUT_HASH, SNAPSHOT_FORMAT_VERSION } from './compile/layout.js';
 export { verifySnapshot } from './compile/verify-snapshot.js';
 export { parseAttributePath } from './evaluate/attribute-path.js';
 export { bucketOf, hashText, murmur3 } from './evaluate/bucket.js';
-export { checkContextLimits } from './evaluate/context.js';
+export { checkContextLimits, targetingKeysOf } from './evaluate/context.js';
 export type * from './evaluate/explanation.js';
 export { type EvaluationOptions, ReferenceEvaluation } from './evaluate/reference-evaluation.js';
 export { type CompiledPattern, compilePattern, cutRegexInput } from './evaluate/regex.js';
@@ -28,6 +28,7 @@ export * from './flag-model/result.js';
 export {
   addSegmentKeys,
   chunkSegmentKeys,
+  isInChunk,
   removeSegmentKeys,
   type SegmentKeyList,
   type SegmentKeysChange,

@@ -7,6 +7,8 @@ import type {
   CompileRequest,
   ExplainAnswer,
   ExplainRequest,
+  ReplayAnswer,
+  ReplayRequest,
   WorkerAnswer,
   WorkerTask,
 } from './compile-task.js';
@@ -36,7 +38,7 @@ const DEFAULTS = {
   workerHeapMegabytesMax: 2_048,
 } as const;
 
-/** Explanations of one environment that wait or run; one more is refused, so that one caller cannot fill the lane of all (I25). */
+/** Explanations and replays of one environment that wait or run; one more is refused, so that one caller cannot fill the lane of all (I25). */
 const EXPLAIN_COUNT_MAX = 8;
 
 /** One thread and the tasks that run in it or wait for it. */
@@ -101,7 +103,9 @@ export class CompilePool {
     const lane = this.#laneOf(rest.environment);
     const answer = await this.#run(lane, { task: 'compile', request: rest, changed: packed }, packed.buffer);
     if (answer.status === 'overloaded') throw new PlatformError('overloaded', answer.detail);
-    if (answer.status === 'explained') throw new Error('a worker answered another task');
+    if (answer.status === 'explained' || answer.status === 'replayed') {
+      throw new Error('a worker answered another task');
+    }
     if (answer.status !== 'compiled') return answer;
     const { blockIds, bytes, ...compiled } = answer;
     const [root = new Uint8Array(), ...blocks] = unpackBytes(bytes);
@@ -115,24 +119,46 @@ export class CompilePool {
   /** Throws as `compile` does, and `timeout` once `signal` says that nobody waits for the answer any more; then it stops. */
   async explain(request: ExplainRequest, signal?: AbortSignal): Promise<ExplainAnswer> {
     const { definitions, ...rest } = request;
-    const key = environmentKey(rest.environment);
-    const count = this.#explainCounts.get(key) ?? 0;
-    if (count >= EXPLAIN_COUNT_MAX) {
-      throw new PlatformError('overloaded', 'too many explanations of this environment wait');
-    }
     const packed = definitions === undefined ? undefined : packBytes(definitions);
     const task: WorkerTask = {
       task: 'explain',
       request: rest,
       ...(packed === undefined ? {} : { definitions: packed }),
     };
+    const answer = await this.#runBeside(rest.environment, task, packed?.buffer, signal);
+    if (answer.status === 'explained' || answer.status === 'needs-all' || answer.status === 'digest-mismatch') {
+      return answer;
+    }
+    throw new Error('a worker answered another task');
+  }
+
+  /** Evaluates one context over past states. Throws as `explain` does; beside explanations, never in the way of a compile. */
+  async replay({ steps, ...rest }: ReplayRequest): Promise<ReplayAnswer> {
+    const changed = packBytes(steps.flatMap((step) => step.changed));
+    const packedSteps = steps.map((step) => ({ changedCount: step.changed.length, removed: step.removed }));
+    const task: WorkerTask = { task: 'replay', request: { ...rest, steps: packedSteps }, changed };
+    const answer = await this.#runBeside(rest.environment, task, changed.buffer, undefined);
+    if (answer.status === 'replayed') return answer;
+    throw new Error('a worker answered another task');
+  }
+
+  async #runBeside(
+    environment: EnvironmentRef,
+    task: WorkerTask,
+    transfer: ArrayBuffer | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<WorkerAnswer> {
+    const key = environmentKey(environment);
+    const count = this.#explainCounts.get(key) ?? 0;
+    if (count >= EXPLAIN_COUNT_MAX) {
+      throw new PlatformError('overloaded', 'too many explanations of this environment wait');
+    }
     this.#explainCounts.set(key, count + 1);
     try {
       if (!this.#isClosed) this.#explainLane ??= this.#newLane();
-      const answer = await this.#run(this.#explainLane, task, packed?.buffer, signal);
+      const answer = await this.#run(this.#explainLane, task, transfer, signal);
       if (answer.status === 'overloaded') throw new PlatformError('overloaded', answer.detail);
-      if (answer.status !== 'compiled' && answer.status !== 'refused') return answer;
-      throw new Error('a worker answered another task');
+      return answer;
     } finally {
       const left = (this.#explainCounts.get(key) ?? 1) - 1;
       if (left === 0) this.#explainCounts.delete(key);

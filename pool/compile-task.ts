@@ -59,6 +59,39 @@ export type ExplainAnswer =
   | { readonly status: 'digest-mismatch'; readonly digest: string }
   | { readonly status: 'explained'; readonly explanation: string };
 
+/**
+ * Evaluations of one context over a line of states, the first made from nothing, each other from the one before. The states are small: what the
+ * flags depend on. Nothing of it is remembered.
+ */
+export interface ReplayRequest {
+  readonly environment: EnvironmentRef;
+  /** The context as JSON text. */
+  readonly context: string;
+  readonly flags: readonly string[];
+  /** Answer explanations instead of results. */
+  readonly isExplained: boolean;
+  /** Epoch milliseconds: what `@now` stands for. */
+  readonly now: number;
+  readonly steps: readonly ReplayStep[];
+}
+
+export interface ReplayStep {
+  readonly changed: readonly Uint8Array[];
+  readonly removed: readonly DefinitionName[];
+}
+
+export interface ReplayAnswer {
+  readonly status: 'replayed';
+  /** JSON text: per step an array with the result, or explanation, of each flag. */
+  readonly steps: string;
+}
+
+/** A step whose changed definitions are the next `changedCount` of those that travel packed. */
+export interface PackedStep {
+  readonly changedCount: number;
+  readonly removed: readonly DefinitionName[];
+}
+
 /** What crosses the thread border. Byte arrays travel packed into one transferred buffer (see packed-bytes.ts). */
 export type WorkerTask =
   | { readonly task: 'compile'; readonly request: Omit<CompileRequest, 'changed'>; readonly changed: PackedBytes }
@@ -66,12 +99,18 @@ export type WorkerTask =
       readonly task: 'explain';
       readonly request: Omit<ExplainRequest, 'definitions'>;
       readonly definitions?: PackedBytes;
+    }
+  | {
+      readonly task: 'replay';
+      readonly request: Omit<ReplayRequest, 'steps'> & { readonly steps: readonly PackedStep[] };
+      readonly changed: PackedBytes;
     };
 
 export type WorkerAnswer =
   | Exclude<CompileAnswer, CompiledAnswer>
   | (Omit<CompiledAnswer, 'root' | 'newBlocks'> & { readonly blockIds: readonly string[]; readonly bytes: PackedBytes })
   | ExplainAnswer
+  | ReplayAnswer
   /** The worker lacks memory: an error would lose its code on the way between threads. */
   | { readonly status: 'overloaded'; readonly detail: string };
 

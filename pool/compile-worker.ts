@@ -5,6 +5,7 @@ import { move, transferableSymbol, valueSymbol } from 'piscina';
 import { applyChange } from './apply-change.js';
 import type { CompileRequest, DefinitionEntry, ExplainRequest, WorkerAnswer, WorkerTask } from './compile-task.js';
 import { packBytes, unpackBytes } from './packed-bytes.js';
+import { replay } from './replay.js';
 import { SmokeKernel } from './smoke-evaluation.js';
 import { WorkerStates } from './worker-state.js';
 
@@ -23,6 +24,7 @@ export default async function run(task: WorkerTask): Promise<unknown> {
       return answer;
     }
   }
+  if (task.task === 'replay') return replay(task.request, unpackBytes(task.changed));
   return explain(task.request, task.definitions === undefined ? undefined : unpackBytes(task.definitions));
 }
 

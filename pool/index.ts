@@ -7,6 +7,9 @@ export type {
   DefinitionName,
   ExplainAnswer,
   ExplainRequest,
+  ReplayAnswer,
+  ReplayRequest,
+  ReplayStep,
 } from './compile-task.js';
 export {
   EvaluationPool,

@@ -1,6 +1,6 @@
 import type { FlagDefinition, SegmentDefinition, SegmentKeysDefinition } from '@guidon/engine';
 import type { EnvironmentRef } from '@guidon/protocol';
-import { assertKept, type DefinitionName, findEntryAt } from '../commit/definition-history.js';
+import { assertKept, type DefinitionName, findEntryAt, findNextChange } from '../commit/definition-history.js';
 import type { DefinitionEntryRow } from '../commit/definition-store.js';
 import { readDefinitionBytes } from '../commit/environment-workspace.js';
 import type { StoreReader } from '../store/control-store.js';
@@ -28,6 +28,10 @@ export class PastDefinitions {
 
   findEntry(name: DefinitionName, revision: number): DefinitionEntryRow | undefined {
     return findEntryAt(this.#store, this.environment, name, revision);
+  }
+
+  findNextChange(name: DefinitionName, revision: number): number | undefined {
+    return findNextChange(this.#store, this.environment, name, revision);
   }
 
   /** Exactly the bytes that were signed. */

@@ -8,6 +8,8 @@ import type { DefinitionName } from '../commit/definition-history.js';
 import type { ControlPlaneCore } from '../core.js';
 import { getEnvironment } from '../environments/environment-read-model.js';
 import { keys } from '../store/keys.js';
+import { bisectBody, bisectedSchema, evaluateAsOfBody, evaluatedAsOfSchema } from './evaluate-input.js';
+import { EvaluateService } from './evaluate-service.js';
 import { RestoreService, restoreBody, restoreReplySchema } from './restore-service.js';
 import { RevisionService } from './revision-service.js';
 import {
@@ -19,11 +21,12 @@ import {
   viewRevision,
 } from './revision-view.js';
 
-const REVISIONS = '/api/v1/tenants/:tenantId/projects/:projectKey/environments/:environmentKey/revisions';
-export const REVISION = `${REVISIONS}/:revision`;
+const ENVIRONMENT = '/api/v1/tenants/:tenantId/projects/:projectKey/environments/:environmentKey';
+const REVISIONS = `${ENVIRONMENT}/revisions`;
+const REVISION = `${REVISIONS}/:revision`;
 
-export const revisionNumberSchema = z.coerce.number().int().min(1);
-export const revisionParams = environmentParams.extend({ revision: revisionNumberSchema });
+const revisionNumberSchema = z.coerce.number().int().min(1);
+const revisionParams = environmentParams.extend({ revision: revisionNumberSchema });
 
 export function registerRevisionRoutes(app: FastifyInstance, core: ControlPlaneCore): void {
   const { store } = core;
@@ -127,6 +130,43 @@ export function registerRevisionRoutes(app: FastifyInstance, core: ControlPlaneC
     isHistory: true,
     replies: { 200: restoreReplySchema },
     handle: ({ params, body, write }) => restores.restore(write, params, params.revision, body),
+  });
+
+  registerQuestions(app, core);
+}
+
+/** Questions to the past. They change nothing: a dry run of one is the same. */
+function registerQuestions(app: FastifyInstance, core: ControlPlaneCore): void {
+  const questions = new EvaluateService(core);
+
+  registerRoute(app, {
+    method: 'POST',
+    url: `${ENVIRONMENT}/evaluate-as-of`,
+    operationId: 'evaluateAsOf',
+    tag: 'revisions',
+    summary: 'Evaluate a context as it was at a revision or a time, and why',
+    description: 'With the segments and prerequisites of that revision, exactly as a node that had it answered.',
+    action: 'revision.evaluate',
+    params: environmentParams,
+    body: evaluateAsOfBody,
+    isHistory: true,
+    replies: { 200: evaluatedAsOfSchema },
+    handle: ({ params, body }) => questions.evaluateAsOf(params, body),
+  });
+
+  registerRoute(app, {
+    method: 'POST',
+    url: `${ENVIRONMENT}/bisect`,
+    operationId: 'bisectRevisions',
+    tag: 'revisions',
+    summary: 'Find every revision at which the answer of a flag to a context became another',
+    description: 'Evaluates where something changed that the flag depends on: itself, prerequisites, segments, keys.',
+    action: 'revision.evaluate',
+    params: environmentParams,
+    body: bisectBody,
+    isHistory: true,
+    replies: { 200: bisectedSchema },
+    handle: ({ params, body }) => questions.bisect(params, body),
   });
 }
 

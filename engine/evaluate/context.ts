@@ -28,6 +28,16 @@ export function readContext(value: unknown): ContextKinds | undefined {
   return kinds;
 }
 
+/** The targeting key of each kind that has a text for one: what key lists of segments are asked for. Empty when it is not valid. */
+export function targetingKeysOf(context: unknown): ReadonlyMap<string, string> {
+  const keys = new Map<string, string>();
+  for (const [kind, members] of readContext(context) ?? []) {
+    const key = ownMember(members, 'targetingKey');
+    if (typeof key === 'string') keys.set(kind, key);
+  }
+  return keys;
+}
+
 /** Which limit a decoded context is over. Its bytes are counted where they are received. */
 export function checkContextLimits(context: unknown): 'depth' | 'attributes' | undefined {
   const tally = { attributeCount: 0 };

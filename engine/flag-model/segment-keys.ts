@@ -21,6 +21,11 @@ export interface SegmentKeysChange {
 const MERGED_KEY_COUNT_MAX = LIMITS.keysPerSegmentChunk / 2;
 const HASH_BITS = 32;
 
+/** Would `key` lie in the chunk with this prefix? */
+export function isInChunk(prefix: string, key: string): boolean {
+  return hashText(key).toString(2).padStart(HASH_BITS, '0').startsWith(prefix);
+}
+
 interface HashedKey {
   readonly key: string;
   /** Unsigned murmur3; its leading bits are the way down the trie. */

@@ -36,6 +36,8 @@ export const OPERATION_CASES: Readonly<Record<string, OperationCase>> = {
   getRevisionFlag: NOTHING,
   compareRevisions: { query: 'with=1' },
   restoreRevision: { body: {} },
+  evaluateAsOf: { body: { context: { targetingKey: 'member' }, flags: ['gate'], revision: 3 } },
+  bisectRevisions: { body: { context: { targetingKey: 'member' }, flag: 'gate' } },
   listCredentials: NOTHING,
   createCredential: { body: { kind: 'srv', name: 'n' } },
   getCredential: NOTHING,

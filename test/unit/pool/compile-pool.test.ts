@@ -282,3 +282,37 @@ describe('CompilePool bounds', () => {
     });
   });
 });
+
+describe('CompilePool replay()', () => {
+  const context = JSON.stringify({ targetingKey: 'user-1' });
+  const step = (changed: readonly Definition[], removed: readonly (readonly [string, string])[] = []) => ({
+    changed: bytesOf(changed),
+    removed,
+  });
+  const request = { environment, context, flags: ['c', 'gone'], isExplained: false, now: 5 };
+
+  it('evaluates over states, each made from the one before', async () => {
+    const steps = [
+      step(FIRST),
+      step([aChunk('vip', 'included', ['user-2'])]),
+      step([aChunk('vip', 'included', ['user-1'])]),
+      step([], [['segment', 'vip']]),
+    ];
+    const answers = JSON.parse((await pool.replay({ ...request, steps })).steps) as { value: unknown }[][];
+    expect(answers.map(([c]) => c?.value)).toEqual(['yes', 'no', 'yes', 'no']);
+    expect(answers.map(([, gone]) => gone)).toEqual(
+      steps.map(() => expect.objectContaining({ errorCode: 'FLAG_NOT_FOUND' })),
+    );
+  });
+
+  it('explains when asked to, forgets what it was sent, and refuses more than its bound', async () => {
+    const steps = [step(FIRST)];
+    const [[answer]] = JSON.parse((await pool.replay({ ...request, isExplained: true, steps })).steps);
+    expect(answer).toMatchObject({ now: 5, flags: [{ flag: 'c' }], result: { value: 'yes' } });
+    const [[nothing]] = JSON.parse((await pool.replay({ ...request, steps: [step([])] })).steps);
+    expect(nothing.errorCode).toBe('FLAG_NOT_FOUND');
+    const many = await Promise.allSettled(Array.from({ length: 9 }, () => pool.replay({ ...request, steps })));
+    const refused = many.filter((one) => one.status === 'rejected');
+    expect(refused.map(({ reason }) => reason)).toEqual([expect.objectContaining({ code: 'overloaded' })]);
+  });
+});
