@@ -70,7 +70,7 @@ export interface PooledRequest<Value> {
  *
  *   waiting --take()--> running --answered, trapped--> settled
  *   waiting --aborted, close()--> settled          running --overran--> running in another worker, with nothing to evaluate
- *   running --aborted--> running, its answer is dropped
+ *   running --aborted--> running, and settled without its answer when its call ends: until then it takes a worker
  */
 interface Job {
   readonly tenantId: string;
@@ -83,8 +83,11 @@ interface Job {
   /** Counted as waiting since then, `performance.now()`. */
   readonly takenAt: number;
   hasOverrun: boolean;
+  isAborted: boolean;
   isSettled: boolean;
 }
+
+const nobodyWaits = (): PlatformError => new PlatformError('timeout', 'nobody waits for the answer any more');
 
 /**
  * Evaluates what would block the serving thread, in workers on the same memory: the request is copied once into the worker's region and the
@@ -140,7 +143,8 @@ export class EvaluationPool {
 
   /**
    * Resolves with what `use` made of the answer. Rejects with what `open` or `use` threw, `overloaded` when too many wait, the pool is
-   * closed or its workers keep dying, and `timeout` once the signal aborts.
+   * closed or its workers keep dying, and `timeout` when the signal aborts: at once while it waits, with the end of its call when it runs. So
+   * whoever counts requests here counts what they take, and cannot be made to forget it by clients that leave (I17).
    */
   evaluate<Value>(request: PooledRequest<Value>): Promise<Value> {
     const { tenantId, body, open, use, signal } = request;
@@ -160,6 +164,7 @@ export class EvaluationPool {
         settle: (answer, copyBody) =>
           settleOnce(() => {
             try {
+              if (job.isAborted) throw nobodyWaits();
               resolve(use(answer, copyBody));
             } catch (error) {
               reject(error);
@@ -168,13 +173,14 @@ export class EvaluationPool {
         fail,
         takenAt: performance.now(),
         hasOverrun: false,
+        isAborted: false,
         isSettled: false,
       };
       const abort = (): void => {
-        this.#queue.delete(tenantId, job);
-        fail(new PlatformError('timeout', 'nobody waits for the answer any more'));
+        job.isAborted = true;
+        if (this.#queue.delete(tenantId, job)) fail(nobodyWaits());
       };
-      if (signal?.aborted === true) abort();
+      if (signal?.aborted === true) fail(nobodyWaits());
       else {
         signal?.addEventListener('abort', abort);
         this.#take(job, body);
@@ -220,13 +226,13 @@ export class EvaluationPool {
   /** Gives a lane that has nothing to do the next job. */
   #dispatch(lane: EvaluationLane): void {
     for (let job = this.#next(); job !== undefined; job = this.#next()) {
-      if (job.isSettled) continue;
       const { body } = job;
-      if (body !== undefined) {
+      if (body !== undefined && !job.isAborted) {
         job.body = undefined;
         this.#run(lane, job, body);
         return;
       }
+      job.fail(nobodyWaits());
     }
     this.#idle.push(lane);
   }
@@ -314,7 +320,8 @@ export class EvaluationPool {
     const copyBody = (): Uint8Array => this.#memory.requestOf(lane.handle);
     if (why === 'trapped') job.settle({ status: 'trapped', cause }, copyBody);
     else if (job.hasOverrun) job.settle({ status: 'overran' }, copyBody);
-    else if (!job.isSettled) {
+    else if (job.isAborted) job.fail(nobodyWaits());
+    else {
       job.hasOverrun = true;
       job.body = copyBody();
       this.#overrun.push(job);

@@ -200,6 +200,30 @@ describe('EvaluationPool', () => {
     expect(pool.counters).toMatchObject({ runs: 2, discarded: 0 });
   });
 
+  it('counts who left until the call ends, so that leaving frees no place (I17)', async () => {
+    await start();
+    const left = new AbortController();
+    let isOver = false;
+    const running = codeOf(ask(slow, { signal: left.signal })).finally(() => {
+      isOver = true;
+    });
+    left.abort();
+    await new Promise(setImmediate);
+    expect([isOver, pool.runningCount]).toEqual([false, 1]);
+    expect(await running).toBe('timeout');
+    expect([pool.counters.runs, pool.runningCount]).toEqual([1, 0]);
+  });
+
+  it('does not try again for nobody what is over the deadline', async () => {
+    await start({ deadlineMs: 150 });
+    const left = new AbortController();
+    const running = codeOf(ask(slowest, { signal: left.signal }));
+    left.abort();
+    expect(await running).toBe('timeout');
+    expect(pool.counters).toMatchObject({ runs: 1, discarded: 1 });
+    expect(await ask(plain)).toEqual(inline(plain));
+  });
+
   it('answers ERROR for a call that is over the deadline, and replaces its worker (I20)', async () => {
     const discarded: string[] = [];
     await start({ deadlineMs: 150, onDiscard: (why) => discarded.push(why) });
