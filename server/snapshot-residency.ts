@@ -1,5 +1,6 @@
 import { PlatformError, settlesWithin } from '@guidon/protocol';
 import type { EnvironmentSlot } from './environment-slot.js';
+import { Semaphore } from './snapshot-feed/serial-queue.js';
 
 export interface ResidencyOptions {
   /** Budget of kernel memory for snapshots. */
@@ -18,12 +19,24 @@ export type Evict = () => void;
 /** Beyond so many a snapshot is loaded only when a request asks for it: a node with thousands starts without them. */
 const UNASKED_COUNT_MAX = 100;
 /** Requests that wait for environments to be loaded, all together, and the bytes of their bodies (I25). */
-const WAITING_COUNT_MAX = 1_024;
+const WAITING_COUNT_MAX = 2_048;
 const WAITING_BYTES_MAX = 64 * 1024 * 1024;
+/** The same of one tenant, and its environments that are loaded at once: the others stand behind so many of them, not all (I17). */
+const TENANT_WAITING_COUNT_MAX = 512;
+const TENANT_WAITING_BYTES_MAX = 16 * 1024 * 1024;
+const TENANT_LOADS_MAX = 4;
 /** A request waits so long; the load goes on for the next one. */
 const WAIT_MS_MAX = 4_000;
 /** An environment may leave between its load and the request's turn: a new revision of it may have gone to the disk alone. */
 const LOADS_PER_REQUEST_MAX = 3;
+
+/** What one tenant waits for. Made for its first load, gone when nothing of it waits or is loaded. */
+interface TenantLine {
+  waitingCount: number;
+  waitingBytes: number;
+  loadCount: number;
+  readonly turns: Semaphore;
+}
 
 /**
  * Which environments lie in kernel memory, within a budget. The one used longest ago leaves first; the states of one are those of its slot.
@@ -38,6 +51,7 @@ export class SnapshotResidency {
   readonly #loads = new Map<EnvironmentSlot, Promise<void>>();
   /** How many requests wait for it, from before its load until they have used it. */
   readonly #awaited = new Map<EnvironmentSlot, number>();
+  readonly #lines = new Map<string, TenantLine>();
   #waitingCount = 0;
   #waitingBytes = 0;
 
@@ -145,36 +159,55 @@ export class SnapshotResidency {
   }
 
   async #wait(slot: EnvironmentSlot, bodyBytes: number): Promise<void> {
-    if (this.#waitingCount >= WAITING_COUNT_MAX || this.#waitingBytes + bodyBytes > WAITING_BYTES_MAX) {
+    const { tenantId } = slot.environment;
+    const line = this.#lines.get(tenantId) ?? newLine();
+    if (!this.#mayWait(line, bodyBytes)) {
       this.counters.refusedWaits += 1;
       throw new PlatformError('overloaded', 'Too many requests wait for their environments to be loaded.');
     }
-    this.#waitingCount += 1;
-    this.#waitingBytes += bodyBytes;
+    this.#lines.set(tenantId, line);
+    this.#count(line, 1, bodyBytes);
     try {
-      if (!(await settlesWithin(this.#load(slot), WAIT_MS_MAX))) {
+      if (!(await settlesWithin(this.#load(slot, line), WAIT_MS_MAX))) {
         throw new PlatformError('timeout', 'The environment takes too long to load.');
       }
     } finally {
-      this.#waitingCount -= 1;
-      this.#waitingBytes -= bodyBytes;
+      this.#count(line, -1, -bodyBytes);
+      this.#leave(tenantId, line);
     }
   }
 
+  #mayWait({ waitingCount, waitingBytes }: TenantLine, bodyBytes: number): boolean {
+    if (waitingCount >= TENANT_WAITING_COUNT_MAX || waitingBytes + bodyBytes > TENANT_WAITING_BYTES_MAX) return false;
+    return this.#waitingCount < WAITING_COUNT_MAX && this.#waitingBytes + bodyBytes <= WAITING_BYTES_MAX;
+  }
+
+  #count(line: TenantLine, count: number, bytes: number): void {
+    line.waitingCount += count;
+    line.waitingBytes += bytes;
+    this.#waitingCount += count;
+    this.#waitingBytes += bytes;
+  }
+
+  #leave(tenantId: string, { waitingCount, loadCount }: TenantLine): void {
+    if (waitingCount + loadCount === 0) this.#lines.delete(tenantId);
+  }
+
   /** Never rejects: whoever waits looks at the slot. */
-  #load(slot: EnvironmentSlot): Promise<void> {
+  #load(slot: EnvironmentSlot, line: TenantLine): Promise<void> {
     const running = this.#loads.get(slot);
     if (running !== undefined) return running;
-    const load = this.#options.load(slot).then(
-      () => this.#loaded(slot),
-      () => this.#loaded(slot),
-    );
+    line.loadCount += 1;
+    const loaded = (): void => this.#loaded(slot, line);
+    const load = line.turns.run(() => this.#options.load(slot)).then(loaded, loaded);
     this.#loads.set(slot, load);
     return load;
   }
 
-  #loaded(slot: EnvironmentSlot): void {
+  #loaded(slot: EnvironmentSlot, line: TenantLine): void {
     this.#loads.delete(slot);
+    line.loadCount -= 1;
+    this.#leave(slot.environment.tenantId, line);
     if (slot.active === undefined) this.counters.failedReloads += 1;
     else this.counters.reloads += 1;
   }
@@ -193,4 +226,8 @@ export class SnapshotResidency {
     evict();
     return true;
   }
+}
+
+function newLine(): TenantLine {
+  return { waitingCount: 0, waitingBytes: 0, loadCount: 0, turns: new Semaphore(TENANT_LOADS_MAX) };
 }
