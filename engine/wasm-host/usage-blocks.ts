@@ -43,6 +43,8 @@ export class UsageBlocks {
   /** Before each call, while the thread is offline: it counts for this snapshot. Throws `limit-exceeded` when the memory is full. */
   use(resident: ResidentSnapshot): void {
     if (resident === this.#current) return;
+    // A thread that is never idle when it is swept has its turn here.
+    this.#freeLeaving();
     const block = this.#blocks.get(resident) ?? this.#open(resident);
     this.#opened.add(block);
     this.#name(block.address);

@@ -204,6 +204,29 @@ describe('usage', () => {
   });
 });
 
+describe('a thread that is in a call whenever it is swept', () => {
+  it('gives up its counters of released snapshots with its next call', async () => {
+    const memory = await SnapshotMemory.create();
+    const handle = memory.openThread();
+    const body = encodeMsgpack({ flags: 'split', context: {} });
+    // The test is the thread: its calls end when it says so.
+    const words = new Uint32Array(handle.memory.buffer);
+    let resident = await load(memory, FLAGS);
+    const used: number[] = [];
+    for (let revision = 2; revision < 40; revision += 1) {
+      assert(!('status' in memory.assign(handle, resident, body, EVALUATE)), 'it is accepted');
+      const next = await load(memory, FLAGS, revision);
+      memory.release(resident);
+      memory.sweepUsage();
+      used.push(memory.memoryUsage().usedBytes);
+      Atomics.store(words, handle.epochSlot / 4, 0);
+      resident = next;
+    }
+    expect(new Set(used.slice(2))).toEqual(new Set([used[2]]));
+    memory.closeThread(handle);
+  });
+});
+
 describe('usage of several threads', () => {
   it('four threads, swaps between their calls, one killed: exact but for its last call', {
     timeout: 600_000,
