@@ -40,18 +40,20 @@ function readRefusal(memory: KernelMemory, regions: ThreadRegions, status: numbe
     return { status: 'revision-behind', minRevision: Number(minRevision) };
   }
   assert(status === STATUS.malformed, 'the kernel answers one of the statuses');
-  if (regions.requestBytes > NAMED_BYTES_MAX) {
-    return { status: 'malformed-body', detail: `the body is no msgpack at byte ${regions.read(THREAD.errorOffset)}` };
-  }
   return { status: 'malformed-body', detail: malformedDetail(memory, regions) };
 }
 
 function malformedDetail(memory: KernelMemory, regions: ThreadRegions): string {
   const fault = regions.read(THREAD.jsonFault);
+  const offset = regions.read(THREAD.errorOffset);
+  const isLarge = regions.requestBytes > NAMED_BYTES_MAX;
+  if (fault === JSON_FAULT.reader && isLarge) {
+    return `a string is not well-formed UTF-8 or an object has the same name twice at byte ${offset}`;
+  }
   if (fault !== JSON_FAULT.none) {
-    const offset = regions.read(THREAD.errorOffset);
     return `${jsonFaultOf(fault, memory, regions.requestAddress + offset)} at byte ${offset}`;
   }
+  if (isLarge) return `the body is no msgpack at byte ${offset}`;
   const decoded = decodeStrictMsgpack(requestOf(memory, regions));
   return decoded.ok ? 'the body is no msgpack' : `${decoded.detail} at byte ${decoded.offset}`;
 }

@@ -22,13 +22,13 @@ interface Subject {
   /** Environments whose load has begun, in order. */
   readonly begun: EnvironmentSlot[];
   /** Ends all loads that have begun; nothing serves afterwards, so those who wait are told so. */
-  endLoads(): Promise<void>;
-  ask(slot: EnvironmentSlot, bodyBytes?: number): Promise<string>;
+  readonly endLoads: () => Promise<void>;
+  readonly ask: (slot: EnvironmentSlot, bodyBytes?: number) => Promise<string>;
 }
 
 function subject(): Subject {
   const begun: EnvironmentSlot[] = [];
-  let enders: (() => void)[] = [];
+  const enders: (() => void)[] = [];
   const residency = new SnapshotResidency({
     bytesMax: MIB,
     usedBytes: () => 0,
@@ -57,7 +57,7 @@ function subject(): Subject {
 }
 
 describe('SnapshotResidency', () => {
-  it('lets one tenant fill its own line, not everybody\'s', async () => {
+  it("lets one tenant fill its own line, not everybody's", async () => {
     const { residency, ask, endLoads, begun } = subject();
     const slots = Array.from({ length: 40 }, (_, index) => coldSlot('a', index));
     const waiting = Array.from({ length: 512 }, (_, index) => ask(slots[index % slots.length] ?? coldSlot('a', 0)));
@@ -84,7 +84,7 @@ describe('SnapshotResidency', () => {
     expect(await ask(slot, 1)).toBe('not-ready');
   });
 
-  it('begins a tenant\'s load behind four of another\'s, however many those are', async () => {
+  it("begins a tenant's load behind four of another's, however many those are", async () => {
     const { ask, begun, endLoads } = subject();
     const waiting = Array.from({ length: 40 }, (_, index) => ask(coldSlot('a', index)));
     const slot = coldSlot('b', 0);

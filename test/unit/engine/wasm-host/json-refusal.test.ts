@@ -45,6 +45,25 @@ describe('a malformed JSON request', () => {
     expect(ask('{"flags":"a","context":{}}')).toMatchObject({ status: 'ok', evaluations: 1 });
   });
 
+  it('is called by its name however large it is', () => {
+    const contexts = `"contexts":[${'{"targetingKey":"some-user"},'.repeat(4_000)}{}]`;
+    const refused = (body: string | Uint8Array): unknown => ask(body, 'batch');
+    expect(refused(`{${contexts},}`)).toEqual({
+      status: 'malformed-body',
+      detail: `the body is no JSON at byte ${contexts.length + 2}`,
+    });
+    expect(refused(`{${contexts},"flags":[${'['.repeat(70)}`)).toMatchObject({
+      detail: expect.stringMatching(/^more than 64 levels at byte /),
+    });
+    const unread = {
+      detail: expect.stringMatching(
+        /^a string is not well-formed UTF-8 or an object has the same name twice at byte [0-9]+$/,
+      ),
+    };
+    expect(refused(`{${contexts},"flags":[],"flags":[]}`)).toMatchObject(unread);
+    expect(refused(Buffer.from(`{${contexts},"flags":["\xe9"]}`, 'latin1'))).toMatchObject(unread);
+  });
+
   it('names a member that the protocol does not know, unescaped and as a pointer', () => {
     expect(ask('{"context":{},"a\\u002f~\\n":[1,2]}')).toMatchObject({
       status: 'validation-failed',
