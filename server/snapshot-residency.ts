@@ -86,13 +86,16 @@ export class SnapshotResidency {
 
   /** Back to the bounds of its tenant and of all, as far as nobody waits for what is there. */
   #trim(kept: EnvironmentSlot): void {
-    this.#keepTenantWithin(kept);
+    this.keepTenantWithin(kept);
     const isFree = (slot: EnvironmentSlot): boolean => !this.#awaited.has(slot);
     while (this.#options.usedBytes() > this.#options.bytesMax && this.#evictOne(kept, isFree));
   }
 
-  /** A tenant over its own bound gives up its own environments, nobody else's. Shared blocks count for each that has them. */
-  #keepTenantWithin(kept: EnvironmentSlot): void {
+  /**
+   * A tenant over its own bound gives up its own environments, nobody else's and `kept` last. Shared blocks count for each that has them. Also
+   * when the bound may have changed: lists that say what it is arrive behind the snapshots.
+   */
+  keepTenantWithin(kept: EnvironmentSlot): void {
     const { tenantId } = kept.environment;
     const bytesMax = this.#options.tenantBytesMaxOf?.(tenantId);
     if (bytesMax === undefined) return;

@@ -193,8 +193,7 @@ export class EnvironmentReducer {
 
   #followAccess(signed: Signed | undefined): boolean {
     if (signed === undefined || isSameBytes(signed.signature, this.#followed?.access)) return false;
-    const { keys, directory } = this.#parts;
-    directory.replace(this.slot, this.#verifyStoredAccess(signed, keys()));
+    this.#acceptAccess(this.#verifyStoredAccess(signed, this.#parts.keys()));
     return true;
   }
 
@@ -283,7 +282,7 @@ export class EnvironmentReducer {
       if (isFastForward(mark, this.#accessMark)) throw new PlatformError('conflict', 'fast-forward');
       await this.#parts.store.putAccess(this.environment, signed, mark);
       this.#accessMark = mark;
-      this.#parts.directory.replace(this.slot, accessList);
+      this.#acceptAccess(accessList);
       return 'activated';
     } catch (error) {
       return this.#refuse(error, 'an access list is not to be trusted');
@@ -323,11 +322,18 @@ export class EnvironmentReducer {
     await this.#parts.store.removeEnvironment(this.environment);
   }
 
+  /** From here on this list says who may ask, and what the tenant may use. */
+  #acceptAccess(accessList: AccessList): void {
+    const { directory, residency } = this.#parts;
+    directory.replace(this.slot, accessList);
+    residency.keepTenantWithin(this.slot);
+  }
+
   #restoreAccess(): void {
     const signed = this.#parts.store.findAccess(this.environment);
     if (signed === undefined) return;
     try {
-      this.#parts.directory.replace(this.slot, this.#verifyStoredAccess(signed, this.#parts.keys()));
+      this.#acceptAccess(this.#verifyStoredAccess(signed, this.#parts.keys()));
     } catch (error) {
       this.#logger.error({ err: error }, 'the stored access list cannot be used');
     }

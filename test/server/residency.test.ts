@@ -24,8 +24,8 @@ interface Tenant {
 const FLAGS_PER_ENVIRONMENT = 8;
 /** Most of what a flag takes in kernel memory: little depends on the rest of the layout. */
 const FILLER = 'x'.repeat(2_400);
-/** Bytes that one of these environments takes in kernel memory, rounded up a little. */
-const ENVIRONMENT_BYTES = FLAGS_PER_ENVIRONMENT * 3_072 + 2_048;
+/** Bytes that one of these environments takes in kernel memory, where each value lies in both formats; rounded up a little. */
+const ENVIRONMENT_BYTES = FLAGS_PER_ENVIRONMENT * 6_144 + 2_048;
 
 let feed: SignedFeedServer;
 const nodes: RunningNode[] = [];
@@ -269,7 +269,7 @@ describe('a cold environment whose rows are damaged', () => {
 describe('a tenant with a quota of snapshot bytes (I17)', () => {
   it('gives up its own environments, not those of others, and all of them are answered', async () => {
     for (let index = 0; index < 5; index += 1) {
-      await addTenant(`mine${index}`, 'ten-mine', { snapshotBytes: 2.5 * ENVIRONMENT_BYTES });
+      await addTenant(`mine${index}`, 'ten-mine', { snapshotBytes: 2 * ENVIRONMENT_BYTES });
     }
     for (let index = 0; index < 3; index += 1) await addTenant(`theirs${index}`);
     const node = await start({ snapshotMemoryBytes: 20 * ENVIRONMENT_BYTES });
@@ -286,5 +286,21 @@ describe('a tenant with a quota of snapshot bytes (I17)', () => {
     const reloads = await metricOf(node, 'guidon_snapshot_reloads_total');
     for (const tenant of tenants.slice(5)) await ask(node, tenant);
     expect(await metricOf(node, 'guidon_snapshot_reloads_total')).toBe(reloads);
+  });
+
+  it('does so when a list that says so arrives behind its snapshots', async () => {
+    for (let index = 0; index < 4; index += 1) await addTenant(`late${index}`, 'ten-late');
+    await addTenant('theirs');
+    const node = await start({ snapshotMemoryBytes: 20 * ENVIRONMENT_BYTES });
+    for (const { environment } of tenants) await untilCurrent(node, environment);
+    for (const { key } of tenants) await untilAccepted(node, key);
+    expect(await metricOf(node, 'guidon_resident_environments')).toBe(5);
+    const [first] = tenants;
+    if (first === undefined) throw new Error('there are five');
+    first.environment.tenantQuotas = { snapshotBytes: 2 * ENVIRONMENT_BYTES };
+    const key = await first.environment.issueCredential('srv');
+    await untilAccepted(node, key);
+    expect(await metricOf(node, 'guidon_resident_environments')).toBe(3);
+    for (const tenant of tenants) expect((await ask(node, tenant)).body).toEqual(expectedOf(tenant));
   });
 });
