@@ -16,7 +16,7 @@ deleteProto();
 
 const port = (value: string): number => {
   const number = Number(value);
-  if (!Number.isInteger(number) || number < 0 || number > 65_535)
+  if (!/^\d{1,5}$/.test(value) || number > 65_535)
     throw new InvalidArgumentError('A port is a number from 0 to 65535; 0 takes any free one.');
   return number;
 };
@@ -49,13 +49,14 @@ const snapshotMemory = () =>
     .default(512 * MEBIBYTE, '512MiB');
 
 const cost = (value: string): number => {
-  if (!/^(0|[1-9][0-9]{0,8})$/.test(value)) throw new InvalidArgumentError('Give a whole number; 0 = no bound.');
+  if (!/^(0|[1-9][0-9]{0,8})$/.test(value))
+    throw new InvalidArgumentError('Give a whole number from 0 to 999999999; 0 = nothing goes to worker threads.');
   return Number(value);
 };
 const inlineCostMax = () =>
   new Option(
     '--inline-cost-max <units>',
-    'work (about 30 ns each, at worst) up to which a request is evaluated at once; what may cost more goes to worker threads; 0 = none does',
+    'work (about 30 ns each, at worst) up to which a request is evaluated at once; what may cost more goes to worker threads; 0 = nothing does',
   )
     .env('GUIDON_INLINE_COST_MAX')
     .argParser(cost)

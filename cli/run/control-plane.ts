@@ -27,13 +27,20 @@ export async function runControlPlane(options: ControlPlaneOptions): Promise<voi
     logger: createLogger(options.logLevel),
     onStoreFailure: dieOnStoreFailure,
   });
-  closeOnSignal(async () => {
+  const close = async (): Promise<void> => {
     await controlPlane.close();
     await bus.close();
-  });
+  };
+  closeOnSignal(close);
   const file = options.nodeCredentialFile;
-  if (file !== undefined && findPrivateFile(file) === undefined) {
-    writePrivateFile(file, `${await controlPlane.issueNodeCredential('node')}\n`);
+  try {
+    if (file !== undefined && findPrivateFile(file) === undefined) {
+      writePrivateFile(file, `${await controlPlane.issueNodeCredential('node')}\n`);
+    }
+  } catch (error) {
+    // What has been said to have failed must not go on listening.
+    await close();
+    throw error;
   }
   console.log(`Guidon control plane: ${controlPlane.url}   reference: ${controlPlane.url}/docs`);
   if (controlPlane.setupUrl !== undefined) console.log(`first admin: ${controlPlane.setupUrl}   (works once)`);

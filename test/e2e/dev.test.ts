@@ -193,6 +193,9 @@ describe('guidon dev', () => {
 describe('guidon', () => {
   it.each([
     [['--port', 'x'], 'dev', /A port is a number/],
+    [['--port', ''], 'control-plane', /A port is a number/],
+    [['--port', '0x10'], 'dev', /A port is a number/],
+    [['--inline-cost-max', '4294967296'], 'dev', /0 to 999999999; 0 = nothing goes/],
     [[], 'server', /--control-plane/],
     [['--control-plane', 'ftp://x', '--node-credential-file', 'y'], 'server', /Give a URL/],
     [['--nonsense'], 'dev', /unknown option/],
@@ -220,6 +223,15 @@ describe('guidon', () => {
     const process = new GuidonProcess(args);
     expect(await process.exitStatus()).toBe(78);
     expect(process.output).toMatch(message);
+    other.remove();
+  });
+
+  it('a control plane that cannot write the node credential ends instead of listening on', async () => {
+    const other = temporaryFolder('no-node-key');
+    const args = ['--data', join(other.path, 'cp'), '--port', '0', '--node-credential-file', '/dev/null/node.key'];
+    const process = new GuidonProcess(['control-plane', ...args]);
+    expect(await process.exitStatus()).toBe(1);
+    expect(process.output).toContain('/dev/null');
     other.remove();
   });
 
