@@ -62,6 +62,7 @@ const codeOf = ({ status, body }: Answer) => [status, body.code];
 const CONTEXTS = [
   { targetingKey: 'user-1', country: 'DE' },
   { targetingKey: 'user-9999', country: 'FR' },
+  { targetingKey: 'user-777' },
   { targetingKey: 'member' },
   { kind: 'multi', user: { targetingKey: 'member', country: 'DE' }, device: { targetingKey: 'phone' } },
   { kind: 'device', targetingKey: 'phone' },
@@ -105,7 +106,7 @@ const EDITS: (() => Promise<unknown>)[] = [
       rules: [
         {
           id: 't',
-          when: { attribute: '@now', op: 'after', values: ['2023-11-14T22:13:40Z'] },
+          when: { attribute: '@now', op: 'after', values: ['2023-11-14T22:13:40.500Z'] },
           serve: { variation: 'off' },
         },
       ],
@@ -169,7 +170,9 @@ describe('as of', () => {
     const value = async (body: object) =>
       (await asOf({ context, flags: ['timed'], ...body })).body.answers[0].result.value;
     expect(await value({ revision: recorded[13]?.revision })).toBe(true);
-    expect(await value({ at: now + 3_600_000 })).toBe(false);
+    // Both lie in the second of one revision.
+    expect(await value({ at: 1_700_000_020_400 })).toBe(true);
+    expect(await value({ at: 1_700_000_020_900 })).toBe(false);
     expect(codeOf(await asOf({ context, at: 1 }))).toEqual([404, 'not-found']);
   });
 
