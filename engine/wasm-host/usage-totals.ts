@@ -141,7 +141,14 @@ export class UsageTotals {
     return made;
   }
 
+  /** A snapshot that leaves and comes back, as the cold ones of a full memory do, stays one revision. */
   #keep(environment: EnvironmentUsage, ended: RevisionUsage): void {
+    const index = environment.ended.findIndex(({ revision }) => revision === ended.revision);
+    const before = environment.ended[index];
+    if (before !== undefined) {
+      environment.ended[index] = merged(before, ended);
+      return;
+    }
     environment.ended.push(ended);
     if (environment.ended.length <= REVISIONS_KEPT_MAX) return;
     const [dropped] = environment.ended.splice(0, 1);
@@ -178,6 +185,25 @@ export class UsageTotals {
       };
     });
   }
+}
+
+function merged(a: RevisionUsage, b: RevisionUsage): RevisionUsage {
+  const flags = new Map(a.flags.map((usage) => [usage.flag, usage]));
+  for (const usage of b.flags) {
+    const { flag, variations, errors } = flags.get(usage.flag) ?? { flag: usage.flag, variations: [], errors: {} };
+    const longer = variations.length > usage.variations.length ? variations : usage.variations;
+    flags.set(flag, {
+      flag,
+      variations: longer.map((_, index) => (variations[index] ?? 0) + (usage.variations[index] ?? 0)),
+      errors: mergedErrors(errors, usage.errors),
+    });
+  }
+  return { revision: a.revision, flags: [...flags.values()], unknown: mergedErrors(a.unknown, b.unknown) };
+}
+
+function mergedErrors(a: FlagUsage['errors'], b: FlagUsage['errors']): FlagUsage['errors'] {
+  const names = ERROR_NAMES.filter((name) => a[name] !== undefined || b[name] !== undefined);
+  return Object.fromEntries(names.map((name) => [name, (a[name] ?? 0) + (b[name] ?? 0)]));
 }
 
 /** Of counters that begin with those of errors. */

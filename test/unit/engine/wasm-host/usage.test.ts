@@ -182,6 +182,26 @@ describe('usage', () => {
     expect([...countsOf(drained).values()]).toEqual([16]);
   });
 
+  it('of a snapshot that leaves and comes back is that of one revision, however often', async () => {
+    const host = await KernelHost.create();
+    const one = encodeMsgpack({ flags: 'by-country', context: {} });
+    const many = encodeMsgpack({ flags: ['by-country', 'split', 'none'], context: { country: 'DE' } });
+    for (let count = 0; count < 20; count += 1) {
+      const resident = await load(host, FLAGS);
+      host.evaluate(resident, count % 2 === 0 ? one : many, EVALUATE);
+      host.release(resident);
+    }
+    expect(host.memory.usage.undrainedOf(TEST_ENVIRONMENT)).toBe(0);
+    const drained = host.memory.usage.drain(TEST_ENVIRONMENT);
+    expect(drained).toHaveLength(1);
+    expect(sorted(countsOf(drained))).toEqual([
+      ['?/FLAG_NOT_FOUND', 10],
+      ['by-country/no', 10],
+      ['by-country/off', 10],
+      ['split/TARGETING_KEY_MISSING', 10],
+    ]);
+  });
+
   it('counters wrap around without losing anything', async () => {
     const memory = await SnapshotMemory.create();
     const resident = await load(memory, FLAGS);
