@@ -216,14 +216,15 @@ describe('requests that go to the pool', () => {
   });
 
   it('are refused when too many of one tenant wait: 503 with Retry-After (I25)', async () => {
-    const running = ask(pooled, batch(slowest));
-    await until('it runs', async () => (await metricOf(pooled, 'guidon_evaluation_running')) === 1);
+    // The worker is busy with these for longer than the large ones take to arrive.
+    const running = Promise.all(Array.from({ length: 4 }, () => ask(pooled, batch(slowest))));
+    await until('one runs', async () => (await metricOf(pooled, 'guidon_evaluation_running')) === 1);
     // Five bodies of 4 MiB are more than one tenant may have waiting.
     const contexts = Array.from({ length: 139 }, () => ({ other: 'x'.repeat(30_000) }));
     const large = await Promise.all(
       Array.from({ length: 5 }, () => ask(pooled, batch({ contexts, flags: ['plain'] }))),
     );
-    expect((await running).status).toBe(200);
+    expect((await running).map(({ status }) => status)).toEqual([200, 200, 200, 200]);
     const refused = large.filter(({ status }) => status !== 200);
     expect(refused.map(({ status }) => status)).toContain(503);
     expect(refused.length).toBeLessThan(5);
