@@ -29,9 +29,16 @@ const wholeNumber =
     return number;
   };
 const url = (value: string): string => {
-  if (!/^https?:$/.test(URL.canParse(value) ? new URL(value).protocol : ''))
+  const parsed = URL.canParse(value) ? new URL(value) : undefined;
+  if (parsed === undefined || !/^https?:$/.test(parsed.protocol))
     throw new InvalidArgumentError('Give a URL such as http://127.0.0.1:4200.');
+  if (parsed.username !== '' || parsed.password !== '' || parsed.search !== '' || parsed.hash !== '')
+    throw new InvalidArgumentError('Give the URL without credentials, query or fragment.');
   return value.replace(/\/+$/, '');
+};
+const given = (value: string): string => {
+  if (value.trim() === '') throw new InvalidArgumentError('It must not be empty.');
+  return value;
 };
 
 const MEBIBYTE = 1024 * 1024;
@@ -62,7 +69,8 @@ const inlineCostMax = () =>
     .argParser(cost)
     .default(32_768);
 
-const host = () => new Option('--host <address>', 'address to listen on').env('GUIDON_HOST').default('127.0.0.1');
+const host = () =>
+  new Option('--host <address>', 'address to listen on').env('GUIDON_HOST').argParser(given).default('127.0.0.1');
 const logLevel = () =>
   new Option('--log-level <level>', 'least severe log line to print')
     .env('GUIDON_LOG_LEVEL')
@@ -76,7 +84,7 @@ const quotas = () =>
     'what a tenant, a credential and the whole process may use: {"tenant":{"requestsPerSecond":1000,…},"credential":{…},"node":{…}}',
   ).env('GUIDON_QUOTAS');
 const data = (folder: string) =>
-  new Option('--data <folder>', 'where everything is kept').env('GUIDON_DATA').default(folder);
+  new Option('--data <folder>', 'where everything is kept').env('GUIDON_DATA').argParser(given).default(folder);
 
 const program = new Command('guidon')
   .description('A multi-tenant feature-flag platform.')

@@ -55,10 +55,25 @@ export function parseNodeQuotas(text: string): NodeQuotas {
   const [stray] = Object.keys(unknown);
   if (stray !== undefined) throw new PlatformError('validation-failed', `quotas: /${stray} is not known`);
   return {
-    node: { ...defaultNodeQuotas().node, ...parseQuotas(node, NODE_QUOTA_MAX, '/node', false) },
-    tenant: parseQuotas(tenant, TENANT_QUOTA_MAX, '/tenant', false),
-    credential: parseQuotas(credential, CREDENTIAL_QUOTA_MAX, '/credential', false),
+    node: { ...defaultNodeQuotas().node, ...parsePart(node, NODE_QUOTA_MAX, '/node') },
+    tenant: parsePart(tenant, TENANT_QUOTA_MAX, '/tenant'),
+    credential: parsePart(credential, CREDENTIAL_QUOTA_MAX, '/credential'),
   };
+}
+
+/** As parseQuotas, with every issue in the sentence: this is read on a terminal. */
+function parsePart<Name extends string>(
+  value: unknown,
+  max: Readonly<Record<Name, number>>,
+  pointer: string,
+): Partial<Record<Name, number>> {
+  try {
+    return parseQuotas(value, max, pointer, false);
+  } catch (error) {
+    if (!(error instanceof PlatformError)) throw error;
+    const issues = error.issues.map((issue) => `${issue.pointer} ${issue.detail}`).join('; ');
+    throw new PlatformError('validation-failed', issues === '' ? error.message : `quotas: ${issues}`, { cause: error });
+  }
 }
 
 /** Accepting beyond it would fail for everybody alike, whoever hoards. Unknown where there is no /proc: then the default holds. */

@@ -198,6 +198,10 @@ describe('guidon', () => {
     [['--inline-cost-max', '4294967296'], 'dev', /0 to 999999999; 0 = nothing goes/],
     [[], 'server', /--control-plane/],
     [['--control-plane', 'ftp://x', '--node-credential-file', 'y'], 'server', /Give a URL/],
+    [['--control-plane', 'http://u:p@x', '--node-credential-file', 'y'], 'server', /without credentials, query/],
+    [['--control-plane', 'http://x/?a=1', '--node-credential-file', 'y'], 'server', /without credentials, query/],
+    [['--data', ''], 'dev', /must not be empty/],
+    [['--host', ' '], 'control-plane', /must not be empty/],
     [['--nonsense'], 'dev', /unknown option/],
   ])('refuses %j for %s with status 64 and what to do', async (args, command, message) => {
     const process = new GuidonProcess([command, ...args]);
