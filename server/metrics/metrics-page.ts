@@ -1,4 +1,5 @@
 import type { CompilePool } from '@guidon/pool';
+import type { EnvironmentRef } from '@guidon/protocol';
 import { Counter, Gauge, Registry } from 'prom-client';
 import type { PooledEvaluation } from '../pooled-evaluation.js';
 import type { ConnectionGate } from '../quota/connection-gate.js';
@@ -10,6 +11,7 @@ import type { SnapshotFeed } from '../snapshot-feed/snapshot-feed.js';
 import type { SnapshotKernel } from '../snapshot-kernel.js';
 import type { SnapshotResidency } from '../snapshot-residency.js';
 import type { SnapshotStore } from '../snapshot-store/snapshot-store.js';
+import { LabelledEnvironments, OTHER } from './labelled-environments.js';
 import type { MetricFamily, MetricSample } from './metric-family.js';
 import { renderFamilies } from './metric-family.js';
 
@@ -26,9 +28,6 @@ export interface MetricsParts {
   readonly gate: ConnectionGate;
   readonly version: string;
 }
-
-/** The busiest have series of their own; the sum of the others is `other`, which is no id of an environment's. */
-const LABELLED_ENVIRONMENTS_MAX = 100;
 
 /**
  * The Prometheus page. Requests bump plain numbers; this turns them into series when somebody asks, so the hot path knows nothing of
@@ -113,20 +112,21 @@ export class MetricsPage {
     });
   }
 
+  /** Which environments have labels is decided by the first family and holds for those after it: they are collected in this order. */
   #environments({ environments, kernel }: MetricsParts): void {
+    const labelled = new LabelledEnvironments();
+    const isLabelled = ({ environment }: { readonly environment: EnvironmentRef }): boolean =>
+      labelled.has(environment.environmentId);
     this.#counter('guidon_evaluations_total', 'Results given', ['environment'], (counter) => {
       kernel.sweepUsage();
-      const busiest = environments.slots
-        .map(({ environment }) => ({ label: environment.environmentId, count: kernel.evaluationsOf(environment) }))
-        .sort((a, b) => b.count - a.count);
-      for (const { label, count } of busiest.slice(0, LABELLED_ENVIRONMENTS_MAX))
-        counter.inc({ environment: label }, count);
-      const others = busiest.slice(LABELLED_ENVIRONMENTS_MAX);
-      if (others.length === 0) return;
-      counter.inc(
-        { environment: 'other' },
-        others.reduce((sum, { count }) => sum + count, 0),
+      const counts = labelled.update(
+        environments.slots.map(({ environment }) => ({
+          environmentId: environment.environmentId,
+          count: kernel.evaluationsOf(environment),
+        })),
       );
+      for (const { environmentId, count } of counts.labelled) counter.inc({ environment: environmentId }, count);
+      counter.inc({ environment: OTHER }, counts.otherCount);
     });
     this.#counter('guidon_evaluations_lost_total', 'Counted by threads that ended in a call', [], (counter) => {
       counter.inc(kernel.lostUsage);
@@ -136,7 +136,7 @@ export class MetricsPage {
       'Revision that serves, in every process of this node',
       ['environment'],
       (gauge) => {
-        for (const { environment, serving } of environments.slots) {
+        for (const { environment, serving } of environments.slots.filter(isLabelled)) {
           gauge.set({ environment: environment.environmentId }, serving?.revision ?? 0);
         }
       },
@@ -147,9 +147,13 @@ export class MetricsPage {
       'Since it was last confirmed as the newest',
       ['environment'],
       (gauge) => {
-        for (const { environment, confirmedAtMs } of environments.slots) {
-          gauge.set({ environment: environment.environmentId }, (performance.now() - confirmedAtMs) / 1000);
+        let oldest = 0;
+        for (const slot of environments.slots) {
+          const ageSeconds = (performance.now() - slot.confirmedAtMs) / 1000;
+          if (isLabelled(slot)) gauge.set({ environment: slot.environment.environmentId }, ageSeconds);
+          else oldest = Math.max(oldest, ageSeconds);
         }
+        gauge.set({ environment: OTHER }, oldest);
       },
       'max',
     );
@@ -163,9 +167,13 @@ export class MetricsPage {
       'Revisions that failed a check',
       ['environment'],
       (gauge) => {
+        let others = 0;
         for (const { environment, reducer } of environments.entries) {
-          gauge.set({ environment: environment.environmentId }, reducer.quarantine.length);
+          const count = reducer.quarantine.length;
+          if (isLabelled({ environment })) gauge.set({ environment: environment.environmentId }, count);
+          else others += count;
         }
+        gauge.set({ environment: OTHER }, others);
       },
       'max',
     );
