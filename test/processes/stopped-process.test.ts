@@ -15,6 +15,8 @@ const IS_DEEP = process.env.GUIDON_DEEP !== undefined;
 const HANG_MS = IS_DEEP ? 10_000 : 2_000;
 const ENVIRONMENT_COUNT = IS_DEEP ? 50 : 20;
 const FLAG_COUNT = 20;
+/** What changes while the process is stopped stays in the file: not all of the changes may fall into that time. */
+const ROUND_PAUSE_MS = HANG_MS / 8;
 const ROUND_COUNT = 30;
 const PAGE_BYTES = 4_096;
 
@@ -104,6 +106,7 @@ describe('a process that is stopped', () => {
       for (const environment of environments) await environment.publish([aBigFlag(round % FLAG_COUNT, round)]);
       if (round === 2) stopping = stopWhileItReads(victim.pid);
       await untilTaken(environments);
+      await new Promise((wake) => setTimeout(wake, ROUND_PAUSE_MS));
     }
     await stopping;
     const stoppedAtMs = performance.now();

@@ -81,7 +81,7 @@ describe('AccessDirectory', () => {
       { authorization: `Basic ${credential.token}` },
       { authorization: 'Bearer ' },
       { authorization: `Bearer ${credential.token}x` },
-      { authorization: `Bearer ${credential.token.slice(0, -1)}0` },
+      { authorization: `Bearer ${credential.token.slice(0, -1)}${credential.token.endsWith('0') ? '1' : '0'}` },
       { authorization: `Bearer  ${credential.token}` },
       { apiKey: `Bearer ${credential.token}` },
       { authorization: `Bearer ${other.token}` },
