@@ -79,11 +79,18 @@ export async function kernelSubject(workload: Workload, format: BodyFormat = 'ms
   };
 }
 
+/** One behind the other in one buffer, as a socket's receive buffer holds them. */
 function requestBodies(workload: Workload, format: BodyFormat): Uint8Array[] {
   const flags = workload === 'W3' ? [...FLAGS.W3.flags.keys()] : workload === 'W2' ? W2_FLAG : W1_FLAG;
-  return workloadContexts().map((context) => {
+  const bodies = workloadContexts().map((context) => {
     const body = { flags, context } as unknown as Json;
     return format === 'json' ? Buffer.from(JSON.stringify(body)) : encodeMsgpack(body);
+  });
+  const received = Buffer.concat(bodies);
+  let end = 0;
+  return bodies.map(({ length }) => {
+    end += length;
+    return received.subarray(end - length, end);
   });
 }
 

@@ -23,7 +23,11 @@ export function readAnswer(memory: KernelMemory, regions: ThreadRegions, result:
     regions.resetStamps();
     return undefined;
   }
-  if (status !== STATUS.answerFull) return readRefusal(memory, regions, status);
+  return status === STATUS.answerFull ? enlargeAnswer(regions) : readRefusal(memory, regions, status);
+}
+
+/** A function of its own: what a closure captures is made at the entry of its function, for every answer. */
+function enlargeAnswer(regions: ThreadRegions): KernelRefusal | undefined {
   let hasGrown = false;
   if (!hasRoom(() => (hasGrown = regions.growAnswer()))) return memoryFull();
   return hasGrown ? undefined : answerTooLarge();
