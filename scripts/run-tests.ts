@@ -14,6 +14,8 @@ const CHECKS: readonly (readonly [name: string, command: string, ...args: string
   ['floating promises', process.execPath, 'node_modules/oxlint/bin/oxlint', '--type-aware', '--deny-warnings'],
 ];
 const SUITES = ['unit', 'vectors', 'property', 'control-plane', 'server', 'isolation', 'processes', 'e2e'] as const;
+/** Its files start whole installations and benchmarks: one after the other, or they wait for each other's cores. */
+const SEQUENTIAL_SUITES: ReadonlySet<string> = new Set(['e2e']);
 const DEEP_SUITES: readonly string[] = ['vectors', 'property', 'processes'];
 
 interface Outcome {
@@ -41,6 +43,7 @@ function runSuite(name: string, environment: NodeJS.ProcessEnv): Outcome {
   const report = join(folder, 'report.json');
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
   const vitest = ['node_modules/vitest/vitest.mjs', 'run', '--root', 'test', '--dir', join('test', name), ...reporters];
+  if (SEQUENTIAL_SUITES.has(name)) vitest.push('--no-file-parallelism');
   const { status } = spawnSync(process.execPath, vitest, { stdio: 'inherit', env: environment });
   const counts = countsOf(report);
   rmSync(folder, { recursive: true });
