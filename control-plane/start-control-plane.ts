@@ -19,6 +19,7 @@ import type { HistoryRetention } from './commit/definition-history.js';
 import type { ControlPlaneCore } from './core.js';
 import { NODES } from './credentials/platform-credential-routes.js';
 import { PlatformCredentialService } from './credentials/platform-credential-service.js';
+import { RequestRates } from './limits/request-rates.js';
 import { loadEnvironmentDigests } from './publish/environment-digests.js';
 import { registerInternalRoutes } from './publish/internal-routes.js';
 import { OutboxPublisher } from './publish/outbox-publisher.js';
@@ -27,6 +28,7 @@ import { registerSetupRoutes } from './setup/setup-routes.js';
 import { SetupService } from './setup/setup-service.js';
 import { ControlStore } from './store/control-store.js';
 import { STORE_MIGRATIONS } from './store-migrations.js';
+import { findTenant } from './tenants/tenant-read-model.js';
 
 const MAINTENANCE_INTERVAL_MS = 60_000;
 /** Between a store failure and its callback: the 503 of the requests it met are on their way by then. */
@@ -107,16 +109,17 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
     const authenticator = new Authenticator(store, now);
     const idempotencyKeys = new IdempotencyKeys(store, now);
     const denials = new DenialRecorder(store, logger, now);
+    const rates = new RequestRates((tenantId) => findTenant(store, tenantId)?.quotas);
     const app = createAdminApp({
       logger,
-      guard: { authenticator, resources, onDenied: ({ actor }, action) => denials.record(actor, action) },
+      guard: { authenticator, resources, rates, onDenied: (denial) => denials.record(denial) },
       idempotencyKeys,
     });
     const setup = new SetupService(core);
     await collectOpenApi(app);
     app.register(async (routes) => {
       registerSetupRoutes(routes, setup);
-      registerRoutes(routes, core, resources);
+      registerRoutes(routes, core, { resources, rates });
       registerInternalRoutes(routes, core, digests);
       registerReference(routes);
     });

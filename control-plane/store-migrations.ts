@@ -1,6 +1,7 @@
 import { type EnvironmentRef, parseTenantId } from '@guidon/protocol';
 import { rebuildAuditTree } from './audit/audit-store.js';
 import { rebuildHistory } from './commit/rebuild-history.js';
+import { recountUsage } from './limits/tenant-usage.js';
 import type { Migration } from './store/control-store.js';
 import { INSTALLATION, keys, lastPart, type Scope } from './store/keys.js';
 
@@ -21,6 +22,13 @@ export const STORE_MIGRATIONS: readonly Migration[] = [
     migrate: (transaction) => {
       const environments = transaction.list<EnvironmentRef>(keys.environmentOwners());
       for (const { value } of environments) rebuildHistory(transaction, value);
+    },
+  },
+  {
+    from: 3,
+    summary: 'a count of what every tenant has',
+    migrate: (transaction) => {
+      for (const { key } of transaction.list(keys.tenants())) recountUsage(transaction, parseTenantId(lastPart(key)));
     },
   },
 ];

@@ -1,8 +1,11 @@
 import { isId, PlatformError } from '@guidon/protocol';
 import type { FastifyRequest } from 'fastify';
+import type { Denial } from '../audit/denials.js';
+import type { RequestRates } from '../limits/request-rates.js';
 import type { Authenticated, Authenticator } from './authenticate.js';
 import { type Action, assertAuthorised, authorise, POLICY } from './policy.js';
 import { notFound } from './problems.js';
+import { originOf } from './request-origin.js';
 import type { ResourceReader } from './resource-reader.js';
 
 const HEADER_COUNT_MAX = 64;
@@ -40,12 +43,13 @@ export function assertHasPolicy(route: { method: unknown; url: string; config?: 
   }
 }
 
-export type OnDenied = (authenticated: Authenticated, action: Action) => void;
+export type OnDenied = (denial: Denial) => void;
 
 export interface GuardOptions {
   readonly authenticator: Authenticator;
   readonly resources: ResourceReader;
   readonly onDenied: OnDenied;
+  readonly rates: RequestRates;
 }
 
 /** First thing on every request: form, then identity, then permission; nothing of the body has been read yet. */
@@ -55,6 +59,7 @@ export function guardRequest(request: FastifyRequest, options: GuardOptions): vo
   if (action !== undefined) {
     const authenticated = options.authenticator.authenticate(request.headers);
     request.authenticated = authenticated;
+    if ('tenantId' in authenticated.actor) options.rates.admit(authenticated.actor.tenantId);
     if (!hasNameableParams(request)) throw notFound();
     assertAllowed(request, authenticated, action, options);
   } else if (!request.is404 && !hasNameableParams(request)) {
@@ -72,7 +77,8 @@ function assertAllowed(
   { resources, onDenied }: GuardOptions,
 ): void {
   const decision = authorise(authenticated.actor, action, resources.resourceOf(request.params));
-  if (decision.verdict !== 'allow') onDenied(authenticated, action);
+  const { actor } = authenticated;
+  if (decision.verdict !== 'allow') onDenied({ actor, action, requestId: request.id, from: originOf(request) });
   assertAuthorised(decision);
 }
 

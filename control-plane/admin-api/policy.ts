@@ -19,6 +19,7 @@ export const POLICY = {
   /** Needed besides `tenant.update` to change quotas; no route has it. */
   'tenant.limit': INSTALLATION_ONLY,
   'tenant.archive': INSTALLATION_ONLY,
+  'usage.read': TENANT,
   'installation-credential.create': INSTALLATION_ONLY,
   'installation-credential.list': INSTALLATION_ONLY,
   'installation-credential.revoke': INSTALLATION_ONLY,

@@ -50,6 +50,7 @@ export function sendProblem(error: unknown, request: FastifyRequest, reply: Fast
   );
   if (status === 401) reply.header('www-authenticate', 'Bearer realm="guidon"');
   if (retryable && status === 503) reply.header('retry-after', '1');
+  if (status === 429) reply.header('retry-after', String(Number(problem.retryAfterSeconds ?? 1)));
   // A refused upload may still be on its way: do not read it to the end.
   if (status === 413 || status === 400) reply.header('connection', 'close');
   return reply.code(status).type('application/problem+json; charset=utf-8').send(JSON.stringify(problem));

@@ -3,7 +3,6 @@ import { Readable } from 'node:stream';
 import { type Json, PlatformError } from '@guidon/protocol';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import { USER_AGENT_CHARS_MAX } from '../audit/audit-entry.js';
 import type { Reply, WriteRequest } from '../commit/change.js';
 import { etagOf } from '../commit/if-match.js';
 import { type Actor, ANONYMOUS_ACTOR, scopeOf } from './actor.js';
@@ -12,6 +11,7 @@ import type { IdempotencyClaim, IdempotencyKeys, StoredReply } from './idempoten
 import { JSON_PATCH, MERGE_PATCH, mediaTypeOf, type Patch } from './patch.js';
 import type { Action } from './policy.js';
 import { problemSchema } from './problems.js';
+import { originOf } from './request-origin.js';
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -178,7 +178,7 @@ function writeRequestOf(
   return {
     actor: actorOf(request),
     requestId: request.id,
-    from: { address: request.ip, userAgent: (request.headers['user-agent'] ?? '').slice(0, USER_AGENT_CHARS_MAX) },
+    from: originOf(request),
     ifMatch: parseIfMatch(request.headers['if-match']),
     dryRun: dryRun === true,
     comment: parseComment(request.headers['x-guidon-comment']),
@@ -295,6 +295,7 @@ function responsesOf(route: AnyRoute, replies: Readonly<Record<number, z.ZodType
     403: problem('The credential does not permit this'),
     404: problem('Not there, or not the caller’s to see'),
     422: problem('Not valid; errors holds JSON pointers'),
+    429: problem('More requests than the quotas allow; Retry-After says when to come back'),
     500: problem('Internal error'),
     503: problem('Retry with the same Idempotency-Key'),
     ...(isWrite ? { 409: problem('In the way of what exists, or still in use') } : {}),

@@ -8,6 +8,8 @@ import { registerEnvironmentRoutes } from '../environments/environment-routes.js
 import { flagEnvironmentContent } from '../flags/flag-environment-content.js';
 import { registerFlagRoutes } from '../flags/flag-routes.js';
 import { registerTargetingRoutes } from '../flags/targeting-routes.js';
+import type { RequestRates } from '../limits/request-rates.js';
+import { registerUsageRoutes } from '../limits/usage-routes.js';
 import { registerNodeRoutes } from '../nodes/node-routes.js';
 import { registerProjectRoutes } from '../projects/project-routes.js';
 import { registerRevisionRoutes } from '../revisions/revision-routes.js';
@@ -19,8 +21,13 @@ import { registerTenantRoutes } from '../tenants/tenant-routes.js';
 import type { ResourceReader } from './resource-reader.js';
 
 /** Every noun's routes. */
-export function registerRoutes(app: FastifyInstance, core: ControlPlaneCore, resources: ResourceReader): void {
+export function registerRoutes(
+  app: FastifyInstance,
+  core: ControlPlaneCore,
+  { resources, rates }: { readonly resources: ResourceReader; readonly rates: RequestRates },
+): void {
   registerTenantRoutes(app, core);
+  registerUsageRoutes(app, core, rates);
   registerProjectRoutes(app, core);
   registerEnvironmentRoutes(app, core, [flagEnvironmentContent]);
   registerCredentialRoutes(app, core);

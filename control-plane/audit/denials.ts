@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import { type Actor, scopeOf } from '../admin-api/actor.js';
 import type { Action } from '../admin-api/policy.js';
 import type { ControlStore } from '../store/control-store.js';
+import type { RequestOrigin } from './audit-entry.js';
 import { appendAuditEntry } from './audit-store.js';
 
 const WINDOW_MS = 60_000;
@@ -9,6 +10,14 @@ const WINDOW_MS = 60_000;
 const DENIALS_PER_WINDOW_MAX = 20;
 const CREDENTIALS_TRACKED_MAX = 10_000;
 const WAITING_MAX = 100;
+
+/** What was refused to whom. */
+export interface Denial {
+  readonly actor: Actor;
+  readonly action: Action;
+  readonly requestId: string;
+  readonly from: RequestOrigin;
+}
 
 /** Records refusals in the refused actor's own chain. Not awaited by the request: a refusal takes as long as a true miss. */
 export class DenialRecorder {
@@ -25,9 +34,9 @@ export class DenialRecorder {
     this.#now = now;
   }
 
-  record(actor: Actor, action: Action): void {
+  record({ actor, action, requestId, from }: Denial): void {
     const { credentialId, kind, name } = actor;
-    this.#logger.info({ credentialId, kind, action }, 'authz.denied');
+    this.#logger.info({ requestId, credentialId, kind, action }, 'authz.denied');
     if (!this.#mayRecord(credentialId)) return;
     this.#waiting += 1;
     this.#store
@@ -35,7 +44,8 @@ export class DenialRecorder {
         appendAuditEntry(transaction, scopeOf(actor), {
           at: this.#now(),
           actor: { kind, credentialId, name },
-          requestId: '',
+          requestId,
+          from,
           action: 'authz.denied',
           subject: action,
           summary: `Refused ${action}`,

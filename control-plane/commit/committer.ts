@@ -5,7 +5,9 @@ import type { SigningKey } from '@guidon/protocol/signed-config';
 import type { Actor } from '../admin-api/actor.js';
 import { boundedDiff, digestOf } from '../audit/audit-entry.js';
 import { appendAuditEntry } from '../audit/audit-store.js';
+import { assertWithinQuotas, countUsage, usageDeltaOf } from '../limits/tenant-usage.js';
 import type { ControlStore, StoreTransaction } from '../store/control-store.js';
+import { INSTALLATION } from '../store/keys.js';
 import type {
   Change,
   ChangeOutcome,
@@ -88,6 +90,8 @@ export class Committer {
     const prepared: PreparedEnvironment[] = [];
     let isCommitted = false;
     try {
+      const { owner, records } = change;
+      if (owner !== INSTALLATION) assertWithinQuotas(this.#store, owner, usageDeltaOf(owner, records));
       for (const environment of change.environments ?? []) {
         prepared.push(prepareEnvironment(this.#store, this.#workspaces, environment));
       }
@@ -130,6 +134,7 @@ export class Committer {
         transaction.put(key, value);
       }
     }
+    countUsage(transaction, change.owner, change.records);
     for (const { key, value } of change.rows ?? []) {
       if (value === undefined) transaction.remove(key);
       else transaction.put(key, value);

@@ -1,5 +1,6 @@
 import type { SigningKey } from '@guidon/protocol/signed-config';
 import type { CredentialRecord } from '../credentials/credential-record.js';
+import { dataPlaneQuotasOf } from '../limits/tenant-quotas.js';
 import { putOutboxRow } from '../publish/outbox-row.js';
 import { signAccessList, signManifest } from '../publish/sign-documents.js';
 import type { StoreTransaction } from '../store/control-store.js';
@@ -97,7 +98,7 @@ function writeAccessList(
   if (change.access !== true && change.isNew !== true) return before;
   const sequence = before + 1;
   const credentials = transaction.list<CredentialRecord>(keys.credentials(environment)).map(({ value }) => value);
-  const quotas = transaction.find<TenantRecord>(keys.tenant(environment.tenantId))?.quotas;
+  const quotas = dataPlaneQuotasOf(transaction.find<TenantRecord>(keys.tenant(environment.tenantId))?.quotas);
   const at = { epoch: next.epoch, sequence, now };
   const signed = signAccessList(environment, at, { quotas, credentials }, signingKey);
   transaction.put(keys.accessState(environment), {

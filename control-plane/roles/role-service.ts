@@ -15,8 +15,6 @@ import { statementsSchema } from './role.js';
 import { findRole, getRole, isBuiltIn } from './role-read-model.js';
 import type { RoleRecord } from './role-record.js';
 
-export const ROLES_PER_TENANT_MAX = 100;
-
 const editable = { name: nameSchema, description: descriptionSchema, statements: statementsSchema };
 export const createRoleBody = z.strictObject({
   key: keySchema,
@@ -49,9 +47,6 @@ export class RoleService {
       if (tenant.archived) throw new PlatformError('conflict', 'the tenant is archived');
       if (findRole(store, tenantId, body.key) !== undefined) {
         throw new PlatformError('conflict', `the role ${body.key} exists already`);
-      }
-      if (store.list(keys.roles(tenantId)).length >= ROLES_PER_TENANT_MAX) {
-        throw new PlatformError('limit-exceeded', `a tenant has at most ${ROLES_PER_TENANT_MAX} roles of its own`);
       }
       const role: RoleRecord = { version: 1, tenantId, ...body, createdAt: now() };
       return {

@@ -33,6 +33,8 @@ export const keys = {
   tenants: () => range(INSTALLATION, INSTALLATION, 'tenant'),
   /** Which tenant has a key: keys of tenants are unique in the installation. */
   tenantKey: (tenantKey: string) => key(INSTALLATION, INSTALLATION, 'tenant-key', tenantKey),
+  /** How much a tenant has of what its quotas limit. */
+  tenantUsage: (tenantId: TenantId) => key(tenantId, INSTALLATION, 'usage'),
   /** Whose credential an id is: the tenant comes from the credential, so it is looked up before any tenant is known. */
   credentialOwner: (credentialId: string) => key(INSTALLATION, INSTALLATION, 'credential-owner', credentialId),
   /** An environment by its globally unique id, for nodes. */
@@ -66,10 +68,12 @@ export const keys = {
   environment: (tenantId: TenantId, projectId: string, environmentKey: string) =>
     key(tenantId, INSTALLATION, 'environment', projectId, environmentKey),
   environments: (tenantId: TenantId, projectId: string) => range(tenantId, INSTALLATION, 'environment', projectId),
+  environmentsOfTenant: (tenantId: TenantId) => range(tenantId, INSTALLATION, 'environment'),
 
   flag: (tenantId: TenantId, projectId: string, flagKey: string) =>
     key(tenantId, INSTALLATION, 'flag', projectId, flagKey),
   flags: (tenantId: TenantId, projectId: string) => range(tenantId, INSTALLATION, 'flag', projectId),
+  flagsOfTenant: (tenantId: TenantId) => range(tenantId, INSTALLATION, 'flag'),
   flagTombstone: (tenantId: TenantId, projectId: string, flagKey: string) =>
     key(tenantId, INSTALLATION, 'flag-tombstone', projectId, flagKey),
   upload: (tenantId: TenantId, uploadId: string) => key(tenantId, INSTALLATION, 'upload', uploadId),

@@ -4,8 +4,12 @@ import type { StoreReader } from '../store/control-store.js';
 import { keys } from '../store/keys.js';
 import type { TenantRecord } from './tenant-record.js';
 
+export function findTenant(store: StoreReader, tenantId: TenantId): TenantRecord | undefined {
+  return store.find<TenantRecord>(keys.tenant(tenantId));
+}
+
 export function getTenant(store: StoreReader, tenantId: TenantId): TenantRecord {
-  const tenant = store.find<TenantRecord>(keys.tenant(tenantId));
+  const tenant = findTenant(store, tenantId);
   if (tenant === undefined) throw notFound();
   return tenant;
 }

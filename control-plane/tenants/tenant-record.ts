@@ -1,13 +1,13 @@
 import type { TenantId } from '@guidon/protocol';
-import type { TenantQuotas } from '@guidon/protocol/signed-config';
 import type { Versioned } from '../commit/change.js';
+import type { TenantQuotas } from '../limits/tenant-quotas.js';
 
 export interface TenantRecord extends Versioned {
   readonly tenantId: TenantId;
   readonly key: string;
   readonly name: string;
   readonly archived: boolean;
-  /** Absent: the nodes' defaults. */
+  /** Absent: the nodes' defaults, and those of RESOURCE_LIMITS. */
   readonly quotas?: TenantQuotas;
   /** Epoch milliseconds. */
   readonly createdAt: number;

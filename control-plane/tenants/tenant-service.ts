@@ -10,6 +10,7 @@ import type { Change, EnvironmentChange, Reply, WriteRequest } from '../commit/c
 import { assertIfMatch } from '../commit/if-match.js';
 import type { ControlPlaneCore } from '../core.js';
 import { listEnvironments, refOf } from '../environments/environment-read-model.js';
+import { dataPlaneQuotasOf } from '../limits/tenant-quotas.js';
 import { listProjects } from '../projects/project-read-model.js';
 import { keys } from '../store/keys.js';
 import { getTenant } from './tenant-read-model.js';
@@ -84,14 +85,15 @@ export class TenantService {
       const quotas = edited.quotas;
       const after: TenantRecord = { ...before, name: edited.name, quotas, version: before.version + 1 };
       const isLimited = !isDeepStrictEqual(quotas, quotasBefore);
-      // What it may use of the nodes is not for the tenant itself to say.
+      const reachesNodes = !isDeepStrictEqual(dataPlaneQuotasOf(quotas), dataPlaneQuotasOf(quotasBefore));
+      // What it may use is not for the tenant itself to say.
       if (isLimited) assertAuthorised(authorise(write.actor, 'tenant.limit', { tenantId, path: '', tags: [] }));
       return {
         ...changeOf(before, after),
         action: isLimited ? 'tenant.limit' : 'tenant.update',
         summary: isLimited ? `Set quotas of tenant ${before.key}` : `Renamed tenant ${before.key} to “${edited.name}”`,
-        // The quotas travel in the access lists.
-        environments: isLimited ? this.#environmentsOf(tenantId) : [],
+        // Those of the data plane travel in the access lists.
+        environments: reachesNodes ? this.#environmentsOf(tenantId) : [],
         reply: () => replyOf(after),
       };
     });

@@ -224,5 +224,5 @@ test('a store of format 1 gets its Merkle trees when it is opened', async () => 
   const proof = await again.must('GET', `${seed.tenant}/audit/inclusion-proof?sequence=1&size=${size}`);
   expect(proof.body.root).toBe(root);
   await again.dispose();
-  expect(STORE_FORMAT_VERSION).toBe(3);
+  expect(STORE_FORMAT_VERSION).toBe(4);
 });

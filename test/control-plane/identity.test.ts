@@ -106,6 +106,7 @@ describe('tenant isolation (I16)', () => {
     }
     const write = await plane.call('POST', `${other.tenant}/projects`, {
       token: acme.token,
+      headers: { 'user-agent': 'a prober' },
       body: { key: 'x', name: 'x' },
     });
     expect(write.status).toBe(404);
@@ -115,6 +116,11 @@ describe('tenant isolation (I16)', () => {
         return body.items.filter((entry: { action: string }) => entry.action === 'authz.denied').length;
       })
       .toBe(paths.length + 1);
+    const { body: denied } = await plane.must('GET', `${acme.tenant}/audit?action=authz.denied&limit=1`);
+    expect(denied.items[0]).toMatchObject({
+      requestId: expect.stringMatching(/^[0-9a-f-]{36}$/),
+      from: { address: '127.0.0.1', userAgent: 'a prober' },
+    });
     const foreign = await plane.must('GET', `${other.tenant}/audit?limit=100`);
     expect(foreign.text).not.toContain('authz.denied');
   });

@@ -18,6 +18,7 @@ export const OPERATION_CASES: Readonly<Record<string, OperationCase>> = {
   updateTenant: merge({ name: 'n' }),
   archiveTenant: NOTHING,
   unarchiveTenant: NOTHING,
+  readTenantUsage: NOTHING,
   listProjects: NOTHING,
   createProject: { body: { key: 'fresh', name: 'n' } },
   getProject: NOTHING,
