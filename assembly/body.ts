@@ -1,5 +1,6 @@
 import { indexContext, isMapAt, mapCount, mapHeaderBytes } from "./context-index";
 import {
+  CONTEXT_STATE_OVER_LIMIT,
   THREAD_BODY_CONTEXT,
   THREAD_BODY_CONTEXTS,
   THREAD_BODY_FLAG_KEY,
@@ -9,6 +10,8 @@ import {
   THREAD_BODY_TWICE,
   THREAD_BODY_UNKNOWN,
   THREAD_BODY_USER_ID,
+  THREAD_CONTEXT_STATE,
+  THREAD_KEY_STACK,
   THREAD_KEY_TOP,
 } from "./layout";
 import {
@@ -22,7 +25,7 @@ import {
   textAddress,
   textBytes,
 } from "./msgpack-scan";
-import { isUtf8 } from "./utf8";
+import { isShortAscii, isUtf8 } from "./utf8";
 
 // Names as little-endian words.
 const FLAG_WORD: u32 = 0x67616c66; // "flag"
@@ -34,6 +37,8 @@ const FLAG_KEY_CAMEL: u64 = 0x0079654b67616c66; // "flagKey"
 const USER_ID_SNAKE: u64 = 0x0064695f72657375; // "user_id"
 const REQUESTS: u64 = 0x7374736575716572; // "requests"
 const CONTEXTS: u64 = 0x73747865746e6f63; // "contexts"
+const FLAGS_HEAD: u64 = 0x7367616c66a5; // "flags" with its byte of header
+const CONTEXT_HEAD: u64 = 0x747865746e6f63a7; // "context" with its
 const LOW_56: u64 = 0x00ffffffffffffff;
 const LOW_48: u64 = 0x0000ffffffffffff;
 const USER_ID_CAMEL: u64 = 0x0000644972657375; // "userId"
@@ -79,6 +84,27 @@ function isFlags(at: usize): bool {
 function isMinRevision(at: usize, length: usize): bool {
   // "minRevi" and, from its eighth byte on, "sion".
   return length === 11 && (load<u64>(at) & LOW_56) === MIN_REVI && load<u32>(at, 7) === 0x6e6f6973;
+}
+
+/**
+ * The body that most services send: `{flags: "key", context: {…}}`, in this order, with a short key. Indexes the context and returns the
+ * key's text; 0 when it is any other body, or something is wrong with it: then readBody() reads it from its start.
+ */
+// @ts-expect-error: decorator
+@inline
+export function readPlainBody(thread: usize, at: usize, end: usize): u64 {
+  // 16: the least that such a body has, so that the words below lie inside it.
+  if (end - at < 16 || load<u8>(at) !== 0x82 || (load<u64>(at, 1) & LOW_48) !== FLAGS_HEAD) return 0;
+  const length = <usize>load<u8>(at, 7) - 0xa0;
+  const key = at + 8;
+  if (length >= 0x20 || length + 9 > end - key || !isShortAscii(key, length)) return 0;
+  const context = key + length + 8;
+  if (load<u64>(key + length) !== CONTEXT_HEAD) return 0;
+  const next = indexContext(thread, context, end, 2);
+  if (next === end && load<u32>(thread, THREAD_CONTEXT_STATE) !== CONTEXT_STATE_OVER_LIMIT) return (<u64>key << 32) | <u64>length;
+  // Where it stopped it left its keys behind.
+  store<u32>(thread, load<u32>(thread, THREAD_KEY_STACK), THREAD_KEY_TOP);
+  return 0;
 }
 
 /**

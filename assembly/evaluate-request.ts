@@ -1,7 +1,7 @@
 import { admit, isCheap } from './admission';
 import { finishResults, startResults } from './answer';
 import { answerAllVisible, answerFlag, costOfVisible, countVisible } from './ask';
-import { readBody } from './body';
+import { readBody, readPlainBody } from './body';
 import { isMapAt, setTargetingKey, startEmptyContext } from './context-index';
 import {
   CONTEXT_STATE_OVER_LIMIT,
@@ -38,6 +38,8 @@ import { decodeValue } from './value';
 
 /** `{flags?, context, minRevision?}` and the short forms: one context, one flag, many or all visible ones. */
 export function answerEvaluate(thread: usize, body: usize, end: usize): usize {
+  const plain = readPlainBody(thread, body, end);
+  if (plain !== 0) return answerAlone(thread, plain);
   if (!readBody(thread, body, end, false)) return STATUS_MALFORMED;
   if (!isMapAt(body, end)) return invalid(thread, PLACE_BODY);
   const unknown = checkMembers(thread);
@@ -59,11 +61,14 @@ export function answerEvaluate(thread: usize, body: usize, end: usize): usize {
   }
   const revision = checkMinRevision(thread);
   if (revision !== STATUS_OK) return revision;
-  if (text !== 0) {
-    store<u32>(thread, 1, THREAD_EVALUATIONS);
-    return answerFlag(thread, text, true, false) ? STATUS_OK : STATUS_ANSWER_FULL;
-  }
+  if (text !== 0) return answerAlone(thread, text);
   return flags === 0 ? answerVisible(thread) : answerKeys(thread, flags, end);
+}
+
+/** The answer is the result of one flag. */
+function answerAlone(thread: usize, text: u64): usize {
+  store<u32>(thread, 1, THREAD_EVALUATIONS);
+  return answerFlag(thread, text, true, false) ? STATUS_OK : STATUS_ANSWER_FULL;
 }
 
 /** There is one, or a user id to make one of; it is within its limits. */

@@ -4,7 +4,6 @@ import {
   IS_KIND,
   NONE,
   SHAPE_END,
-  SHAPE_NAME_HASH,
   SHAPE_NAME_HEAD_BYTES,
   SHAPE_NAME_NAME_BYTES,
   SHAPE_NAME_SLOT,
@@ -25,7 +24,7 @@ import {
   VALUE_STRING,
 } from "./layout";
 import { hasKey, leaveMap, malformed, scanCommon, scanValue } from "./msgpack-scan";
-import { isShapeName, learnName, nextShapeName, shapeOf } from "./shape";
+import { isShapeName, learnName, nextShapeName, pushShapeNames, shapeOf } from "./shape";
 import { isShortAscii } from "./utf8";
 import { decodeValue } from "./value";
 
@@ -67,14 +66,17 @@ export function indexMembers(thread: usize, at: usize, end: usize, count: usize,
   const shape = shapeOf(thread, root, kindSlot);
   const known = <usize>load<u32>(shape, SHAPE_END);
   let shapeName = shape + SHAPE_NAMES;
-  let seen: u64 = 0;
   let kindAt: usize = 0;
   let keysTop = keysBase;
+  // Names of a shape differ; from the first other one on each is compared with all before it.
+  let areKnown = true;
   for (; count > 0; --count) {
     const nameAt = at;
     if (shapeName < known && isShapeName(shapeName, at, end)) {
       at += <usize>load<u32>(shapeName, SHAPE_NAME_HEAD_BYTES);
     } else {
+      if (areKnown) keysTop = pushShapeNames(shape, shapeName, keysTop);
+      areKnown = false;
       at = learnName(thread, root, shape, shapeName, at, end);
       if (at === 0) return 0;
     }
@@ -102,13 +104,13 @@ export function indexMembers(thread: usize, at: usize, end: usize, count: usize,
       }
     } else {
       if (slot === NONE) {
-        const mark = (<u64>1) << <u64>(load<u32>(shapeName, SHAPE_NAME_HASH) & 63);
-        const length = <usize>load<u32>(shapeName, SHAPE_NAME_NAME_BYTES);
-        const address = valueAt - length;
-        if (seen & mark && hasKey(keysBase, keysTop, address, length)) return malformed(thread, nameAt);
-        seen |= mark;
-        store<u64>(keysTop, (<u64>address << 32) | <u64>length);
-        keysTop += 8;
+        if (!areKnown) {
+          const length = <usize>load<u32>(shapeName, SHAPE_NAME_NAME_BYTES);
+          const address = valueAt - length;
+          if (hasKey(keysBase, keysTop, address, length)) return malformed(thread, nameAt);
+          store<u64>(keysTop, (<u64>address << 32) | <u64>length);
+          keysTop += 8;
+        }
       } else {
         if (kindAt !== 0) return malformed(thread, nameAt);
         kindAt = valueAt;

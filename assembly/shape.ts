@@ -59,10 +59,34 @@ export function nextShapeName(shape: usize, shapeName: usize): usize {
 export function isShapeName(shapeName: usize, at: usize, end: usize): bool {
   const headBytes = load<u32>(shapeName, SHAPE_NAME_HEAD_BYTES);
   if (<usize>headBytes >= end - at) return false;
-  const first = i8x16.bitmask(i8x16.eq(v128.load(at), v128.load(shapeName, SHAPE_NAME_HEAD)));
-  const second = i8x16.bitmask(i8x16.eq(v128.load(at, 16), v128.load(shapeName, SHAPE_NAME_HEAD + 16)));
-  // One bit for each byte that differs, and of these the ones that count.
-  return (~(first | (second << 16)) & ((1 << headBytes) - 1)) === 0;
+  // One bit for each byte that is the same.
+  let same = i8x16.bitmask(i8x16.eq(v128.load(at), v128.load(shapeName, SHAPE_NAME_HEAD)));
+  if (headBytes > 16) same |= i8x16.bitmask(i8x16.eq(v128.load(at, 16), v128.load(shapeName, SHAPE_NAME_HEAD + 16))) << 16;
+  return (~same & ((1 << headBytes) - 1)) === 0;
+}
+
+/** Pushes the names before `shapeName` that no slot has, as if they had been read from the body. Returns the top of the keys. */
+export function pushShapeNames(shape: usize, shapeName: usize, keysTop: usize): usize {
+  for (let known = shape + SHAPE_NAMES; known < shapeName; known += SHAPE_NAME_BYTES) {
+    if (load<u32>(known, SHAPE_NAME_SLOT) !== NONE) continue;
+    const length = load<u32>(known, SHAPE_NAME_NAME_BYTES);
+    const address = known + SHAPE_NAME_HEAD + (load<u32>(known, SHAPE_NAME_HEAD_BYTES) - length);
+    store<u64>(keysTop, (<u64>address << 32) | <u64>length);
+    keysTop += 8;
+  }
+  return keysTop;
+}
+
+/** Names of a shape that can be known again differ from each other, so that a context whose names are all known has none twice. */
+function forgetSameName(shape: usize, shapeName: usize, hash: u32): bool {
+  const end = <usize>load<u32>(shape, SHAPE_END);
+  let isFirst = true;
+  for (let other = shape + SHAPE_NAMES; other < end; other += SHAPE_NAME_BYTES) {
+    if (other === shapeName || load<u32>(other, SHAPE_NAME_HASH) !== hash) continue;
+    if (other < shapeName) isFirst = false;
+    else store<u32>(other, NONE, SHAPE_NAME_HEAD_BYTES);
+  }
+  return isFirst;
 }
 
 /** Reads the name at `at`, finds its slot and puts both into `shapeName`. Returns the address after the name, 0 = malformed. */
@@ -79,10 +103,11 @@ export function learnName(thread: usize, root: usize, shape: usize, shapeName: u
     if (slot === NONE && !isUtf8(address, length)) return malformed(thread, at);
   }
   const headBytes = address + length - at;
+  const isKnownAgain = forgetSameName(shape, shapeName, hash) && headBytes <= SHAPE_NAME_HEAD_BYTES_MAX;
   store<u32>(shapeName, <u32>length, SHAPE_NAME_NAME_BYTES);
   store<u32>(shapeName, slot, SHAPE_NAME_SLOT);
   store<u32>(shapeName, hash, SHAPE_NAME_HASH);
-  store<u32>(shapeName, headBytes > SHAPE_NAME_HEAD_BYTES_MAX ? NONE : <u32>headBytes, SHAPE_NAME_HEAD_BYTES);
+  store<u32>(shapeName, isKnownAgain ? <u32>headBytes : NONE, SHAPE_NAME_HEAD_BYTES);
   v128.store(shapeName, v128.load(at), SHAPE_NAME_HEAD);
   v128.store(shapeName, v128.load(at, 16), SHAPE_NAME_HEAD + 16);
   // The last one is never known: it lies at the end or behind it.

@@ -11,7 +11,8 @@ export function isUtf8(at: usize, byteCount: usize): bool {
 // @ts-expect-error: decorator
 @inline
 export function isShortAscii(at: usize, byteCount: usize): bool {
-  const high = i8x16.bitmask(v128.load(at)) | (i8x16.bitmask(v128.load(at, 16)) << 16);
+  let high = i8x16.bitmask(v128.load(at));
+  if (byteCount > 16) high |= i8x16.bitmask(v128.load(at, 16)) << 16;
   return (high & ((1 << <i32>byteCount) - 1)) === 0;
 }
 

@@ -15,9 +15,9 @@ import { IS_KIND, THREAD_CODE_TABLES, THREAD_TABLES } from './thread-layout.js';
  * 3 = costs of flags are work, no longer fuel; 4 = clauses with one value hold it in their node; 5 = members of an answer in
  * msgpack and in JSON; 6 = a call can be given up;
  * 7 = the exits of a clause are ordered by match; 8 = requests in JSON;
- * 9 = counters of results. It rises with every change of these tables (layout.test.ts pins both).
+ * 9 = counters of results; 10 = a request starts anywhere in its region. It rises with every change of these tables (layout.test.ts pins both).
  */
-export const SNAPSHOT_FORMAT_VERSION = 9;
+export const SNAPSHOT_FORMAT_VERSION = 10;
 
 /** No index, no reference. */
 export const NONE = 0xffffffff;

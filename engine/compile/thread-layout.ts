@@ -23,9 +23,9 @@
 /** THREAD block. Regions are set by the host whenever it moves them; those that are read before they are written are zeroed then. */
 export const THREAD = {
   bytes: 448,
-  /** Set by the host. */
+  /** Set by the host: where in its region the request of this call starts, as far from a multiple of 8 as in the caller's memory. */
   request: 0,
-  requestBytes: 4,
+  requestRegion: 4,
   answer: 8,
   answerCapacity: 12,
   keyStack: 16,
@@ -116,8 +116,8 @@ export const USAGE = { errorCount: 5, firstFlag: 5 } as const;
 
 /**
  * SHAPE, 832 bytes: the names that the contexts of one kind had, member by member. Contexts that come from the same code have the same
- * names in the same places, so a name is compared with the one before instead of being hashed and looked up. Nothing depends on it
- * but time. The host zeroes the table whenever the snapshots in memory change, for an address may then mean another root.
+ * names in the same places, so a name is compared with the one before instead of being hashed and looked up. Names that can be known
+ * again differ from each other: a context that has no other ones has none twice. The host zeroes the table whenever the snapshots in memory change, for an address may then mean another root.
  *   0 u32 root   4 u32 kind (slot)   8 u32 end: address after the last name known   12 reserved
  *  16 SHAPE_NAME x SHAPE.nameCount by position, then one that stands for every place behind them and is never known
  */
@@ -125,7 +125,7 @@ export const SHAPE = { bytes: 832, root: 0, kind: 4, end: 8, names: 16, nameCoun
 /**
  * SHAPE_NAME, 48 bytes.
  *   0 u8[32] head       the name with its one byte of header; what lies behind it is of no meaning
- *  32 u32    headBytes  bytes of both, 1-31; NONE = longer ones, which are never compared
+ *  32 u32    headBytes  bytes of both, 1-31; NONE = is never compared: a longer one, or another name of the shape has the same hash
  *  36 u32    nameBytes  of the name alone
  *  40 u32    slot       SLOT of the attribute, NONE = no flag asks for it, IS_KIND = the member `kind`
  *  44 u32    hash       nameHash(name)

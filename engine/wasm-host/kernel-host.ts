@@ -64,8 +64,7 @@ export class KernelHost {
   /** Answers one msgpack request (wire.md, "Data plane"). Never throws for what is in the body. */
   evaluate(resident: ResidentSnapshot, body: Uint8Array, options: EvaluateOptions): KernelAnswer {
     const answer = this.#evaluate(resident, body, options, 0);
-    assert(answer.status !== 'costly', 'any cost is admitted');
-    return answer;
+    return answer.status === 'costly' ? assert.fail('any cost is admitted') : answer;
   }
 
   /** The same if it is certain to cost at most `costMax` units of work (condition-cost.ts), more than 0; otherwise `costly`. */
@@ -79,6 +78,11 @@ export class KernelHost {
     return left > 0 ? this.#evaluate(resident, body, options, left) : COSTLY;
   }
 
+  #turnTo(resident: ResidentSnapshot): void {
+    assert(this.memory.isResident(resident), 'the snapshot is resident in this host');
+    this.#last = resident;
+  }
+
   #evaluate(
     resident: ResidentSnapshot,
     body: Uint8Array,
@@ -86,11 +90,10 @@ export class KernelHost {
     costMax: number,
   ): KernelAnswer | CostlyAnswer {
     const { memory } = this;
-    assert(this.#last === resident || memory.isResident(resident), 'the snapshot is resident in this host');
-    this.#last = resident;
+    if (this.#last !== resident) this.#turnTo(resident);
     const refusal = memory.putRequest(this.#regions, body, options);
     if (refusal !== undefined) return refusal;
-    if (!this.#usage.isFor(resident) && !hasRoom(() => this.#usage.use(resident))) return memoryFull();
+    if (!this.#usage.isFor(resident) && !countFor(this.#usage, resident)) return memoryFull();
     if (this.#epoch !== memory.epoch) {
       this.#thread.forgetShapes();
       this.#epoch = memory.epoch;
@@ -103,4 +106,9 @@ export class KernelHost {
       if (answer !== undefined) return answer;
     }
   }
+}
+
+/** A function of its own, as reserveBody() is. */
+function countFor(usage: UsageBlocks, resident: ResidentSnapshot): boolean {
+  return hasRoom(() => usage.use(resident));
 }

@@ -256,13 +256,10 @@ export class SnapshotMemory {
     const bytesMax = bodyBytesMaxOf(options);
     if (body.length > bytesMax)
       return { status: 'payload-too-large', detail: `the body has more than ${bytesMax} bytes` };
-    if (body.length > regions.requestCapacity && !hasRoom(() => regions.reserveRequest(body.length)))
-      return memoryFull();
-    const isJson = options.requestFormat === 'json';
-    if (isJson && body.length > regions.jsonCapacity && !hasRoom(() => regions.reserveJson(body.length)))
-      return memoryFull();
-    this.#memory.bytes.set(body, regions.requestAddress);
-    regions.requestBytes = body.length;
+    const isLarger =
+      body.length > regions.requestCapacity || (options.requestFormat === 'json' && body.length > regions.jsonCapacity);
+    if (isLarger && !reserveBody(regions, body.length, options)) return memoryFull();
+    regions.putRequest(body);
     return undefined;
   }
 
@@ -270,6 +267,14 @@ export class SnapshotMemory {
   readAnswer(regions: ThreadRegions, result: number): KernelAnswer | undefined {
     return readAnswer(this.#memory, regions, result);
   }
+}
+
+/** A function of its own: what a closure captures is made at the entry of its function, for every request. */
+function reserveBody(regions: ThreadRegions, byteCount: number, { requestFormat }: EvaluateOptions): boolean {
+  return hasRoom(() => {
+    regions.reserveRequest(byteCount);
+    if (requestFormat === 'json' && byteCount > regions.jsonCapacity) regions.reserveJson(byteCount);
+  });
 }
 
 /** Bits of CALL_OPTION. */

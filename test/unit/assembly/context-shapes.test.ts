@@ -77,4 +77,22 @@ describe('the kernel remembers the names of contexts', () => {
     expect(seen.malformed).toBeGreaterThan(500);
     expect(seen.answered).toBeGreaterThan(2_000);
   });
+
+  it('and sees a name twice that it knows in both places', async () => {
+    const { compiled } = compileSnapshot(setOf(), { environment: TEST_ENVIRONMENT, revision: 1 });
+    assert(compiled !== undefined, 'the set compiles');
+    const host = await testHost();
+    const resident = await host.load(compiled.snapshot);
+    const ask = (...names: string[]): boolean[] | string =>
+      servedIn(host, resident, bodyOf(names.map((name) => [name, ''])));
+    for (const name of ['b', 'a', 'other', 'kind-of']) {
+      expect(ask('first', name, 'third')).not.toBe('malformed-body');
+      expect(ask(name)).not.toBe('malformed-body');
+      expect(ask(name, name)).toBe('malformed-body');
+      expect(ask('first', name, 'third')).not.toBe('malformed-body');
+      expect(ask('first', 'second', 'first')).toBe('malformed-body');
+      expect(ask('first', 'second', 'first')).toBe('malformed-body');
+    }
+    host.release(resident);
+  });
 });
