@@ -12,6 +12,7 @@ import { collectOpenApi, registerReference } from './admin-api/openapi.js';
 import { assertAuthorised, authorise } from './admin-api/policy.js';
 import { ResourceReader } from './admin-api/resource-reader.js';
 import { registerRoutes } from './admin-api/routes.js';
+import { BoundedRecorder } from './audit/bounded-recorder.js';
 import { DenialRecorder } from './audit/denials.js';
 import type { ChangeOutcome } from './commit/change.js';
 import { Committer } from './commit/committer.js';
@@ -20,10 +21,15 @@ import type { ControlPlaneCore } from './core.js';
 import { NODES } from './credentials/platform-credential-routes.js';
 import { PlatformCredentialService } from './credentials/platform-credential-service.js';
 import { RequestRates } from './limits/request-rates.js';
+import { PasswordHasher } from './people/password-hasher.js';
 import { loadEnvironmentDigests } from './publish/environment-digests.js';
 import { registerInternalRoutes } from './publish/internal-routes.js';
 import { OutboxPublisher } from './publish/outbox-publisher.js';
 import { openSigningKeys } from './publish/signing-keys.js';
+import { LoginLimiter } from './sessions/login-limiter.js';
+import { SessionDirectory } from './sessions/session-directory.js';
+import { registerSessionRoutes } from './sessions/session-routes.js';
+import { SessionService } from './sessions/session-service.js';
 import { registerSetupRoutes } from './setup/setup-routes.js';
 import { SetupService } from './setup/setup-service.js';
 import { ControlStore } from './store/control-store.js';
@@ -50,6 +56,8 @@ export interface ControlPlaneOptions {
   readonly historyRetention?: HistoryRetention;
   /** Epoch milliseconds; default Date.now. */
   readonly now?: () => number;
+  /** Milliseconds on a clock that nobody sets, which ends sessions and login limits; default performance.now. */
+  readonly monotonicNow?: () => number;
 }
 
 export interface RunningControlPlane {
@@ -106,19 +114,25 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
       retention: options.historyRetention,
     });
     const core: ControlPlaneCore = { store, committer, pool, signingKeys, bus, logger, now };
-    const authenticator = new Authenticator(store, now);
+    const { monotonicNow = () => performance.now() } = options;
+    const sessions = new SessionDirectory({ store, logger, now, monotonicNow });
+    const authenticator = new Authenticator(store, sessions, now);
     const idempotencyKeys = new IdempotencyKeys(store, now);
-    const denials = new DenialRecorder(store, logger, now);
+    const recorder = new BoundedRecorder(store, logger, now);
+    const denials = new DenialRecorder(recorder, logger);
     const rates = new RequestRates((tenantId) => findTenant(store, tenantId)?.quotas);
+    const hasher = new PasswordHasher();
+    const sessionService = new SessionService(core, { hasher, recorder, limiter: new LoginLimiter(monotonicNow) });
     const app = createAdminApp({
       logger,
       guard: { authenticator, resources, rates, onDenied: (denial) => denials.record(denial) },
       idempotencyKeys,
     });
-    const setup = new SetupService(core);
+    const setup = new SetupService(core, hasher);
     await collectOpenApi(app);
     app.register(async (routes) => {
       registerSetupRoutes(routes, setup);
+      registerSessionRoutes(routes, core, sessionService);
       registerRoutes(routes, core, { resources, rates });
       registerInternalRoutes(routes, core, digests);
       registerReference(routes);

@@ -18,6 +18,13 @@ export const ERROR_CODES = {
     retryable: false,
     logLevel: 'info',
   },
+  'oidc-failed': {
+    status: 401,
+    title: 'The identity provider’s answer does not log anybody in',
+    retryable: false,
+    logLevel: 'info',
+  },
+  csrf: { status: 403, title: 'The request may come from another site', retryable: false, logLevel: 'warn' },
   forbidden: { status: 403, title: 'The credential does not permit this', retryable: false, logLevel: 'info' },
   'privilege-escalation': {
     status: 403,

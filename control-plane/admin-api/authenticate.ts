@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { PlatformError, parseTenantId } from '@guidon/protocol';
+import { PlatformError, parseTenantId, type TenantId } from '@guidon/protocol';
 import {
   type Credential,
   findCredential,
@@ -10,6 +10,7 @@ import {
 import type { CredentialRecord } from '../credentials/credential-record.js';
 import type { CredentialOwnerRow, PlatformCredentialRecord } from '../credentials/stored-credential.js';
 import { resolveRoles } from '../roles/role-read-model.js';
+import type { SessionDirectory } from '../sessions/session-directory.js';
 import type { ControlStore } from '../store/control-store.js';
 import { INSTALLATION, keys } from '../store/keys.js';
 import { type Actor, SYSTEM_ACTOR } from './actor.js';
@@ -22,17 +23,21 @@ export interface Authenticated {
   readonly actor: Actor;
   /** Key material for sealed replies; never logged, never stored. */
   readonly secret: string;
+  /** It was a cookie and no token. */
+  readonly isSession: boolean;
 }
 
 /** Turns a presented token into an actor. The five ways to fail give one and the same answer. */
 export class Authenticator {
   readonly #store: ControlStore;
+  readonly #sessions: SessionDirectory;
   readonly #now: () => number;
   /** Secret hashes of credentials that live as long as the process, by id. */
   readonly #system = new Map<string, string>();
 
-  constructor(store: ControlStore, now: () => number) {
+  constructor(store: ControlStore, sessions: SessionDirectory, now: () => number) {
     this.#store = store;
+    this.#sessions = sessions;
     this.#now = now;
   }
 
@@ -44,8 +49,16 @@ export class Authenticator {
     return token;
   }
 
-  authenticate(headers: IncomingHttpHeaders): Authenticated {
+  /** `tenantId`: of the path. It decides nothing but which of a person's memberships the request is about. */
+  authenticate(
+    headers: IncomingHttpHeaders,
+    { cookie, tenantId }: { cookie: string | undefined; tenantId: TenantId | undefined },
+  ): Authenticated {
     const token = presentedToken(headers);
+    // Whoever sends a token means it: no cookie is looked at.
+    if (token === undefined && headers.authorization === undefined && cookie !== undefined) {
+      return this.#authenticateSession(cookie, tenantId);
+    }
     const credential = token === undefined ? undefined : findCredential(token);
     // A wrong check sum is answered before any read of the store.
     if (credential === undefined) throw refusal();
@@ -53,7 +66,17 @@ export class Authenticator {
     const isRight = isSecretOf(credential.secret, found?.secretHash ?? DUMMY_HASH);
     if (!isRight || found === undefined) throw refusal();
     if (found.isRevoked || (found.notAfter !== null && found.notAfter <= this.#now())) throw refusal();
-    return { actor: found.actor, secret: credential.secret };
+    return { actor: found.actor, secret: credential.secret, isSession: false };
+  }
+
+  #authenticateSession(cookie: string, _tenantId: TenantId | undefined): Authenticated {
+    const found = this.#sessions.find(cookie);
+    if (found === undefined) throw refusal();
+    const { person, session, secret } = found;
+    const { personId, name, isInstallationAdmin } = person;
+    const { sessionId } = session;
+    const kind = isInstallationAdmin ? 'installation-admin' : 'person';
+    return { actor: { kind, credentialId: sessionId, name, personId, sessionId }, secret, isSession: true };
   }
 
   #find(credential: Credential): Found | undefined {

@@ -1,7 +1,9 @@
-import { isId, PlatformError } from '@guidon/protocol';
+import { isId, PlatformError, parseTenantId } from '@guidon/protocol';
 import type { FastifyRequest } from 'fastify';
 import type { Denial } from '../audit/denials.js';
 import type { RequestRates } from '../limits/request-rates.js';
+import { Cookies } from '../sessions/cookies.js';
+import { assertMadeHere } from '../sessions/csrf.js';
 import type { Authenticated, Authenticator } from './authenticate.js';
 import { type Action, assertAuthorised, authorise, POLICY } from './policy.js';
 import { notFound } from './problems.js';
@@ -11,7 +13,15 @@ import type { ResourceReader } from './resource-reader.js';
 const HEADER_COUNT_MAX = 64;
 const URL_CHARS_MAX = 2_048;
 /** Twice one of these and two readers of the same request may see two requests (M13). */
-const SINGLE_HEADERS = new Set(['host', 'authorization', 'x-api-key', 'content-length', 'content-type', 'if-match']);
+const SINGLE_HEADERS = new Set([
+  'host',
+  'authorization',
+  'x-api-key',
+  'x-csrf-token',
+  'content-length',
+  'content-type',
+  'if-match',
+]);
 const TOKEN_IN_URL = /gdn_(srv|web|node|adm)_/;
 /** What people type; ids match `isId`. Anything else in a path names nothing. */
 const KEY_PATTERN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
@@ -57,7 +67,7 @@ export function guardRequest(request: FastifyRequest, options: GuardOptions): vo
   assertWellFormed(request);
   const { action, takesBody } = request.routeOptions.config;
   if (action !== undefined) {
-    const authenticated = options.authenticator.authenticate(request.headers);
+    const authenticated = identify(request, options.authenticator);
     request.authenticated = authenticated;
     if ('tenantId' in authenticated.actor) options.rates.admit(authenticated.actor.tenantId);
     if (!hasNameableParams(request)) throw notFound();
@@ -68,6 +78,19 @@ export function guardRequest(request: FastifyRequest, options: GuardOptions): vo
   if (takesBody === true && request.headers['content-length'] === undefined) {
     throw new PlatformError('length-required', 'send a Content-Length');
   }
+}
+
+/** A token speaks for itself; a cookie is sent by browsers whoever made the request, so what it may change must come from a page of ours. */
+function identify(request: FastifyRequest, authenticator: Authenticator): Authenticated {
+  const { tenantId } = request.params as { tenantId?: string };
+  const cookies = new Cookies(request);
+  const authenticated = authenticator.authenticate(request.headers, {
+    cookie: cookies.find('guidon'),
+    tenantId: isId(tenantId) ? parseTenantId(tenantId) : undefined,
+  });
+  const isUnsafe = request.method !== 'GET' && request.method !== 'HEAD';
+  if (authenticated.isSession && isUnsafe) assertMadeHere(request.headers, cookies.isSecure, authenticated.secret);
+  return authenticated;
 }
 
 function assertAllowed(

@@ -20,7 +20,7 @@ interface IdempotencyRow {
 /** What a replay sends again, byte for byte. */
 export interface StoredReply {
   readonly status: number;
-  readonly headers: Readonly<Record<string, string>>;
+  readonly headers: Readonly<Record<string, string | string[]>>;
   readonly body: string;
 }
 

@@ -17,11 +17,12 @@ export async function collectOpenApi(app: FastifyInstance): Promise<void> {
         version: VERSION,
         description:
           'Writes on existing things need If-Match with the ETag you have read. POST takes Idempotency-Key: the same request again within ' +
-          '24 h is answered as the first time. `?dryRun=true` on a write answers the difference it would make and changes nothing.',
+          '24 h is answered as the first time. A write with a session cookie needs X-CSRF-Token besides, as `GET /api/v1/me` answers it, and must be made by a page of this origin. `?dryRun=true` on a write answers the difference it would make and changes nothing.',
       },
       components: {
         securitySchemes: {
           bearer: { type: 'http', scheme: 'bearer' },
+          session: { type: 'apiKey', in: 'cookie', name: '__Host-guidon' },
           apiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key' },
         },
       },

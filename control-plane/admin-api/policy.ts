@@ -9,9 +9,18 @@ const INSTALLATION_ONLY: Allowed = ['installation-admin', 'system'];
 /** Of whom a member's roles decide the rest. */
 const TENANT: Allowed = ['installation-admin', 'system', 'member'];
 const NODES: Allowed = ['node'];
+/** What somebody who has logged in does with his own account; a token of his may not. */
+const ACCOUNT: Allowed = ['person', 'installation-admin'];
 
 /** Who may do what. Every route names one of these actions; a route whose action has no entry here fails the boot (I18). */
 export const POLICY = {
+  'account.read': ACCOUNT,
+  'account.change-password': ACCOUNT,
+  'session.list': ACCOUNT,
+  'session.end': ACCOUNT,
+  'person.list': INSTALLATION_ONLY,
+  'person.read': INSTALLATION_ONLY,
+  'person.update': INSTALLATION_ONLY,
   'tenant.create': INSTALLATION_ONLY,
   'tenant.list': INSTALLATION_ONLY,
   'tenant.read': TENANT,
@@ -84,6 +93,9 @@ export const POLICY = {
   'node.list': INSTALLATION_ONLY,
   /** Recorded for refusals; no route has it and nobody may do it. */
   'authz.denied': [],
+  /** Recorded for logins, whose routes are public. */
+  'session.create': [],
+  'session.refused': [],
   /** Recorded for the first start; its route is public and guarded by the one-time token. */
   'setup.complete': [],
 } as const satisfies Record<string, Allowed>;
@@ -111,8 +123,12 @@ export function authorise(actor: Actor, action: Action, resource: Resource): Dec
   const allowed: readonly string[] = POLICY[action];
   if (actor.kind === 'sdk') return { verdict: 'wrong-kind' };
   if (actor.kind === 'node') return allowed.includes('node') ? ALLOW : { verdict: 'wrong-kind' };
+  if (actor.kind === 'person' && resource.tenantId !== undefined) return { verdict: 'hidden' };
   if (actor.kind === 'member' && resource.tenantId !== undefined && resource.tenantId !== actor.tenantId) {
     return { verdict: 'hidden' };
+  }
+  if (allowed === ACCOUNT && !('sessionId' in actor)) {
+    return { verdict: 'forbidden', reason: `${action} is for a person who has logged in` };
   }
   if (!allowed.includes(actor.kind)) {
     if (allowed.includes('node')) return { verdict: 'wrong-kind' };

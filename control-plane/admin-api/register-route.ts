@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto';
+import type { IncomingHttpHeaders } from 'node:http';
 import { Readable } from 'node:stream';
 import { type Json, PlatformError } from '@guidon/protocol';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import type { Reply, WriteRequest } from '../commit/change.js';
 import { etagOf } from '../commit/if-match.js';
+import { Cookies } from '../sessions/cookies.js';
 import { type Actor, ANONYMOUS_ACTOR, scopeOf } from './actor.js';
 import { FileBody } from './file-body.js';
 import type { IdempotencyClaim, IdempotencyKeys, StoredReply } from './idempotency.js';
@@ -30,6 +32,9 @@ export interface RouteInput<Params, Query, Body> {
   readonly query: Query;
   readonly body: Body;
   readonly write: WriteRequest;
+  /** For what logs in and out; every other route has its actor. */
+  readonly cookies: Cookies;
+  readonly headers: IncomingHttpHeaders;
 }
 
 export interface RouteDefinition<Params extends z.ZodType, Query extends z.ZodType, Body extends z.ZodType> {
@@ -56,6 +61,8 @@ export interface RouteDefinition<Params extends z.ZodType, Query extends z.ZodTy
   readonly changesExisting?: boolean;
   /** It reads what revisions served, which is let go at last. Documents 410. */
   readonly isHistory?: boolean;
+  /** It counts attempts. Documents 429. */
+  readonly isRateLimited?: boolean;
   /** An answer with `nextCursor` gets a Link to the next page. */
   readonly isList?: boolean;
   /** Media types of a 200 that is a file (FileBody); the schema of that reply says what is in it. */
@@ -119,7 +126,7 @@ export function registerRoute<Params extends z.ZodType, Query extends z.ZodType,
       ...(route.description === undefined ? {} : { description: route.description }),
       ...(route.method === 'PATCH' ? { consumes: [MERGE_PATCH, JSON_PATCH] } : {}),
       ...(route.consumes === undefined ? {} : { consumes: [...route.consumes] }),
-      security: route.action === undefined ? [] : [{ bearer: [] }, { apiKey: [] }],
+      security: route.action === undefined ? [] : [{ bearer: [] }, { apiKey: [] }, { session: [] }],
       params: route.params,
       querystring: querySchema(route.query ?? emptyQuery, isWrite),
       ...(isWrite ? { body: route.body ?? noBody } : {}),
@@ -144,6 +151,8 @@ export function registerRoute<Params extends z.ZodType, Query extends z.ZodType,
           query: query as z.infer<Query>,
           body: request.body as z.infer<Body>,
           write,
+          cookies: new Cookies(request),
+          headers: request.headers,
         });
         if (answer.body instanceof FileBody) return sendFile(reply, answer.body);
         return send(request, reply, encode(answer), route.isList === true ? answer.body : undefined);
@@ -232,12 +241,13 @@ function claimOf(request: FastifyRequest, method: string): IdempotencyClaim | un
 
 /** Only members that the schema names leave the process. */
 function encodeReply(
-  { status, body, etag, location }: Reply,
+  { status, body, etag, location, cookies }: Reply,
   replies: RouteDefinition<z.ZodType, z.ZodType, z.ZodType>['replies'],
 ): StoredReply {
-  const headers: Record<string, string> = {};
+  const headers: Record<string, string | string[]> = {};
   if (etag !== undefined) headers.etag = etagOf(etag);
   if (location !== undefined) headers.location = location;
+  if (cookies !== undefined) headers['set-cookie'] = [...cookies];
   const isDryRun = typeof body === 'object' && body !== null && 'dryRun' in body;
   const schema = isDryRun ? dryRunReportSchema : replies[status];
   if (schema === undefined) throw new Error(`the route declares no reply ${status}`);
@@ -269,7 +279,7 @@ function sendFile(reply: FastifyReply, file: FileBody): FastifyReply {
 
 type AnyRoute = Pick<
   RouteDefinition<z.ZodType, z.ZodType, z.ZodType>,
-  'method' | 'changesExisting' | 'isHistory' | 'body' | 'fileTypes'
+  'method' | 'changesExisting' | 'isHistory' | 'isRateLimited' | 'body' | 'fileTypes'
 >;
 
 function responsesOf(route: AnyRoute, replies: Readonly<Record<number, z.ZodType | null>>): Record<string, unknown> {
@@ -299,6 +309,7 @@ function responsesOf(route: AnyRoute, replies: Readonly<Record<number, z.ZodType
     500: problem('Internal error'),
     503: problem('Retry with the same Idempotency-Key'),
     ...(isWrite ? { 409: problem('In the way of what exists, or still in use') } : {}),
+    ...(route.isRateLimited === true ? { 429: problem('Too many attempts; Retry-After says when') } : {}),
     ...(route.isHistory === true ? { 410: problem('What the revision served is no longer kept') } : {}),
     ...(route.changesExisting === true
       ? { 412: problem('Changed since it was read'), 428: problem('Send If-Match') }

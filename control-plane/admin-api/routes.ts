@@ -11,6 +11,7 @@ import { registerTargetingRoutes } from '../flags/targeting-routes.js';
 import type { RequestRates } from '../limits/request-rates.js';
 import { registerUsageRoutes } from '../limits/usage-routes.js';
 import { registerNodeRoutes } from '../nodes/node-routes.js';
+import { registerPersonRoutes } from '../people/person-routes.js';
 import { registerProjectRoutes } from '../projects/project-routes.js';
 import { registerRevisionRoutes } from '../revisions/revision-routes.js';
 import { registerPermissionRoutes } from '../roles/permission-routes.js';
@@ -42,4 +43,5 @@ export function registerRoutes(
   registerNodeRoutes(app, core);
   registerRoleRoutes(app, core);
   registerPermissionRoutes(app, core, resources);
+  registerPersonRoutes(app, core);
 }

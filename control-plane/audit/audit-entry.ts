@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type EnvironmentId, type Json, PlatformError } from '@guidon/protocol';
 import { hashLeaf } from '@guidon/protocol/audit-proof';
+import type { AuditActor } from '../admin-api/actor.js';
 import type { DiffEntry } from '../commit/diff.js';
 
 /**
@@ -14,7 +15,7 @@ export interface AuditEntry {
   readonly previousHash: string;
   /** Epoch milliseconds. For people; order is the sequence. */
   readonly at: number;
-  readonly actor: { readonly kind: string; readonly credentialId: string; readonly name: string };
+  readonly actor: AuditActor;
   readonly requestId: string;
   /** Where the request came from; absent for what the platform does by itself. */
   readonly from?: RequestOrigin;

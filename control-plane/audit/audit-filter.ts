@@ -6,7 +6,7 @@ const epochMs = z.coerce.number().pipe(timestampSchema).optional();
 
 /** Members of the query of every list and export of a log. All that are given must hold. */
 export const auditFilterShape = {
-  actor: z.string().max(128).optional().describe('Id of the credential that did it'),
+  actor: z.string().max(128).optional().describe('Id of the credential, session or person that did it'),
   action: z
     .string()
     .regex(/^[a-z-]+\.([a-z-]+|\*)$/)
@@ -21,7 +21,7 @@ export type AuditFilter = z.infer<z.ZodObject<typeof auditFilterShape>>;
 
 export function matchesFilter(entry: AuditEntry, { actor, action, subject, from, to }: AuditFilter): boolean {
   return (
-    (actor === undefined || entry.actor.credentialId === actor) &&
+    (actor === undefined || entry.actor.credentialId === actor || entry.actor.personId === actor) &&
     (action === undefined || isAction(entry.action, action)) &&
     (subject === undefined || entry.subject.startsWith(subject)) &&
     (from === undefined || entry.at >= from) &&

@@ -21,7 +21,12 @@ const auditEntrySchema = z
     hash: z.string().describe('SHA-256 over 0x00 and `text`'),
     text: z.string().describe('The entry exactly as it was hashed'),
     at: timestampSchema,
-    actor: z.object({ kind: z.string(), credentialId: z.string(), name: z.string() }),
+    actor: z.object({
+      kind: z.string(),
+      credentialId: z.string().describe('Of the token or session'),
+      name: z.string(),
+      personId: z.string().optional(),
+    }),
     requestId: z.string(),
     from: z.object({ address: z.string(), userAgent: z.string() }).optional(),
     action: z.string(),

@@ -37,6 +37,8 @@ export interface Reply {
   readonly body: unknown;
   readonly etag?: number;
   readonly location?: string;
+  /** Set-Cookie headers. */
+  readonly cookies?: readonly string[];
 }
 
 /** What of the store a plan may decide about while nobody else does. */

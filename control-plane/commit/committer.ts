@@ -2,7 +2,7 @@ import { strict as assert } from 'node:assert';
 import type { CompilePool } from '@guidon/pool';
 import { type EnvironmentRef, type Issue, PlatformError } from '@guidon/protocol';
 import type { SigningKey } from '@guidon/protocol/signed-config';
-import type { Actor } from '../admin-api/actor.js';
+import { type Actor, auditActorOf } from '../admin-api/actor.js';
 import { boundedDiff, digestOf } from '../audit/audit-entry.js';
 import { appendAuditEntry } from '../audit/audit-store.js';
 import { assertWithinQuotas, countUsage, usageDeltaOf } from '../limits/tenant-usage.js';
@@ -149,10 +149,9 @@ export class Committer {
     const outcome = {
       environments: prepared.map((environment) => writeEnvironment(transaction, environment, context)),
     };
-    const { kind, credentialId, name } = request.actor;
     const auditSequence = appendAuditEntry(transaction, change.owner, {
       at: now,
-      actor: { kind, credentialId, name },
+      actor: auditActorOf(request.actor),
       requestId: request.requestId,
       ...(request.from === undefined ? {} : { from: request.from }),
       action: change.action,

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
+import { auditActorOf } from '../admin-api/actor.js';
 import { keySchema, tenantParams } from '../admin-api/params.js';
 import { type Action, authorise, POLICY } from '../admin-api/policy.js';
 import { registerRoute } from '../admin-api/register-route.js';
@@ -36,7 +37,12 @@ export function registerPermissionRoutes(
     replies: {
       200: z
         .object({
-          actor: z.object({ kind: z.string(), credentialId: z.string(), name: z.string() }),
+          actor: z.object({
+            kind: z.string(),
+            credentialId: z.string(),
+            name: z.string(),
+            personId: z.string().optional(),
+          }),
           roles: z.array(z.string()),
           resource: z.string().describe('As policies name it; empty is the tenant itself'),
           permissions: z.array(permissionSchema),
@@ -51,11 +57,10 @@ export function registerPermissionRoutes(
         const reason = decision.verdict === 'forbidden' ? { reason: decision.reason } : {};
         return { action, isAllowed: decision.verdict === 'allow', ...reason };
       });
-      const { kind, credentialId, name } = actor;
       const roles = actor.kind === 'member' ? actor.roles.map(({ key }) => key) : [];
       return {
         status: 200,
-        body: { actor: { kind, credentialId, name }, roles, resource: resource.path, permissions },
+        body: { actor: auditActorOf(actor), roles, resource: resource.path, permissions },
       };
     },
   });

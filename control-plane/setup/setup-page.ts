@@ -14,7 +14,11 @@ export const SETUP_HTML = `<!doctype html>
 <form id="form">
 <label for="name">Name of the first admin</label>
 <input id="name" name="name" required maxlength="200" autocomplete="name">
-<button>Create the admin key</button>
+<label for="email">Email to log in with</label>
+<input id="email" name="email" type="email" required maxlength="254" autocomplete="username">
+<label for="password">Password, at least 12 characters</label>
+<input id="password" name="password" type="password" required minlength="12" maxlength="256" autocomplete="new-password">
+<button>Create the account and an admin key</button>
 </form>
 <section id="result" hidden>
 <h2>Your admin key</h2>
@@ -43,7 +47,7 @@ form.addEventListener('submit', async (event) => {
     const response = await fetch('/api/v1/setup', {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ token, name: document.getElementById('name').value }),
+      body: JSON.stringify({ token, ...Object.fromEntries(new FormData(form)) }),
     });
     const answer = await response.json();
     if (!response.ok) throw new Error(answer.detail);

@@ -12,7 +12,8 @@ export function registerSetupRoutes(app: FastifyInstance, service: SetupService)
     url: '/api/v1/setup',
     operationId: 'completeSetup',
     tag: 'setup',
-    summary: 'Make the first admin credential with the one-time setup token',
+    summary:
+      'Make the first installation admin with the one-time setup token: a credential, and an account to log in with',
     publicBecause: 'it is guarded by the one-time token in its body',
     params: z.object({}),
     body: setupBody,

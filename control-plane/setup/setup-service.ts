@@ -7,6 +7,9 @@ import type { Reply, Versioned, WriteRequest } from '../commit/change.js';
 import type { ControlPlaneCore } from '../core.js';
 import { INSTALLATION_ADMINS } from '../credentials/platform-credential-routes.js';
 import { PlatformCredentialService } from '../credentials/platform-credential-service.js';
+import { newPasswordSchema, type PasswordHasher } from '../people/password-hasher.js';
+import { emailSchema } from '../people/person-read-model.js';
+import { planPerson } from '../people/person-store.js';
 import { INSTALLATION, keys } from '../store/keys.js';
 
 /** Row under `keys.setup`. States: absent -> waiting (a token was printed) -> done. A restart while waiting makes a new token. */
@@ -15,14 +18,25 @@ interface SetupRecord extends Versioned {
   readonly tokenHash: string | null;
 }
 
-export const setupBody = z.strictObject({ token: z.string().max(256), name: nameSchema });
+export const setupBody = z
+  .strictObject({
+    token: z.string().max(256),
+    name: nameSchema,
+    email: emailSchema.optional().describe('With a password: makes an account to log in with, too'),
+    password: newPasswordSchema.optional(),
+  })
+  .refine(({ email, password }) => (email === undefined) === (password === undefined), {
+    error: 'send email and password together, or neither',
+  });
 
 /** How the first admin gets in: no default password, a link that works once. */
 export class SetupService {
   readonly #core: ControlPlaneCore;
+  readonly #hasher: PasswordHasher;
 
-  constructor(core: ControlPlaneCore) {
+  constructor(core: ControlPlaneCore, hasher: PasswordHasher) {
     this.#core = core;
+    this.#hasher = hasher;
   }
 
   /** The token of the link to print; undefined when somebody has used one already. */
@@ -38,16 +52,17 @@ export class SetupService {
     return token;
   }
 
-  complete(write: WriteRequest, { token, name }: z.infer<typeof setupBody>): Promise<Reply> {
-    const { store, committer } = this.#core;
+  async complete(write: WriteRequest, body: z.infer<typeof setupBody>): Promise<Reply> {
+    const { store, committer, now } = this.#core;
+    const { token, name, email, password } = body;
+    this.#assertWaiting(token);
+    const passwordHash = password === undefined ? undefined : await this.#hasher.hash(password);
     return committer.commit({ ...write, actor: SYSTEM_ACTOR }, undefined, () => {
-      const before = store.find<SetupRecord>(keys.setup());
-      if (before === undefined || before.tokenHash === null) {
-        throw new PlatformError('conflict', 'the setup link has been used');
-      }
-      if (!timingSafeEqual(Buffer.from(hashToken(token), 'hex'), Buffer.from(before.tokenHash, 'hex'))) {
-        throw new PlatformError('invalid-credentials', 'this is not the setup link printed at the last start');
-      }
+      const before = this.#assertWaiting(token);
+      const account =
+        email === undefined || passwordHash === undefined
+          ? []
+          : planPerson(store, { email, name, passwordHash, isInstallationAdmin: true, createdAt: now() }).records;
       const admins = new PlatformCredentialService(this.#core, INSTALLATION_ADMINS);
       const { change } = admins.planCreation({ name, notAfter: null });
       const after: SetupRecord = { version: before.version + 1, tokenHash: null };
@@ -56,9 +71,20 @@ export class SetupService {
         owner: INSTALLATION,
         action: 'setup.complete',
         summary: `Set the installation up with the first admin “${name}”`,
-        records: [...change.records, { key: keys.setup(), read: before, value: after }],
+        records: [...change.records, ...account, { key: keys.setup(), read: before, value: after }],
       };
     });
+  }
+
+  #assertWaiting(token: string): SetupRecord {
+    const record = this.#core.store.find<SetupRecord>(keys.setup());
+    if (record === undefined || record.tokenHash === null) {
+      throw new PlatformError('conflict', 'the setup link has been used');
+    }
+    if (!timingSafeEqual(Buffer.from(hashToken(token), 'hex'), Buffer.from(record.tokenHash, 'hex'))) {
+      throw new PlatformError('invalid-credentials', 'this is not the setup link printed at the last start');
+    }
+    return record;
   }
 }
 

@@ -45,6 +45,12 @@ export const keys = {
   idempotencyExpiry: (expiresAt: number, scope: Scope, credentialId: string, keyHash: string) =>
     key(INSTALLATION, INSTALLATION, 'idempotency-expiry', expiresAt, scope, credentialId, keyHash),
   idempotencyExpiries: () => range(INSTALLATION, INSTALLATION, 'idempotency-expiry'),
+  person: (personId: string) => key(INSTALLATION, INSTALLATION, 'person', personId),
+  people: () => range(INSTALLATION, INSTALLATION, 'person'),
+  /** Who has an email address (in the form of `emailKeyOf`): one person in the installation. */
+  personEmail: (email: string) => key(INSTALLATION, INSTALLATION, 'person-email', hashedPart(email)),
+  session: (personId: string, sessionId: string) => key(INSTALLATION, INSTALLATION, 'session', personId, sessionId),
+  sessions: (personId: string) => range(INSTALLATION, INSTALLATION, 'session', personId),
   nodeCredential: (credentialId: string) => key(INSTALLATION, INSTALLATION, 'node-credential', credentialId),
   nodeCredentials: () => range(INSTALLATION, INSTALLATION, 'node-credential'),
 

@@ -9,9 +9,22 @@ export interface OperationCase {
 const merge = (body: unknown): OperationCase => ({ body, contentType: 'application/merge-patch+json' });
 const NOTHING: OperationCase = {};
 
+/** Operations that need no credential: what they answer depends on what is in their bodies alone. */
+export const PUBLIC_OPERATIONS: readonly string[] = ['completeSetup', 'login'];
+
 /** By operationId. An operation of the OpenAPI document that is not here fails the suite: every new route gets a case. */
 export const OPERATION_CASES: Readonly<Record<string, OperationCase>> = {
   completeSetup: { body: { token: 'no such token', name: 'n' } },
+  login: { body: { email: 'nobody@example.com', password: 'nothing' } },
+  logout: NOTHING,
+  getOwnSession: NOTHING,
+  listOwnSessions: NOTHING,
+  endOwnSession: NOTHING,
+  endOwnSessions: NOTHING,
+  changeOwnPassword: { body: { currentPassword: 'x', newPassword: 'long enough to be one' } },
+  listPeople: NOTHING,
+  getPerson: NOTHING,
+  updatePerson: merge({ name: 'n' }),
   listTenants: NOTHING,
   createTenant: { body: { key: 'fresh', name: 'n' } },
   getTenant: NOTHING,

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Answer, CallOptions } from '../support/control-plane.js';
-import { OPERATION_CASES, type OperationCase } from './admin-operations.js';
+import { OPERATION_CASES, type OperationCase, PUBLIC_OPERATIONS } from './admin-operations.js';
 import { type PlantedTenant, SAME, TwoTenants } from './two-tenants.js';
 
 /** I16 over every route of the OpenAPI document: whatever is asked with credentials of A, no byte of B is in the answer. */
@@ -37,6 +37,8 @@ const MISSING: Ids = {
   environmentId: 'env_00000000000000000000000000',
   credentialId: '0000000000000000000000',
   uploadId: 'upl_00000000000000000000000000',
+  personId: 'per_00000000000000000000000000',
+  sessionId: 'ses_00000000000000000000000000000000',
 };
 
 function idsOf(tenant: PlantedTenant, operation: Operation): Ids {
@@ -50,6 +52,8 @@ function idsOf(tenant: PlantedTenant, operation: Operation): Ids {
     environmentId: tenant.environmentId,
     credentialId: isAdminCredential ? tenant.adminCredentialId : tenant.credentialId,
     uploadId: tenant.uploadId,
+    personId: MISSING.personId ?? '',
+    sessionId: MISSING.sessionId ?? '',
   };
 }
 
@@ -151,7 +155,7 @@ describe('every operation of the OpenAPI document (I16)', () => {
 
   test('outside of a tenant is for the installation alone; nodes read config, nobody else does', async () => {
     for (const operation of operations.filter((candidate) => !isOfTenant(candidate))) {
-      const isPublic = operation.operationId === 'completeSetup';
+      const isPublic = PUBLIC_OPERATIONS.includes(operation.operationId);
       for (const [kind, token] of Object.entries(tokensOfA())) {
         const isNodes = operation.path.startsWith('/internal/');
         if (isPublic || (isNodes && kind === 'node')) continue;

@@ -33,17 +33,20 @@ export class TestControlPlane {
   readonly #ownBus: ChangeBus | undefined;
 
   static async start(
-    options: Partial<Pick<ControlPlaneOptions, 'bus' | 'now' | 'historyRetention'>> & { directory?: string } = {},
+    options: Partial<Pick<ControlPlaneOptions, 'bus' | 'now' | 'monotonicNow' | 'historyRetention' | 'logger'>> & {
+      directory?: string;
+    } = {},
   ): Promise<TestControlPlane> {
-    const { historyRetention } = options;
+    const { historyRetention, monotonicNow } = options;
     const directory = options.directory ?? mkdtempSync(join(tmpdir(), 'guidon-control-plane-'));
     const bus = options.bus ?? new InProcessChangeBus();
     const running = await startControlPlane({
       dataDirectory: directory,
       port: 0,
       bus,
-      logger: pino({ level: 'silent' }),
+      logger: options.logger ?? pino({ level: 'silent' }),
       ...(options.now === undefined ? {} : { now: options.now }),
+      ...(monotonicNow === undefined ? {} : { monotonicNow }),
       ...(historyRetention === undefined ? {} : { historyRetention }),
     });
     const admin = await running.createSystemCredential();

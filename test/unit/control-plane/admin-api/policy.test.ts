@@ -29,6 +29,7 @@ const actors: Record<string, Actor> = {
   node: { kind: 'node', credentialId: 'n', name: 'n' },
   sdk: { kind: 'sdk', credentialId: 's', name: 's', tenantId },
   anonymous: ANONYMOUS_ACTOR,
+  person: { kind: 'person', credentialId: 'ses_1', name: 'p', personId: 'per_1', sessionId: 'ses_1' },
 };
 const actions = Object.keys(POLICY) as Action[];
 
@@ -71,8 +72,20 @@ describe('authorise()', () => {
     }
   });
 
+  test('a person has his own account alone, and only when he has logged in', () => {
+    const { person } = actors;
+    const own = actions.filter((action) => verdictOf(person, action, { tenantId: undefined }) === 'allow');
+    expect(own.filter((action) => !/^(account|session)\./.test(action))).toEqual([]);
+    expect(own.length).toBeGreaterThanOrEqual(4);
+    for (const action of actions) expect([action, verdictOf(person, action, { tenantId })]).toEqual([action, 'hidden']);
+    for (const action of own) {
+      expect(verdictOf(actors.installation, action, { tenantId: undefined })).toBe('forbidden');
+      expect(verdictOf(actors.system, action, { tenantId: undefined })).toBe('forbidden');
+    }
+  });
+
   test('nobody may do what only records name', () => {
-    for (const action of ['authz.denied', 'setup.complete'] as const) {
+    for (const action of ['authz.denied', 'setup.complete', 'session.create', 'session.refused'] as const) {
       for (const actor of Object.values(actors)) expect(verdictOf(actor, action, { tenantId })).not.toBe('allow');
     }
   });

@@ -1,0 +1,48 @@
+import type { FastifyRequest } from 'fastify';
+
+/** `guidon`: the session. `guidon-login`: a login through an identity provider that has not come back yet. */
+export type CookieName = 'guidon' | 'guidon-login';
+
+/**
+ * The cookies of one request. Over https they are `__Host-…` and Secure, so that no other host and no plain connection can set or see them. Browsers
+ * keep no such cookie over http, so on this machine alone (http, and a Host of the loopback) they have neither.
+ */
+export class Cookies {
+  readonly isSecure: boolean;
+  readonly #header: string;
+
+  constructor(request: Pick<FastifyRequest, 'protocol' | 'headers'>) {
+    this.isSecure = request.protocol === 'https' || !isLoopbackHost(request.headers.host ?? '');
+    this.#header = request.headers.cookie ?? '';
+  }
+
+  /** Undefined also when it is there twice: one of the two is somebody else's. */
+  find(name: CookieName): string | undefined {
+    const start = `${this.#nameOf(name)}=`;
+    const found = this.#header
+      .split(';')
+      .map((part) => part.trim())
+      .filter((part) => part.startsWith(start));
+    return found.length === 1 ? found[0]?.slice(start.length) : undefined;
+  }
+
+  /** Of a Set-Cookie header. Without `maxAgeSeconds` it lasts until the browser closes; the server ends it earlier. */
+  set(name: CookieName, value: string, maxAgeSeconds?: number): string {
+    const parts = [`${this.#nameOf(name)}=${value}`, 'Path=/', 'HttpOnly', 'SameSite=Lax'];
+    if (this.isSecure) parts.push('Secure');
+    if (maxAgeSeconds !== undefined) parts.push(`Max-Age=${maxAgeSeconds}`);
+    return parts.join('; ');
+  }
+
+  clear(name: CookieName): string {
+    return this.set(name, '', 0);
+  }
+
+  #nameOf(name: CookieName): string {
+    return this.isSecure ? `__Host-${name}` : name;
+  }
+}
+
+function isLoopbackHost(host: string): boolean {
+  return /^(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?$/i.test(host);
+}
