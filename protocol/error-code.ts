@@ -105,6 +105,12 @@ export const ERROR_CODES = {
     retryable: false,
     logLevel: 'debug',
   },
+  'upgrade-required': {
+    status: 426,
+    title: 'The endpoint speaks another protocol',
+    retryable: false,
+    logLevel: 'debug',
+  },
   'precondition-required': { status: 428, title: 'If-Match is required', retryable: false, logLevel: 'debug' },
   'rate-limited': { status: 429, title: 'Too many requests', retryable: true, logLevel: 'info' },
   'headers-too-large': { status: 431, title: 'The request headers are too large', retryable: false, logLevel: 'debug' },

@@ -34,6 +34,7 @@ export const MAY_IMPORT_FILES: ReadonlySet<string> = new Set(['test', 'bench', '
 /** Entry points beside the package root that everybody may import. */
 export const PUBLIC_SUBPATHS: ReadonlySet<string> = new Set([
   '@guidon/protocol/audit-proof',
+  '@guidon/protocol/live-updates',
   '@guidon/protocol/signed-config',
   '@guidon/server/processes',
 ]);

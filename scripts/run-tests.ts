@@ -13,7 +13,17 @@ const CHECKS: readonly (readonly [name: string, command: string, ...args: string
   ['format and lint', process.execPath, 'node_modules/@biomejs/biome/bin/biome', 'check', '.'],
   ['floating promises', process.execPath, 'node_modules/oxlint/bin/oxlint', '--type-aware', '--deny-warnings'],
 ];
-const SUITES = ['unit', 'vectors', 'property', 'control-plane', 'server', 'isolation', 'processes', 'e2e'] as const;
+const SUITES = [
+  'unit',
+  'vectors',
+  'property',
+  'control-plane',
+  'server',
+  'distribution',
+  'isolation',
+  'processes',
+  'e2e',
+] as const;
 /** Its files start whole installations and benchmarks: one after the other, or they wait for each other's cores. */
 const SEQUENTIAL_SUITES: ReadonlySet<string> = new Set(['e2e']);
 const DEEP_SUITES: readonly string[] = ['vectors', 'property', 'processes'];

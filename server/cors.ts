@@ -9,8 +9,8 @@ const PREFLIGHT: HeaderPair = [
   'Access-Control-Allow-Origin',
   [
     '*',
-    'Access-Control-Allow-Methods: POST, OPTIONS',
-    'Access-Control-Allow-Headers: content-type, authorization, x-api-key, if-none-match, traceparent, tracestate',
+    'Access-Control-Allow-Methods: GET, POST, OPTIONS',
+    'Access-Control-Allow-Headers: content-type, authorization, x-api-key, if-none-match, last-event-id, traceparent, tracestate',
     'Access-Control-Max-Age: 7200',
   ].join('\r\n'),
 ];

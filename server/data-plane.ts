@@ -4,6 +4,10 @@ import type { ChangeBus } from '@guidon/protocol';
 import { findCredential } from '@guidon/protocol/signed-config';
 import type pino from 'pino';
 import { AccessDirectory } from './auth/access-directory.js';
+import { ConfigBodies } from './config/config-bodies.js';
+import type { DefinitionSource } from './config/config-view.js';
+import { ConfigViews } from './config/config-views.js';
+import type { EnvironmentSlot } from './environment-slot.js';
 import { HeldAnswers } from './held-answers.js';
 import { MetricsPage } from './metrics/metrics-page.js';
 import { PooledEvaluation } from './pooled-evaluation.js';
@@ -12,6 +16,7 @@ import { ConnectionGate } from './quota/connection-gate.js';
 import type { NodeQuotas } from './quota/node-quotas.js';
 import { QuotaLedger } from './quota/quota-ledger.js';
 import { Router } from './route.js';
+import { CachedConfigRoute, ConfigRoute } from './routes/config-routes.js';
 import { type EvaluateParts, EvaluateRoute } from './routes/evaluate-route.js';
 import { ExplainRoute } from './routes/explain-route.js';
 import { EnvironmentSet } from './snapshot-feed/environment-set.js';
@@ -87,6 +92,7 @@ export class DataPlane {
   readonly #feed: SnapshotFeed;
   readonly #follower: StoreFollower;
   readonly #router: Router;
+  readonly #views: ConfigViews;
   readonly #app = createApp();
   readonly #siblings: SiblingListener | undefined;
   /** Newest first: what was started last is closed first. */
@@ -161,6 +167,8 @@ export class DataPlane {
     this.#closers.unshift(() => evaluation.close());
     const inlineCostMax = options.inlineCostMax ?? INLINE_COST_MAX;
     const parts = { directory, kernel, residency, ledger, evaluation, inlineCostMax, now: Date.now };
+    this.#views = new ConfigViews((slot) => this.#definitionsOf(slot));
+    this.#closers.unshift(() => this.#views.close());
     this.#router = this.#routes(pool, parts, logger);
     const staleAfterMs = options.staleAfterMs ?? STALE_AFTER_MS;
     const ageTimer = setInterval(() => {
@@ -198,8 +206,24 @@ export class DataPlane {
         definitionsOf: (slot) => environments.entryOf(slot)?.reducer.definitionsInForce(),
       }),
     );
+    const configParts = { ...parts, views: this.#views, bodies: new ConfigBodies() };
+    router.addGet(new ConfigRoute(configParts));
+    router.addGet(new CachedConfigRoute(configParts));
     router.seal();
     return router;
+  }
+
+  #definitionsOf(slot: EnvironmentSlot): DefinitionSource | undefined {
+    const { store } = this;
+    const { environment } = slot;
+    const reducer = this.environments.entryOf(slot)?.reducer;
+    return (
+      reducer && {
+        findSigned: () => store.findSigned(environment),
+        index: () => reducer.indexInForce(),
+        findDefinitions: (hashes) => store.findDefinitions(environment, hashes),
+      }
+    );
   }
 
   /** Resolves when this process answers from the disk; from then on it follows the control plane, and it alone writes the store. */

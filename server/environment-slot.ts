@@ -53,6 +53,7 @@ export class EnvironmentSlot {
   confirmedAtMs: number;
   #ageSeconds: number | undefined;
   readonly #waiters = new Set<() => void>();
+  readonly #watchers = new Set<() => void>();
 
   constructor(environment: EnvironmentRef, nowMs: number) {
     this.environment = environment;
@@ -93,6 +94,13 @@ export class EnvironmentSlot {
   clear(): void {
     this.#serving = undefined;
     this.#active = undefined;
+    for (const changed of this.#watchers) changed();
+  }
+
+  /** Calls `changed` whenever another revision serves or none does, inside the swap: it looks later. Answers how to stop it. */
+  watch(changed: () => void): () => void {
+    this.#watchers.add(changed);
+    return () => this.#watchers.delete(changed);
   }
 
   /** A request uses it now. */
@@ -105,6 +113,7 @@ export class EnvironmentSlot {
     this.#serving = revision;
     this.answerHeads = headsOf(revision.revision, this.#ageSeconds);
     for (const wake of this.#waiters) wake();
+    for (const changed of this.#watchers) changed();
   }
 
   /** Shows `X-Config-Age` once the config has not been confirmed for longer than `staleAfterMs`. */

@@ -1,4 +1,5 @@
 import type { HttpResponse } from 'uWebSockets.js';
+import assert from 'node:assert';
 import { randomBytes } from 'node:crypto';
 import { STATUS_CODES } from 'node:http';
 import type { BodyFormat } from '@guidon/engine';
@@ -7,6 +8,7 @@ import { Packr } from 'msgpackr';
 import type { HeldAnswers } from './held-answers.js';
 import { PROBLEM_MEDIA_TYPES } from './media-type.js';
 import { type Accounts, NODE_ACCOUNT, type QuotaLedger } from './quota/quota-ledger.js';
+import { ResponseStream } from './response-stream.js';
 import type { RouteCounters } from './route-counters.js';
 
 /** A header, or several: `value` may hold `\r\nName: value` lines of our own making. */
@@ -52,6 +54,7 @@ export class AnswerHead {
  *
  *   open --ok()/end()/fail()--> ended          open --client gone--> aborted          both are final; a late answer is dropped
  *   open --ok(), the client does not read--> sending --it took the rest--> ended, or --gone, or over a bound--> aborted
+ *   open --stream()--> streaming --its end--> ended, or --gone--> aborted          open --upgraded()--> ended
  *
  * Everything is written inside one cork: uWS corks the handler and `onData` itself, later writes cork here.
  */
@@ -72,7 +75,8 @@ export class Reply {
   readonly #counters: RouteCounters;
   readonly #held: HeldAnswers;
   #requestNumber = 0;
-  #state: 'open' | 'sending' | 'ended' | 'aborted' = 'open';
+  #state: 'open' | 'sending' | 'streaming' | 'ended' | 'aborted' = 'open';
+  #stream: ResponseStream | undefined;
   #ledger: QuotaLedger | undefined;
   #accounts: Accounts | undefined;
   #onFinish: (() => void) | undefined;
@@ -130,11 +134,13 @@ export class Reply {
 
   /** For the wrapper's `onAborted` alone. */
   abort(): void {
-    if (this.#state !== 'open' && this.#state !== 'sending') return;
+    if (this.#state === 'ended' || this.#state === 'aborted') return;
     if (this.#state === 'sending') this.#held.release(this);
+    // Whoever reads a stream ends it by leaving.
+    if (this.#state !== 'streaming') this.#counters.aborted += 1;
     this.#state = 'aborted';
-    this.#counters.aborted += 1;
     this.#finish();
+    this.#stream?.gone();
   }
 
   /** Ends the connection at once, whatever of the answer has been taken. */
@@ -191,6 +197,25 @@ export class Reply {
     });
   }
 
+  /** 200, headers, and a body that goes on; within the turn of the handler. The request lasts until the stream ends. */
+  stream(headers: readonly HeaderPair[]): ResponseStream {
+    assert(this.isOpen && !this.isDetached, 'a stream begins before its handler returns');
+    this.#state = 'streaming';
+    this.#counters.answered(200);
+    for (const header of headers) this.#res.writeHeader(header[0], header[1]);
+    this.#res.writeHeader('X-Request-Id', this.requestId);
+    for (const header of this.extraHeaders ?? []) this.#res.writeHeader(header[0], header[1]);
+    this.#stream = new ResponseStream(this.#res, () => this.#ended());
+    return this.#stream;
+  }
+
+  /** The connection is a WebSocket from here on. The caller upgrades it in the same turn; its accounts are the caller's now. */
+  upgraded(): void {
+    assert(this.isOpen && !this.isDetached, 'an upgrade happens before its handler returns');
+    this.#state = 'ended';
+    this.#counters.answered(101);
+  }
+
   /** Answers, once; a second answer or one after the client left is dropped. */
   end(status: number, headers: readonly HeaderPair[], body: Uint8Array | string): void {
     if (this.#state !== 'open') return;
@@ -233,7 +258,8 @@ export class Reply {
     if (this.extraHeaders !== undefined) {
       for (const header of this.extraHeaders) res.writeHeader(header[0], header[1]);
     }
-    if (this.isHead) res.endWithoutBody(0, this.closesConnection);
+    if (status === 304) res.endWithoutBody(undefined, this.closesConnection);
+    else if (this.isHead) res.endWithoutBody(0, this.closesConnection);
     else if (this.closesConnection || body.length === 0) res.end(body, this.closesConnection);
     else {
       const bytes = typeof body === 'string' ? Buffer.from(body) : body;

@@ -11,7 +11,7 @@ export interface Refusal {
 }
 
 const refusal = (code: ErrorCode, detail: string, close = false): Refusal => ({ code, detail, close });
-const REFUSALS = {
+export const REFUSALS = {
   transferEncoding: refusal('malformed-request', 'Transfer-Encoding is not accepted here.', true),
   duplicate: refusal('malformed-request', 'A header that may appear once appears twice.', true),
   contentLength: refusal('malformed-request', 'Content-Length is not a number.', true),
@@ -21,7 +21,9 @@ const REFUSALS = {
   url: refusal('uri-too-long', 'The URL is longer than 2 KiB.', true),
   percent: refusal('malformed-request', 'The URL holds an invalid percent-encoding.'),
   credentialInUrl: refusal('credential-in-url', 'Send the credential in a header; one in a URL ends up in logs.'),
-  unknownParameter: refusal('unknown-parameter', 'This endpoint takes no query parameters.'),
+  unknownParameter: refusal('unknown-parameter', 'This endpoint does not take such a query parameter.'),
+  twiceParameter: refusal('malformed-request', 'A query parameter appears twice.'),
+  fatGet: refusal('malformed-request', 'This request takes no body.', true),
 } as const;
 
 // One bit per header that decides framing, routing or identity. A second one is refused: two parties that read different ones can
@@ -147,13 +149,25 @@ export class RequestHead {
 
 const CREDENTIAL_PARAMETER = /(^|&)(api[-_]?key|key|token|access[-_]?token|authorization|credential)=|gdn_/i;
 
-/** Checks path and query of a request whose endpoint takes no query parameters. The URL is never logged. */
-export function refuseUrl(url: string, query: string): Refusal | undefined {
-  if (url.length + query.length > HEADER_LIMITS.urlBytes) return REFUSALS.url;
+/** What the query of an endpoint may hold. */
+export interface KnownQuery {
+  readonly parameters: readonly string[];
+  /** Of path and query together. */
+  readonly urlBytes: number;
+}
+
+const NO_QUERY: KnownQuery = { parameters: [], urlBytes: HEADER_LIMITS.urlBytes };
+
+/** Checks path and query: known parameters only, each once. The URL is never logged. */
+export function refuseUrl(url: string, query: string, known: KnownQuery = NO_QUERY): Refusal | undefined {
+  if (url.length + query.length > known.urlBytes) return REFUSALS.url;
   if (hasControlCharacter(url) || hasControlCharacter(query)) return REFUSALS.controlByte;
   if (/%(?![0-9A-Fa-f]{2})/.test(url) || /%(?![0-9A-Fa-f]{2})/.test(query)) return REFUSALS.percent;
   if (query === '') return undefined;
-  return CREDENTIAL_PARAMETER.test(query) ? REFUSALS.credentialInUrl : REFUSALS.unknownParameter;
+  if (CREDENTIAL_PARAMETER.test(query)) return REFUSALS.credentialInUrl;
+  const names = [...new URLSearchParams(query).keys()];
+  if (names.some((name) => !known.parameters.includes(name))) return REFUSALS.unknownParameter;
+  return new Set(names).size === names.length ? undefined : REFUSALS.twiceParameter;
 }
 
 function hasControlCharacter(text: string): boolean {

@@ -1,7 +1,8 @@
-import type { HttpRequest, HttpResponse, TemplatedApp } from 'uWebSockets.js';
+import type { HttpRequest, HttpResponse, TemplatedApp, us_socket_context_t, WebSocket } from 'uWebSockets.js';
 import assert from 'node:assert';
 import type { BodyFormat } from '@guidon/engine';
 import { PlatformError } from '@guidon/protocol';
+import { type GetRoute, type GetTarget, readTarget, refuseGet, type SocketRoute } from './get-route.js';
 import { HeldAnswers } from './held-answers.js';
 import { answerFormat, findBodyFormat } from './media-type.js';
 import { QuotaLedger } from './quota/quota-ledger.js';
@@ -91,6 +92,58 @@ export class Router {
         this.#answerBare(counters, res, req, (reply) => route.preflight?.(this.#head, reply));
       });
     }
+  }
+
+  addGet<Caller>(route: GetRoute<Caller>): void {
+    const counters = this.#countersOf(route.path);
+    this.#methods.set(route.path, route.preflight === undefined ? ['GET'] : ['GET', 'OPTIONS']);
+    this.#app.get(route.path, (res, req) => this.#serveGet(route, counters, res, req));
+    if (route.preflight === undefined) return;
+    this.#app.options(route.path, (res, req) => {
+      this.#answerBare(counters, res, req, (reply) => route.preflight?.(this.#head, reply));
+    });
+  }
+
+  /** A GET of its path that asks for no upgrade is answered 426. */
+  addSocket<Data>(route: SocketRoute<Data>, { messageBytesMax }: { readonly messageBytesMax: number }): void {
+    const counters = this.#countersOf(route.path);
+    this.#methods.set(route.path, ['GET']);
+    const guarded =
+      <Arguments extends readonly unknown[]>(callback: (socket: WebSocket<Data>, ...rest: Arguments) => void) =>
+      (socket: WebSocket<Data>, ...rest: Arguments): void => {
+        try {
+          callback(socket, ...rest);
+        } catch (error) {
+          this.#options.onError(error, '', route.path);
+          socket.close();
+        }
+      };
+    this.#app.ws<Data>(route.path, {
+      // No message is compressed: what is sent once to thousands would be compressed for each, and bombs stay out.
+      compression: 0,
+      maxPayloadLength: messageBytesMax,
+      // What a client does not take is bounded by whoever sends (M15), not by losing messages.
+      maxBackpressure: 0,
+      idleTimeout: 60,
+      upgrade: (res, req, context) => this.#upgrade(route, counters, res, req, context),
+      open: guarded((socket) => route.open(socket)),
+      message: guarded((socket, message: ArrayBuffer) => route.message(socket, message)),
+      ping: guarded((socket) => route.ping(socket)),
+      drain: guarded((socket) => route.drain(socket)),
+      close: (socket) => {
+        try {
+          route.close(socket);
+        } catch (error) {
+          this.#options.onError(error, '', route.path);
+        }
+      },
+    });
+    this.#app.get(route.path, (res, req) => {
+      this.#answerBare(counters, res, req, (reply) => {
+        reply.extraHeaders = [...(reply.extraHeaders ?? []), ['Upgrade', 'websocket']];
+        reply.fail(new PlatformError('upgrade-required', 'This endpoint is a WebSocket.'));
+      });
+    });
   }
 
   /** Registers 405 for the other methods of each path and 404 for everything else. Call once, last. */
@@ -195,19 +248,63 @@ export class Router {
         received.push(body);
         body = Buffer.concat(received, receivedBytes);
       }
-      this.#run(route, counters, { caller, format, body, reply }, startedAt);
+      this.#run(() => route.handle({ caller, format, body, reply }), counters, reply, startedAt);
     });
   }
 
-  #run<Caller>(
-    route: Route<Caller>,
-    counters: RouteCounters,
-    request: { caller: Caller; format: BodyFormat; body: Uint8Array; reply: Reply },
-    startedAt: number,
-  ): void {
-    const { reply } = request;
+  #serveGet<Caller>(route: GetRoute<Caller>, counters: RouteCounters, res: HttpResponse, req: HttpRequest): void {
+    const reply = new Reply(res, counters, this.held);
+    res.onAborted(() => reply.abort());
+    const startedAt = counters.receive();
+    const target = this.#readGet(route.path, route.query, reply, req);
+    if (target === undefined) return;
+    let caller: Caller;
     try {
-      const later = route.handle(request);
+      caller = route.authorize(this.#head, reply, target);
+    } catch (error) {
+      this.#failed(error, reply, counters);
+      return;
+    }
+    this.#run(() => route.handle({ caller, target, reply }), counters, reply, startedAt);
+  }
+
+  #upgrade<Data>(
+    route: SocketRoute<Data>,
+    counters: RouteCounters,
+    res: HttpResponse,
+    req: HttpRequest,
+    context: us_socket_context_t,
+  ): void {
+    const reply = new Reply(res, counters, this.held);
+    res.onAborted(() => reply.abort());
+    counters.receive();
+    const target = this.#readGet(route.path, route.query, reply, req);
+    if (target === undefined) return;
+    const key = req.getHeader('sec-websocket-key');
+    const extensions = req.getHeader('sec-websocket-extensions');
+    try {
+      const { data, protocol } = route.accept(this.#head, reply, target);
+      reply.upgraded();
+      res.upgrade(data, key, protocol, extensions, context);
+    } catch (error) {
+      this.#failed(error, reply, counters);
+    }
+  }
+
+  /** Undefined: it is answered. */
+  #readGet(path: string, query: GetRoute<unknown>['query'], reply: Reply, req: HttpRequest): GetTarget | undefined {
+    reply.closesConnection = this.#isDraining;
+    const queryText = queryOf(req);
+    const refusal = this.#head.read(req) ?? refuseGet(req, queryText, this.#head, query);
+    reply.format = answerFormat(this.#head.accept, 'json');
+    if (refusal === undefined) return readTarget(req, queryText, path.includes('/:'));
+    refuse(reply, refusal);
+    return undefined;
+  }
+
+  #run(handle: () => Promise<void> | undefined, counters: RouteCounters, reply: Reply, startedAt: number): void {
+    try {
+      const later = handle();
       if (later === undefined) {
         assert(!reply.isOpen, 'a handler answers before it returns or returns a promise');
         counters.finished(startedAt);

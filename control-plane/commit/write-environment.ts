@@ -1,8 +1,8 @@
-import type { SigningKey } from '@guidon/protocol/signed-config';
+import { parseAccessList, type SigningKey } from '@guidon/protocol/signed-config';
 import type { CredentialRecord } from '../credentials/credential-record.js';
 import { dataPlaneQuotasOf } from '../limits/tenant-quotas.js';
 import { putOutboxRow } from '../publish/outbox-row.js';
-import { signAccessList, signManifest } from '../publish/sign-documents.js';
+import { cacheTokenAfter, signAccessList, signManifest } from '../publish/sign-documents.js';
 import type { StoreTransaction } from '../store/control-store.js';
 import { keys } from '../store/keys.js';
 import type { TenantRecord } from '../tenants/tenant-record.js';
@@ -94,13 +94,15 @@ function writeAccessList(
   { signingKey, now }: WriteContext,
 ): number {
   const { environment } = change;
-  const before = transaction.find<AccessStateRow>(keys.accessState(environment))?.sequence ?? 0;
-  if (change.access !== true && change.isNew !== true) return before;
-  const sequence = before + 1;
+  const row = transaction.find<AccessStateRow>(keys.accessState(environment));
+  if (change.access !== true && change.isNew !== true) return row?.sequence ?? 0;
+  const sequence = (row?.sequence ?? 0) + 1;
+  const before = row === undefined ? undefined : parseAccessList(Buffer.from(row.document, 'utf8'));
   const credentials = transaction.list<CredentialRecord>(keys.credentials(environment)).map(({ value }) => value);
   const quotas = dataPlaneQuotasOf(transaction.find<TenantRecord>(keys.tenant(environment.tenantId))?.quotas);
   const at = { epoch: next.epoch, sequence, now };
-  const signed = signAccessList(environment, at, { quotas, credentials }, signingKey);
+  const cacheToken = cacheTokenAfter(before, credentials, now);
+  const signed = signAccessList(environment, at, { quotas, credentials, cacheToken }, signingKey);
   transaction.put(keys.accessState(environment), {
     sequence,
     document: Buffer.from(signed.document).toString('utf8'),

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import type { EnvironmentRef } from '@guidon/protocol';
 import {
   type AccessEntry,
@@ -17,6 +18,7 @@ import type { CredentialRecord } from '../credentials/credential-record.js';
 export const MANIFEST_TTL_MS = 90 * 24 * 3_600_000;
 /** A revoked or expired key stays listed as such for a day, so that a node can tell it from one it has not heard of yet. */
 const ENDED_LISTED_MS = 24 * 3_600_000;
+const CACHE_TOKEN_BYTES = 16;
 
 export function signManifest(
   environment: EnvironmentRef,
@@ -52,7 +54,11 @@ export function renewManifest(environment: EnvironmentRef, signed: Signed, now: 
 export function signAccessList(
   environment: EnvironmentRef,
   at: { epoch: number; sequence: number; now: number },
-  { quotas = {}, credentials }: { quotas?: TenantQuotas | undefined; credentials: readonly CredentialRecord[] },
+  {
+    quotas = {},
+    credentials,
+    cacheToken,
+  }: { quotas?: TenantQuotas | undefined; credentials: readonly CredentialRecord[]; cacheToken: string },
   key: SigningKey,
 ): Signed {
   const accessList: AccessList = {
@@ -64,10 +70,34 @@ export function signAccessList(
     schema: DOCUMENT_SCHEMA,
     keyId: key.keyId,
     issuedAt: at.now,
+    cacheToken,
     ...presentQuotas(quotas),
     entries: credentials.filter((credential) => isListed(credential, at.now)).map(accessEntry),
   };
   return signDocument(encodeDocument(accessList), key);
+}
+
+/**
+ * The token in force, or a new one when a `srv` key that could read config when `before` was signed cannot any more: it has seen the path, and
+ * a shared cache asks nobody.
+ */
+export function cacheTokenAfter(
+  before: AccessList | undefined,
+  credentials: readonly CredentialRecord[],
+  now: number,
+): string {
+  const open = new Set(
+    credentials
+      .filter(({ revokedAt, notAfter }) => revokedAt === null && (notAfter === null || now < notAfter))
+      .map(({ credentialId }) => credentialId),
+  );
+  const isLost = before?.entries.some(
+    ({ credentialId, kind, revoked, notAfter }) =>
+      kind === 'srv' && !revoked && (notAfter === null || before.issuedAt < notAfter) && !open.has(credentialId),
+  );
+  return before?.cacheToken === undefined || isLost === true
+    ? randomBytes(CACHE_TOKEN_BYTES).toString('base64url')
+    : before.cacheToken;
 }
 
 function isListed({ revokedAt, notAfter }: CredentialRecord, now: number): boolean {

@@ -33,6 +33,11 @@ export interface AccessList extends EnvironmentRef {
   readonly schema: number;
   readonly keyId: string;
   readonly issuedAt: number;
+  /**
+   * 128 random bits, base64url: the path under which shared caches may keep this environment's config. Another one once a `srv` key has ended.
+   * Absent in lists that were signed before there were any.
+   */
+  readonly cacheToken?: string;
   /** The tenant's; of the lists of its environments the one issued last counts. Absent = the node's defaults. */
   readonly quotas?: TenantQuotas;
   readonly entries: readonly AccessEntry[];
@@ -91,6 +96,7 @@ export function parseAccessList(bytes: Uint8Array): AccessList {
     schema: schemaOf(value),
     keyId: text(value, 'keyId', /^[A-Za-z0-9_-]{1,64}$/),
     issuedAt: counter(value, 'issuedAt'),
+    ...(value.cacheToken === undefined ? {} : { cacheToken: text(value, 'cacheToken', /^[A-Za-z0-9_-]{22}$/) }),
     ...(value.quotas === undefined ? {} : { quotas: parseTenantQuotas(value.quotas) }),
     entries: list(value, 'entries').map(parseAccessEntry),
   };

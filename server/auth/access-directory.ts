@@ -35,6 +35,7 @@ export class AccessDirectory {
   readonly #callers = new Map<string, Caller>();
   readonly #ledger: QuotaLedger;
   readonly #knowsEveryone: () => boolean;
+  #onChange: (slot: EnvironmentSlot) => void = () => undefined;
   readonly #verified: (VerifiedToken | undefined)[] = new Array<VerifiedToken | undefined>(VERIFIED_COUNT_MAX).fill(
     undefined,
   );
@@ -61,6 +62,18 @@ export class AccessDirectory {
     }
     // Only now, so that who stays in the list keeps what is in the account.
     this.#release(before);
+    this.#onChange(slot);
+  }
+
+  /** Told of each environment whose keys may have changed: whoever lets somebody stay looks again. */
+  onChange(listener: (slot: EnvironmentSlot) => void): void {
+    this.#onChange = listener;
+  }
+
+  /** The caller a credential stands for in an environment, while it is in force. */
+  findCaller(credentialId: string, now: () => number): Caller | undefined {
+    const caller = this.#callers.get(credentialId);
+    return caller !== undefined && isInForce(caller.entry, now) ? caller : undefined;
   }
 
   remove(slot: EnvironmentSlot): void {
@@ -68,6 +81,7 @@ export class AccessDirectory {
     for (const { entry } of before) this.#callers.delete(entry.credentialId);
     slot.accessList = undefined;
     this.#release(before);
+    this.#onChange(slot);
   }
 
   #callersOf(slot: EnvironmentSlot): Caller[] {

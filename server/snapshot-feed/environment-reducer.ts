@@ -310,6 +310,11 @@ export class EnvironmentReducer {
     return this.#served.serving === undefined ? undefined : this.#ledger.definitions();
   }
 
+  /** Hash of each definition on the disk, by `kind NUL key`: of the revision that serves, except while the disk goes back after a quarantine. */
+  indexInForce(): ReadonlyMap<string, string> {
+    return this.#ledger.index;
+  }
+
   /** Stops serving: the environment is gone. */
   stop(): void {
     this.#parts.directory.remove(this.slot);

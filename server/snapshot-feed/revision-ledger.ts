@@ -37,6 +37,11 @@ export class RevisionLedger {
     return this.#read().fallback !== undefined;
   }
 
+  /** Hash of each definition of the stored revision, by `kind NUL key`. Another object for another revision. */
+  get index(): ReadonlyMap<string, string> {
+    return this.#read().index;
+  }
+
   /** Leaves the process's memory: the disk has it, or something newer. */
   forget(): void {
     this.#known = undefined;

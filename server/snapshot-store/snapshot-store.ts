@@ -144,6 +144,11 @@ export class SnapshotStore {
     return { signed, root: root !== undefined && sha256(root) === value.rootHash ? root : undefined };
   }
 
+  /** The manifest of what was stored, as it was signed. */
+  findSigned(environment: EnvironmentRef): Signed | undefined {
+    return signedFrom(this.#findJson(keys.state(environment)));
+  }
+
   /** Something was stored; findState() says whether it is good. */
   hasState(environment: EnvironmentRef): boolean {
     return this.#rows.findBorrowed(keys.state(environment)) !== undefined;
