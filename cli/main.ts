@@ -1,6 +1,8 @@
 #!/usr/bin/env node
 import { deleteProto, PlatformError } from '@guidon/protocol';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { controlPlaneCa, publicUrl, tlsCert, tlsKey, trustedProxy } from './options/exposure-options.js';
+import { givenText, httpUrl, portNumber, wholeNumber } from './options/parsers.js';
 
 /**
  * The `guidon` command. Each subcommand loads its part only when it runs, so that help and errors stay quick. Options come from
@@ -13,33 +15,6 @@ const EXIT_CONFIG = 78;
 const SNAPSHOT_MEMORY_BYTES_MAX = 1536 * 1024 * 1024;
 
 deleteProto();
-
-const port = (value: string): number => {
-  const number = Number(value);
-  if (!/^\d{1,5}$/.test(value) || number > 65_535)
-    throw new InvalidArgumentError('A port is a number from 0 to 65535; 0 takes any free one.');
-  return number;
-};
-const wholeNumber =
-  (min: number, max: number) =>
-  (value: string): number => {
-    const number = Number(value);
-    if (!/^\d+$/.test(value) || number < min || number > max)
-      throw new InvalidArgumentError(`Give a whole number from ${min} to ${max}.`);
-    return number;
-  };
-const url = (value: string): string => {
-  const parsed = URL.canParse(value) ? new URL(value) : undefined;
-  if (parsed === undefined || !/^https?:$/.test(parsed.protocol))
-    throw new InvalidArgumentError('Give a URL such as http://127.0.0.1:4200.');
-  if (parsed.username !== '' || parsed.password !== '' || parsed.search !== '' || parsed.hash !== '')
-    throw new InvalidArgumentError('Give the URL without credentials, query or fragment.');
-  return value.replace(/\/+$/, '');
-};
-const given = (value: string): string => {
-  if (value.trim() === '') throw new InvalidArgumentError('It must not be empty.');
-  return value;
-};
 
 const MEBIBYTE = 1024 * 1024;
 const snapshotMemoryBytes = (value: string): number => {
@@ -70,21 +45,23 @@ const inlineCostMax = () =>
     .default(32_768);
 
 const host = () =>
-  new Option('--host <address>', 'address to listen on').env('GUIDON_HOST').argParser(given).default('127.0.0.1');
+  new Option('--host <address>', 'address to listen on').env('GUIDON_HOST').argParser(givenText).default('127.0.0.1');
 const logLevel = () =>
   new Option('--log-level <level>', 'least severe log line to print')
     .env('GUIDON_LOG_LEVEL')
     .choices(['debug', 'info', 'warn', 'error'])
     .default('warn');
 const portOption = (flag: string, what: string, environment: string, value: number) =>
-  new Option(`${flag} <port>`, what).env(environment).argParser(port).default(value);
+  new Option(`${flag} <port>`, what).env(environment).argParser(portNumber).default(value);
 const quotas = () =>
   new Option(
     '--quotas <json>',
     'what a tenant, a credential and the whole process may use: {"tenant":{"requestsPerSecond":1000,…},"credential":{…},"node":{…}}',
   ).env('GUIDON_QUOTAS');
 const data = (folder: string) =>
-  new Option('--data <folder>', 'where everything is kept').env('GUIDON_DATA').argParser(given).default(folder);
+  new Option('--data <folder>', 'where everything is kept').env('GUIDON_DATA').argParser(givenText).default(folder);
+
+const IN_FRONT_OF_ADMIN = 'addresses of the proxy in front that speaks TLS: whose X-Forwarded-* headers count';
 
 const program = new Command('guidon')
   .description('A multi-tenant feature-flag platform.')
@@ -104,6 +81,7 @@ program
   .addOption(snapshotMemory())
   .addOption(inlineCostMax())
   .addOption(quotas())
+  .addOption(trustedProxy(IN_FRONT_OF_ADMIN))
   .addOption(logLevel())
   .action(async (options) => (await import('./run/dev.js')).runDev(options));
 
@@ -119,6 +97,10 @@ program
       'write a credential for data-plane nodes here unless the file exists',
     ).env('GUIDON_NODE_CREDENTIAL_FILE'),
   )
+  .addOption(tlsCert())
+  .addOption(tlsKey())
+  .addOption(publicUrl())
+  .addOption(trustedProxy(IN_FRONT_OF_ADMIN))
   .addOption(logLevel())
   .action(async (options) => (await import('./run/control-plane.js')).runControlPlane(options));
 
@@ -128,7 +110,7 @@ program
   .addOption(
     new Option('--control-plane <url>', 'where the control plane answers')
       .env('GUIDON_CONTROL_PLANE_URL')
-      .argParser(url)
+      .argParser(httpUrl)
       .makeOptionMandatory(),
   )
   .addOption(
@@ -160,6 +142,10 @@ program
       .argParser(wholeNumber(1, 600))
       .default(10),
   )
+  .addOption(controlPlaneCa())
+  .addOption(tlsCert())
+  .addOption(tlsKey())
+  .addOption(trustedProxy('addresses of the proxy in front that speaks TLS; says that --host may be open to it'))
   .addOption(logLevel())
   .action(async (options) => (await import('./run/server.js')).runServer(options));
 

@@ -2,10 +2,11 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { CompilePool } from '@guidon/pool';
 import { type ChangeBus, type EnvironmentRef, PlatformError } from '@guidon/protocol';
+import type { TlsFiles } from '@guidon/protocol/tls-files';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { type Actor, SYSTEM_ACTOR } from './admin-api/actor.js';
-import { createAdminApp } from './admin-api/admin-app.js';
+import { createAdminApp, reloadCertificate } from './admin-api/admin-app.js';
 import { Authenticator } from './admin-api/authenticate.js';
 import { IdempotencyKeys } from './admin-api/idempotency.js';
 import { collectOpenApi, registerReference } from './admin-api/openapi.js';
@@ -47,6 +48,12 @@ export interface ControlPlaneOptions {
   readonly host?: string;
   /** 0 takes a free one. */
   readonly port: number;
+  /** Without it the admin API speaks plain HTTP. */
+  readonly tls?: TlsFiles;
+  /** Addresses and CIDR ranges of proxies whose `X-Forwarded-*` count; default none. */
+  readonly trustedProxies?: readonly string[];
+  /** What people and nodes call, when it is not what this listens on: scheme, host, port and path before `/api`. */
+  readonly publicUrl?: string;
   /** Not closed by the control plane. */
   readonly bus: ChangeBus;
   readonly logger: Logger;
@@ -61,7 +68,10 @@ export interface ControlPlaneOptions {
 }
 
 export interface RunningControlPlane {
+  /** What this listens on. */
   readonly url: string;
+  /** What people and nodes call: `publicUrl` of the options, else `url`. */
+  readonly publicUrl: string;
   readonly port: number;
   /** Fingerprint of the root key: what nodes and SDKs pin. */
   readonly trustRoot: string;
@@ -71,6 +81,8 @@ export interface RunningControlPlane {
   issueNodeCredential(name: string): Promise<string>;
   /** An admin token for the process that runs this: never written anywhere, valid until `close`. Audited as `system`. */
   createSystemCredential(): Promise<string>;
+  /** Serves what the certificate files hold now to new connections; without TLS it does nothing. Throws what is wrong with them. */
+  reloadCertificate(): void;
   /** Stops accepting, lets requests and publishing finish, closes the store. */
   close(): Promise<void>;
 }
@@ -127,6 +139,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
       logger,
       guard: { authenticator, resources, rates, onDenied: (denial) => denials.record(denial) },
       idempotencyKeys,
+      tls: options.tls,
+      trustedProxies: options.trustedProxies,
     });
     const setup = new SetupService(core, hasher);
     await collectOpenApi(app);
@@ -137,18 +151,24 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
       registerInternalRoutes(routes, core, digests);
       registerReference(routes);
     });
-    const url = await app.listen({ host: options.host ?? '127.0.0.1', port: options.port });
+    const listeningUrl = await app.listen({ host: options.host ?? '127.0.0.1', port: options.port });
+    const url = options.tls === undefined ? listeningUrl : listeningUrl.replace(/^http:/, 'https:');
+    const publicUrl = options.publicUrl ?? url;
     publisher.resume();
     const maintenance = setInterval(() => maintain(core, idempotencyKeys), MAINTENANCE_INTERVAL_MS);
     maintenance.unref();
     const setupToken = await setup.open();
     return {
       url,
+      publicUrl,
       port: portOf(app),
       trustRoot: signingKeys.trustRoot,
-      ...(setupToken === undefined ? {} : { setupUrl: `${url}/setup#${setupToken}` }),
+      ...(setupToken === undefined ? {} : { setupUrl: `${publicUrl}/setup#${setupToken}` }),
       issueNodeCredential: (name) => issueNodeCredential(core, name),
       createSystemCredential: () => Promise.resolve(authenticator.createSystemCredential()),
+      reloadCertificate: () => {
+        if (options.tls !== undefined) reloadCertificate(app, options.tls);
+      },
       close: async () => {
         clearInterval(maintenance);
         await app.close();

@@ -1,7 +1,11 @@
 import { spawnSync } from 'node:child_process';
 
 /** Programs that tests run, and the Debian package that brings each. */
-const TOOLS: readonly (readonly [program: string, debianPackage: string])[] = [['curl', 'curl']];
+const TOOLS: readonly (readonly [program: string, debianPackage: string])[] = [
+  ['curl', 'curl'],
+  ['nginx', 'nginx'],
+  ['openssl', 'openssl'],
+];
 
 const isThere = (program: string): boolean => spawnSync('sh', ['-c', `command -v ${program}`]).status === 0;
 

@@ -36,6 +36,7 @@ export const PUBLIC_SUBPATHS: ReadonlySet<string> = new Set([
   '@guidon/protocol/audit-proof',
   '@guidon/protocol/live-updates',
   '@guidon/protocol/signed-config',
+  '@guidon/protocol/tls-files',
   '@guidon/server/processes',
 ]);
 

@@ -1,7 +1,9 @@
+import type { TemplatedApp } from 'uWebSockets.js';
 import { randomBytes } from 'node:crypto';
 import { CompilePool } from '@guidon/pool';
 import type { ChangeBus } from '@guidon/protocol';
 import { findCredential } from '@guidon/protocol/signed-config';
+import type { TlsFiles } from '@guidon/protocol/tls-files';
 import type pino from 'pino';
 import { AccessDirectory } from './auth/access-directory.js';
 import { ConfigBodies } from './config/config-bodies.js';
@@ -15,6 +17,7 @@ import { CoarseClock } from './quota/coarse-clock.js';
 import { ConnectionGate } from './quota/connection-gate.js';
 import type { NodeQuotas } from './quota/node-quotas.js';
 import { QuotaLedger } from './quota/quota-ledger.js';
+import { ReloadableTlsApp } from './reloadable-tls-app.js';
 import { Router } from './route.js';
 import { CachedConfigRoute, ConfigRoute } from './routes/config-routes.js';
 import { type EvaluateParts, EvaluateRoute } from './routes/evaluate-route.js';
@@ -35,6 +38,10 @@ export interface DataPlaneOptions {
   readonly dataDirectory: string;
   readonly controlPlaneUrl: string;
   readonly nodeCredential: string;
+  /** PEM certificates of whoever signed the control plane's certificate, when no public authority did. */
+  readonly controlPlaneCa?: string;
+  /** Without it the evaluate API speaks plain HTTP. */
+  readonly tls?: TlsFiles;
   /** Fingerprint of the root key; without it the first one seen is trusted and kept. */
   readonly trustRoot?: string;
   /** Makes changes arrive at once; without it they arrive by the next poll. */
@@ -93,7 +100,8 @@ export class DataPlane {
   readonly #follower: StoreFollower;
   readonly #router: Router;
   readonly #views: ConfigViews;
-  readonly #app = createApp();
+  readonly #tls: ReloadableTlsApp | undefined;
+  readonly #app: TemplatedApp;
   readonly #siblings: SiblingListener | undefined;
   /** Newest first: what was started last is closed first. */
   readonly #closers: (() => Promise<void> | void)[] = [];
@@ -126,6 +134,8 @@ export class DataPlane {
     siblings: SiblingListener | undefined,
   ) {
     const { logger } = options;
+    this.#tls = options.tls === undefined ? undefined : new ReloadableTlsApp(options.tls);
+    this.#app = this.#tls?.app ?? createApp();
     this.store = store;
     this.#siblings = siblings;
     this.#closers.unshift(() => store.close());
@@ -141,7 +151,11 @@ export class DataPlane {
       load: async (slot) => this.environments.entryOf(slot)?.load(),
     });
     const directory = new AccessDirectory(ledger, () => this.isReady);
-    const source = new HttpConfigSource({ url: options.controlPlaneUrl, nodeCredential: options.nodeCredential });
+    const source = new HttpConfigSource({
+      url: options.controlPlaneUrl,
+      nodeCredential: options.nodeCredential,
+      ca: options.controlPlaneCa,
+    });
     this.#source = source;
     this.environments = new EnvironmentSet({
       source,
@@ -297,10 +311,15 @@ export class DataPlane {
 
   /** `isShared`: other processes of this node listen on the same port. Resolves with the port. */
   async listen(host: string, port: number, isShared: boolean): Promise<number> {
-    const listening = await listen(this.#app, host, port, isShared);
+    const listening = await (this.#tls?.listen(host, port, isShared) ?? listen(this.#app, host, port, isShared));
     this.#listening = listening;
     this.#closers.unshift(() => listening.close());
     return listening.port;
+  }
+
+  /** Serves what the certificate files hold now to new connections; without TLS it does nothing. Rejects with what is wrong with them. */
+  async reloadCertificate(): Promise<void> {
+    await this.#tls?.reload();
   }
 
   /** No new connections; resolves when pending answers are sent. */

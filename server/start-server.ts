@@ -14,6 +14,8 @@ export interface RunningServer {
   readonly url: string;
   readonly port: number;
   readonly metricsUrl: string;
+  /** Serves what the certificate files hold now to new connections; without TLS it does nothing. Rejects with what is wrong with them. */
+  reloadCertificate(): Promise<void>;
   /** Drains: not ready, no new connections, pending answers finish, then everything is closed. */
   close(): Promise<void>;
   /** Revision that serves; undefined before the first. */
@@ -47,9 +49,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const port = await plane.listen(host, options.port, false);
     logger.info({ port, metricsPort }, 'data plane listening');
     return {
-      url: urlOf(host, port),
+      url: urlOf(host, port, options.tls === undefined ? 'http' : 'https'),
       port,
       metricsUrl: urlOf(DEFAULT_HOST, metricsPort),
+      reloadCertificate: () => plane.reloadCertificate(),
       revisionOf: (environmentId) => plane.environments.find(environmentId)?.slot.serving?.revision,
       close: once(close),
     };

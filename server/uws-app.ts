@@ -1,6 +1,7 @@
 import uWS, { type HttpResponse, type TemplatedApp } from 'uWebSockets.js';
 import assert from 'node:assert';
 import { PlatformError } from '@guidon/protocol';
+import type { TlsFiles } from '@guidon/protocol/tls-files';
 
 /** A listening app. Routes are added through Router alone. */
 export interface ListeningApp {
@@ -13,6 +14,11 @@ export interface ListeningApp {
 
 export function createApp(): TemplatedApp {
   return uWS.App();
+}
+
+/** The files are read by the native call: look at them with `readTlsFiles` first, which says what is wrong with them. */
+export function createTlsApp({ certFile, keyFile }: TlsFiles): TemplatedApp {
+  return uWS.SSLApp({ cert_file_name: certFile, key_file_name: keyFile });
 }
 
 /**

@@ -1,28 +1,32 @@
 import { resolve } from 'node:path';
 import { startControlPlane } from '@guidon/control-plane';
 import { InProcessChangeBus } from '@guidon/protocol';
+import { type ExposureOptions, exposureOf } from './exposure.js';
 import { mustBeFree } from './free-port.js';
 import { createLogger } from './logger.js';
 import { findPrivateFile, writePrivateFile } from './private-file.js';
-import { closeOnSignal } from './shutdown.js';
+import { closeOnSignal, reloadOnHangup } from './shutdown.js';
 import { dieOnStoreFailure } from './store-failure.js';
 
-export interface ControlPlaneOptions {
+export interface ControlPlaneOptions extends ExposureOptions {
   readonly data: string;
-  readonly host: string;
   readonly port: number;
+  readonly publicUrl?: string;
   readonly nodeCredentialFile?: string;
   readonly logLevel: string;
 }
 
 /** The admin API and the HTTP feed for nodes, as a process of its own. */
 export async function runControlPlane(options: ControlPlaneOptions): Promise<void> {
+  const exposure = exposureOf(options);
   await mustBeFree(options.host, options.port, '--port');
   const bus = new InProcessChangeBus();
   const controlPlane = await startControlPlane({
     dataDirectory: resolve(options.data),
     host: options.host,
     port: options.port,
+    ...exposure,
+    ...(options.publicUrl === undefined ? {} : { publicUrl: options.publicUrl }),
     bus,
     logger: createLogger(options.logLevel),
     onStoreFailure: dieOnStoreFailure,
@@ -32,6 +36,7 @@ export async function runControlPlane(options: ControlPlaneOptions): Promise<voi
     await bus.close();
   };
   closeOnSignal(close);
+  if (exposure.tls !== undefined) reloadOnHangup(() => controlPlane.reloadCertificate());
   const file = options.nodeCredentialFile;
   try {
     if (file !== undefined && findPrivateFile(file) === undefined) {
@@ -42,7 +47,7 @@ export async function runControlPlane(options: ControlPlaneOptions): Promise<voi
     await close();
     throw error;
   }
-  console.log(`Guidon control plane: ${controlPlane.url}   reference: ${controlPlane.url}/docs`);
+  console.log(`Guidon control plane: ${controlPlane.publicUrl}   reference: ${controlPlane.publicUrl}/docs`);
   if (controlPlane.setupUrl !== undefined) console.log(`first admin: ${controlPlane.setupUrl}   (works once)`);
   console.log(`trust root: ${controlPlane.trustRoot}`);
 }

@@ -2,6 +2,7 @@ import { join, resolve } from 'node:path';
 import { type RunningControlPlane, startControlPlane } from '@guidon/control-plane';
 import { InProcessChangeBus, PlatformError } from '@guidon/protocol';
 import { parseNodeQuotas, type RunningServer, startServer } from '@guidon/server';
+import { type ExposureOptions, exposureOf } from './exposure.js';
 import { findFreePort } from './free-port.js';
 import { createLogger } from './logger.js';
 import { findPrivateFile, writePrivateFile } from './private-file.js';
@@ -9,9 +10,8 @@ import { type DemoKeys, hasTenant, seedDemo } from './seed-demo.js';
 import { closeOnSignal } from './shutdown.js';
 import { dieOnStoreFailure } from './store-failure.js';
 
-export interface DevOptions {
+export interface DevOptions extends ExposureOptions {
   readonly data: string;
-  readonly host: string;
   readonly adminPort: number;
   readonly port: number;
   readonly metricsPort: number;
@@ -30,6 +30,7 @@ const READY_MS_MAX = 30_000;
 /** Control plane and one data-plane node in this process, joined by an in-process bus and the HTTP feed that separate processes use. */
 export async function runDev(options: DevOptions): Promise<void> {
   const { host } = options;
+  const { trustedProxies } = exposureOf(options);
   const quotas = options.quotas === undefined ? undefined : parseNodeQuotas(options.quotas);
   const dataDirectory = resolve(options.data);
   const keysFile = join(dataDirectory, 'dev-keys.json');
@@ -49,6 +50,7 @@ export async function runDev(options: DevOptions): Promise<void> {
       dataDirectory: join(dataDirectory, 'control-plane'),
       host,
       port: adminPort,
+      ...(trustedProxies === undefined ? {} : { trustedProxies }),
       bus,
       logger,
       onStoreFailure: dieOnStoreFailure,

@@ -2,18 +2,20 @@ import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { PlatformError } from '@guidon/protocol';
 import { findCredential } from '@guidon/protocol/signed-config';
+import { readCaFile } from '@guidon/protocol/tls-files';
 import { parseNodeQuotas, type RunningProcessGroup } from '@guidon/server/processes';
+import { type ExposureOptions, exposureOf } from './exposure.js';
 import { mustBeFree } from './free-port.js';
 import { createLogger } from './logger.js';
 import { readPrivateFile } from './private-file.js';
-import { closeOnSignal } from './shutdown.js';
+import { closeOnSignal, reloadOnHangup } from './shutdown.js';
 
-export interface ServerOptions {
+export interface ServerOptions extends ExposureOptions {
   readonly controlPlane: string;
+  readonly controlPlaneCa?: string;
   readonly nodeCredentialFile: string;
   readonly trustRoot?: string;
   readonly data: string;
-  readonly host: string;
   readonly port: number;
   readonly metricsPort: number;
   /** Bytes. */
@@ -46,6 +48,9 @@ export async function runServer(options: ServerOptions): Promise<void> {
     );
   }
   const quotas = options.quotas === undefined ? undefined : parseNodeQuotas(options.quotas);
+  const { tls } = exposureOf(options);
+  const ca =
+    options.controlPlaneCa === undefined ? undefined : readCaFile(options.controlPlaneCa, '--control-plane-ca');
   await mustBeFree(options.host, options.port, '--port');
   await mustBeFree('127.0.0.1', options.metricsPort, '--metrics-port');
   const { host, port, metricsPort, logLevel } = options;
@@ -59,11 +64,14 @@ export async function runServer(options: ServerOptions): Promise<void> {
     snapshotMemoryBytes: options.snapshotMemory,
     inlineCostMax: options.inlineCostMax,
     logger: createLogger(logLevel),
+    ...(tls === undefined ? {} : { tls }),
+    ...(ca === undefined ? {} : { controlPlaneCa: ca }),
     ...(options.trustRoot === undefined ? {} : { trustRoot: options.trustRoot }),
     ...(quotas === undefined ? {} : { quotas }),
   };
   const server = await (options.processes === 1 ? startOne(node) : startSeveral(node, options));
   closeOnSignal(() => server.close());
+  if (tls !== undefined) reloadOnHangup(() => server.reloadCertificate());
   console.log(`Guidon data plane: ${server.url}   health: ${server.metricsUrl}/readyz`);
 }
 

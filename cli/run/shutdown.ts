@@ -22,3 +22,16 @@ export function closeOnSignal(close: () => Promise<void>): void {
   process.on('SIGINT', onSignal);
   process.on('SIGTERM', onSignal);
 }
+
+/** On SIGHUP the certificate files are read again. What is wrong with them is said, and the certificate in use stays. */
+export function reloadOnHangup(reloadCertificate: () => Promise<void> | void): void {
+  process.on('SIGHUP', () => {
+    void (async () => reloadCertificate())().then(
+      () => console.error('guidon: the certificate was read again'),
+      (error: unknown) => {
+        const reason = error instanceof Error ? error.message : String(error);
+        console.error(`guidon: the certificate was not read again, the one before stays: ${reason}`);
+      },
+    );
+  });
+}

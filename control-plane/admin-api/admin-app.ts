@@ -1,5 +1,9 @@
+import { strict as assert } from 'node:assert';
 import { randomUUID } from 'node:crypto';
+import type { RequestListener } from 'node:http';
+import { createServer, Server } from 'node:https';
 import { PlatformError } from '@guidon/protocol';
+import { readTlsFiles, type TlsFiles } from '@guidon/protocol/tls-files';
 import { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest, fastify, LogController } from 'fastify';
 import { serializerCompiler } from 'fastify-type-provider-zod';
 import type { Logger } from 'pino';
@@ -14,14 +18,20 @@ import { parseJsonBody } from './request-body.js';
 
 const BODY_BYTES_MAX = 1024 * 1024;
 const HEADER_BYTES_MAX = 8 * 1024;
+const REQUEST_MS_MAX = 30_000;
+/** As Fastify keeps a connection over plain HTTP. */
+const KEEP_ALIVE_MS = 72_000;
 
 /** Fastify with everything that holds for every route: guard, body parsing, validation, problem documents, security headers. */
 export function createAdminApp(options: {
   logger: Logger;
   guard: GuardOptions;
   idempotencyKeys: IdempotencyKeys;
+  tls?: TlsFiles | undefined;
+  /** Addresses and CIDR ranges whose `X-Forwarded-*` say who asks and how; from anybody else these headers mean nothing. */
+  trustedProxies?: readonly string[] | undefined;
 }): FastifyInstance {
-  const { logger, guard, idempotencyKeys } = options;
+  const { logger, guard, idempotencyKeys, tls, trustedProxies = [] } = options;
   const routes: KnownRoute[] = [];
   const base: FastifyBaseLogger = logger;
   const app: FastifyInstance = fastify({
@@ -30,9 +40,11 @@ export function createAdminApp(options: {
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: BODY_BYTES_MAX,
     genReqId: () => randomUUID(),
+    ...(tls === undefined ? {} : { serverFactory: (handler: RequestListener) => createTlsServer(tls, handler) }),
+    ...(trustedProxies.length === 0 ? {} : { trustProxy: [...trustedProxies] }),
     http: { maxHeaderSize: HEADER_BYTES_MAX },
     routerOptions: { maxParamLength: 256 },
-    requestTimeout: 30_000,
+    requestTimeout: REQUEST_MS_MAX,
     forceCloseConnections: 'idle',
     return503OnClosing: true,
     clientErrorHandler: answerClientError,
@@ -69,6 +81,21 @@ export function createAdminApp(options: {
   app.addHook('onResponse', async (request, reply) => logRequest(request, reply.statusCode, reply.elapsedTime));
   return app;
 }
+
+/** What Fastify sets on a server of its own, on one that can be given another certificate. */
+function createTlsServer(files: TlsFiles, handler: RequestListener): Server {
+  const limits = { maxHeaderSize: HEADER_BYTES_MAX, requestTimeout: REQUEST_MS_MAX, keepAliveTimeout: KEEP_ALIVE_MS };
+  return createServer({ ...limits, ...TLS_OPTIONS, ...readTlsFiles(files) }, handler);
+}
+
+/** New connections get what the files hold now, the present ones go on; throws what is wrong with the files, and all stays as it was. */
+export function reloadCertificate(app: FastifyInstance, files: TlsFiles): void {
+  const { server } = app;
+  assert(server instanceof Server, 'only an app with TLS has a certificate');
+  server.setSecureContext({ ...TLS_OPTIONS, ...readTlsFiles(files) });
+}
+
+const TLS_OPTIONS = { minVersion: 'TLSv1.2' } as const;
 
 const SECURITY_HEADERS = {
   'cache-control': 'no-store',

@@ -1,3 +1,4 @@
+import type { TlsFiles } from '@guidon/protocol/tls-files';
 import type { MetricFamily } from '../metrics/metric-family.js';
 import type { NodeQuotas } from '../quota/node-quotas.js';
 import type { StoreChange } from '../snapshot-store/store-change.js';
@@ -7,6 +8,8 @@ export interface NodeProcessOptions {
   readonly dataDirectory: string;
   readonly controlPlaneUrl: string;
   readonly nodeCredential: string;
+  readonly controlPlaneCa?: string;
+  readonly tls?: TlsFiles;
   readonly trustRoot?: string;
   readonly host: string;
   readonly pollIntervalMs?: number;
@@ -34,6 +37,8 @@ export type ParentMessage =
   /** A child has died: its reads of the store are over. */
   | { readonly type: 'reader-gone' }
   | { readonly type: 'report'; readonly reportId: number }
+  /** The certificate files hold something new. */
+  | { readonly type: 'reload-certificate' }
   | { readonly type: 'drain' }
   | SiblingMessage;
 

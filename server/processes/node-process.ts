@@ -32,6 +32,7 @@ export class NodeProcess {
     // A terminal signals the whole group: the parent drains too, and what comes from it is the same.
     process.on('SIGINT', () => void node.#end());
     process.on('SIGTERM', () => void node.#end());
+    process.on('SIGHUP', () => undefined); // likewise: the parent says what it means
     setInterval(() => node.#tellReady(), READY_INTERVAL_MS);
     send({ type: 'booted' });
   }
@@ -61,6 +62,9 @@ export class NodeProcess {
       case 'report':
         void this.#report(message.reportId);
         return;
+      case 'reload-certificate':
+        this.#reloadCertificate();
+        return;
       case 'drain':
         void this.#end();
         return;
@@ -70,7 +74,10 @@ export class NodeProcess {
   }
 
   #hearSibling(
-    message: Exclude<ParentMessage, { type: 'start' | 'lead' | 'follow' | 'listen' | 'ping' | 'report' | 'drain' }>,
+    message: Exclude<
+      ParentMessage,
+      { type: 'start' | 'lead' | 'follow' | 'listen' | 'ping' | 'report' | 'reload-certificate' | 'drain' }
+    >,
   ): void {
     switch (message.type) {
       case 'change':
@@ -127,6 +134,12 @@ export class NodeProcess {
       onTrap: (environmentId, revision) => send({ type: 'trap', environmentId, revision }),
     });
     return this.#plane;
+  }
+
+  #reloadCertificate(): void {
+    this.#plane
+      ?.reloadCertificate()
+      .catch((error: unknown) => this.#logger?.error({ err: error }, 'the certificate was not reloaded'));
   }
 
   #tellReady(): void {

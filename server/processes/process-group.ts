@@ -1,5 +1,6 @@
 import { createServer } from 'node:net';
 import { ERROR_CODES, type ErrorCode, PlatformError, settlesWithin } from '@guidon/protocol';
+import { readTlsFiles } from '@guidon/protocol/tls-files';
 import type pino from 'pino';
 import { HealthServer } from '../metrics/health-server.js';
 import { renderFamilies } from '../metrics/metric-family.js';
@@ -29,6 +30,8 @@ export interface RunningProcessGroup {
   readonly url: string;
   readonly port: number;
   readonly metricsUrl: string;
+  /** Every child serves what the certificate files hold now; without TLS nothing happens. Rejects with what is wrong with them. */
+  reloadCertificate(): Promise<void>;
   /** Not ready, no new connections, pending answers finish, every child ends. */
   close(): Promise<void>;
 }
@@ -92,9 +95,10 @@ export class ProcessGroup {
       if (failure !== undefined) void group.#close().then(() => options.onGiveUp?.(failure));
     };
     return {
-      url: urlOf(options.host, group.#port),
+      url: urlOf(options.host, group.#port, options.tls === undefined ? 'http' : 'https'),
       port: group.#port,
       metricsUrl: urlOf(METRICS_HOST, group.#health?.port ?? 0),
+      reloadCertificate: () => group.#reloadCertificate(),
       close: () => group.#close(),
     };
   }
@@ -165,7 +169,8 @@ export class ProcessGroup {
   /** What the child has to know, and no more: it goes through JSON. */
   #childOptions(processIndex: number): NodeProcessOptions {
     const { dataDirectory, controlPlaneUrl, nodeCredential, host, logLevel } = this.#options;
-    const { trustRoot, pollIntervalMs, snapshotMemoryBytes, inlineCostMax, quotas, staleAfterMs } = this.#options;
+    const { controlPlaneCa, tls, trustRoot, pollIntervalMs, snapshotMemoryBytes, inlineCostMax, quotas, staleAfterMs } =
+      this.#options;
     return {
       dataDirectory,
       controlPlaneUrl,
@@ -173,6 +178,8 @@ export class ProcessGroup {
       host,
       logLevel,
       processIndex,
+      ...(controlPlaneCa === undefined ? {} : { controlPlaneCa }),
+      ...(tls === undefined ? {} : { tls }),
       ...(trustRoot === undefined ? {} : { trustRoot }),
       ...(pollIntervalMs === undefined ? {} : { pollIntervalMs }),
       ...(snapshotMemoryBytes === undefined ? {} : { snapshotMemoryBytes }),
@@ -313,6 +320,13 @@ export class ProcessGroup {
       this.#logger.error({ process: child.index, pid: child.pid }, 'a process of this node hangs; it is ended');
       child.kill();
     }
+  }
+
+  /** Looked at here first, once: the children only have a log to say it in. */
+  async #reloadCertificate(): Promise<void> {
+    if (this.#options.tls === undefined) return;
+    readTlsFiles(this.#options.tls);
+    for (const child of this.#children) child.send({ type: 'reload-certificate' });
   }
 
   async #renderMetrics(): Promise<string> {

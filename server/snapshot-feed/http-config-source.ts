@@ -1,3 +1,5 @@
+import { Agent as HttpAgent, request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
+import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { type EnvironmentRef, LIMITS, PlatformError } from '@guidon/protocol';
 import {
   type ConfigMessage,
@@ -12,6 +14,8 @@ import type { ConfigSource, NodeStatus } from './config-source.js';
 export interface HttpConfigSourceOptions {
   readonly url: string;
   readonly nodeCredential: string;
+  /** PEM certificates that the control plane's must lead back to; default: the ones Node trusts. */
+  readonly ca?: string | undefined;
   readonly deadlineMs?: number;
   /** Of a whole configuration: slower lines may take longer. */
   readonly configDeadlineMs?: number;
@@ -29,6 +33,7 @@ export class HttpConfigSource implements ConfigSource {
   readonly #headers: Readonly<Record<string, string>>;
   readonly #deadlineMs: number;
   readonly #configDeadlineMs: number;
+  readonly #agent: HttpAgent;
   readonly #closing = new AbortController();
 
   constructor(options: HttpConfigSourceOptions) {
@@ -36,11 +41,16 @@ export class HttpConfigSource implements ConfigSource {
     this.#headers = { authorization: `Bearer ${options.nodeCredential}` };
     this.#deadlineMs = options.deadlineMs ?? DEADLINE_MS;
     this.#configDeadlineMs = options.configDeadlineMs ?? CONFIG_DEADLINE_MS;
+    const ca = options.ca === undefined ? {} : { ca: options.ca };
+    this.#agent = this.#base.startsWith('https:')
+      ? new HttpsAgent({ keepAlive: true, ...ca })
+      : new HttpAgent({ keepAlive: true });
   }
 
   /** Gives up whatever is under way. */
   close(): void {
     this.#closing.abort();
+    this.#agent.destroy();
   }
 
   async fetchKeySet(): Promise<{ rootPublicKey: string; keySet: Signed }> {
@@ -54,8 +64,8 @@ export class HttpConfigSource implements ConfigSource {
 
   async fetchDigests(root: string): Promise<{ root: string; buckets: readonly string[] } | undefined> {
     const answer = await this.#get('/internal/v1/digests', this.#deadlineMs, { 'if-none-match': `"${root}"` });
-    if (answer.status === 304) {
-      await answer.body?.cancel();
+    if (answer.statusCode === 304) {
+      answer.resume();
       return undefined;
     }
     const value = parseJson(await readBytes(answer, SMALL_ANSWER_BYTES_MAX));
@@ -90,32 +100,44 @@ export class HttpConfigSource implements ConfigSource {
       headers: { ...this.#headers, 'content-type': 'application/json' },
       body: JSON.stringify(status),
     });
-    await answer.body?.cancel();
-    if (!answer.ok) throw refusalOf(answer.status, 'the status');
+    answer.resume();
+    const { statusCode = 0 } = answer;
+    if (statusCode < 200 || statusCode > 299) throw refusalOf(statusCode, 'the status');
   }
 
   async #bytes(path: string): Promise<Uint8Array> {
     return readBytes(await this.#get(path, this.#deadlineMs), SMALL_ANSWER_BYTES_MAX);
   }
 
-  async #get(path: string, deadlineMs: number, headers: Record<string, string> = {}): Promise<Response> {
+  async #get(path: string, deadlineMs: number, headers: Record<string, string> = {}): Promise<IncomingMessage> {
     const answer = await this.#fetch(path, deadlineMs, { headers: { ...this.#headers, ...headers } });
-    if (answer.status === 200 || answer.status === 304) return answer;
-    await answer.body?.cancel();
-    throw refusalOf(answer.status, path.replace(/\?.*/, ''));
+    const { statusCode = 0 } = answer;
+    if (statusCode === 200 || statusCode === 304) return answer;
+    answer.resume();
+    throw refusalOf(statusCode, path.replace(/\?.*/, ''));
   }
 
-  async #fetch(path: string, deadlineMs: number, init: RequestInit): Promise<Response> {
-    try {
-      return await fetch(this.#base + path, {
-        ...init,
-        redirect: 'error',
-        signal: AbortSignal.any([AbortSignal.timeout(deadlineMs), this.#closing.signal]),
+  /** Resolves with the head of the answer; its body must be read or resumed. Redirections are answers like any other: they are not followed. */
+  #fetch(
+    path: string,
+    deadlineMs: number,
+    { body, ...options }: Pick<RequestOptions, 'method' | 'headers'> & { readonly body?: string },
+  ): Promise<IncomingMessage> {
+    return new Promise((resolve, reject) => {
+      const send = this.#base.startsWith('https:') ? httpsRequest : httpRequest;
+      const signal = AbortSignal.any([AbortSignal.timeout(deadlineMs), this.#closing.signal]);
+      const request = send(this.#base + path, { ...options, agent: this.#agent, signal }, resolve);
+      request.on('error', (cause) => {
+        reject(new PlatformError('not-ready', `the control plane cannot be reached${reasonOf(cause)}`, { cause }));
       });
-    } catch (cause) {
-      throw new PlatformError('not-ready', 'the control plane cannot be reached', { cause });
-    }
+      request.end(body);
+    });
   }
+}
+
+/** What an operator can act on: the name of the system's or the TLS library's error. */
+function reasonOf(cause: Error): string {
+  return 'code' in cause && typeof cause.code === 'string' ? ` (${cause.code})` : '';
 }
 
 /** Names what was asked only: an answer's body may say anything. */
@@ -124,11 +146,11 @@ function refusalOf(status: number, asked: string): PlatformError {
   return new PlatformError(code, `the control plane answered ${status} to ${asked}`);
 }
 
-async function readBytes(answer: Response, bytesMax: number): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
+async function readBytes(answer: IncomingMessage, bytesMax: number): Promise<Uint8Array> {
+  const chunks: Buffer[] = [];
   let bytes = 0;
   try {
-    for await (const chunk of answer.body ?? []) {
+    for await (const chunk of answer) {
       bytes += chunk.length;
       if (bytes > bytesMax) throw new PlatformError('payload-too-large', 'the control plane answers too much');
       chunks.push(chunk);

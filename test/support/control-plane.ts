@@ -33,11 +33,13 @@ export class TestControlPlane {
   readonly #ownBus: ChangeBus | undefined;
 
   static async start(
-    options: Partial<Pick<ControlPlaneOptions, 'bus' | 'now' | 'monotonicNow' | 'historyRetention' | 'logger'>> & {
+    options: Partial<
+      Pick<ControlPlaneOptions, 'bus' | 'now' | 'monotonicNow' | 'historyRetention' | 'logger' | 'trustedProxies'>
+    > & {
       directory?: string;
     } = {},
   ): Promise<TestControlPlane> {
-    const { historyRetention, monotonicNow } = options;
+    const { historyRetention, monotonicNow, trustedProxies } = options;
     const directory = options.directory ?? mkdtempSync(join(tmpdir(), 'guidon-control-plane-'));
     const bus = options.bus ?? new InProcessChangeBus();
     const running = await startControlPlane({
@@ -48,6 +50,7 @@ export class TestControlPlane {
       ...(options.now === undefined ? {} : { now: options.now }),
       ...(monotonicNow === undefined ? {} : { monotonicNow }),
       ...(historyRetention === undefined ? {} : { historyRetention }),
+      ...(trustedProxies === undefined ? {} : { trustedProxies }),
     });
     const admin = await running.createSystemCredential();
     return new TestControlPlane(running, directory, admin, options.bus === undefined ? bus : undefined);
