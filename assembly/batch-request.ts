@@ -1,7 +1,7 @@
 import { admit } from "./admission";
 import { finishResults, startResults } from "./answer";
-import { answerFlag, refuse } from "./ask";
-import { readBody } from "./body";
+import { answerFlag, hasFuel, refuse } from "./ask";
+import { CONTEXT_HEAD_BYTES, forgetPlainBody, PLAIN_BYTES_MIN, readBody, readPlainKey } from "./body";
 import { indexContext, isMapAt, mapStart, startContext } from "./context-index";
 import {
   CONTEXT_STATE_INVALID,
@@ -28,19 +28,60 @@ import {
   THREAD_ELEMENT,
   THREAD_ERROR_PLACE,
   THREAD_EVALUATIONS,
+  THREAD_REQUEST_FUEL,
   VALUE_ARRAY,
 } from "./layout";
 import { readText, textAddress, textBytes } from "./msgpack-scan";
 import { answerFlagKeys, checkFlagKeys, checkMembers, checkMinRevision, costOfFlagKeys, invalid } from "./request-parts";
+import { startUsage } from "./usage";
 import { decodeValue, skipValue } from "./value";
 
 /** "flag" as a little-endian word, "context" as the low 7 bytes of one. */
 const FLAG_WORD: u32 = 0x67616c66;
 const CONTEXT_WORDS: u64 = 0x00747865746e6f63;
+const REQUESTS: u64 = 0x7374736575716572; // "requests"
+const FLAG_HEAD: u64 = 0x67616c66a4; // "flag" with its byte of header
+const LOW_40: u64 = 0x000000ffffffffff;
 const LOW_56: u64 = 0x00ffffffffffffff;
+
+/**
+ * `{requests: [{flag: "key", context: {…}}…]}`, in this order, with short keys, is answered while it is read. STATUS_MALFORMED: it is any other
+ * body, or something is wrong with it, and what was written is of no use.
+ */
+function answerPlain(thread: usize, at: usize, end: usize): usize {
+  if (end - at < PLAIN_BYTES_MIN || load<u16>(at) !== 0xa881 || load<u64>(at, 2) !== REQUESTS) return STATUS_MALFORMED;
+  const first = <u32>load<u8>(at, 10);
+  const isShort = (first & 0xf0) === 0x90;
+  if (!isShort && first !== 0xdc) return STATUS_MALFORMED;
+  const count = isShort ? first & 0x0f : <u32>bswap<u16>(load<u16>(at, 11));
+  if (count > EVALUATIONS_MAX) return STATUS_MALFORMED;
+  store<u32>(thread, count, THREAD_EVALUATIONS);
+  startResults(thread, count);
+  at += isShort ? 11 : 13;
+  for (let left = count; left > 0; --left) {
+    if (at + PLAIN_BYTES_MIN > end || load<u8>(at) !== 0x82 || (load<u64>(at, 1) & LOW_40) !== FLAG_HEAD) return STATUS_MALFORMED;
+    const text = readPlainKey(at + 6, end);
+    if (text === 0) return STATUS_MALFORMED;
+    at = indexContext(thread, textAddress(text) + textBytes(text) + CONTEXT_HEAD_BYTES, end, 4);
+    if (at === 0) return STATUS_MALFORMED;
+    // Without fuel the body is read to its end before that is said: it may be malformed.
+    if (!answerFlag(thread, text, false, false)) return hasFuel(thread) ? STATUS_ANSWER_FULL : STATUS_MALFORMED;
+  }
+  return at === end ? finishResults(thread) : STATUS_MALFORMED;
+}
+
+/** As if nothing had been answered; but what that has cost stays in the sum, so that no body is worth twice what is admitted. */
+function forgetPlain(thread: usize): void {
+  forgetPlainBody(thread);
+  startUsage(thread);
+  store<u64>(thread, 0, THREAD_REQUEST_FUEL);
+}
 
 /** `{requests: [{flag, context}…]}` or `{contexts, flags}`; one bad entry never fails the others. */
 export function answerBatch(thread: usize, body: usize, end: usize): usize {
+  const plain = answerPlain(thread, body, end);
+  if (plain !== STATUS_MALFORMED) return plain;
+  forgetPlain(thread);
   if (!readBody(thread, body, end, true)) return STATUS_MALFORMED;
   if (!isMapAt(body, end)) return invalid(thread, PLACE_BODY);
   const unknown = checkMembers(thread);

@@ -39,6 +39,13 @@ const REQUESTS: u64 = 0x7374736575716572; // "requests"
 const CONTEXTS: u64 = 0x73747865746e6f63; // "contexts"
 const FLAGS_HEAD: u64 = 0x7367616c66a5; // "flags" with its byte of header
 const CONTEXT_HEAD: u64 = 0x747865746e6f63a7; // "context" with its
+// @ts-expect-error: decorator
+@inline
+export const CONTEXT_HEAD_BYTES: usize = 8;
+/** Less than any plain body or entry of one has, and enough for the words that are looked at first. */
+// @ts-expect-error: decorator
+@inline
+export const PLAIN_BYTES_MIN: usize = 16;
 const LOW_56: u64 = 0x00ffffffffffffff;
 const LOW_48: u64 = 0x0000ffffffffffff;
 const USER_ID_CAMEL: u64 = 0x0000644972657375; // "userId"
@@ -87,24 +94,37 @@ function isMinRevision(at: usize, length: usize): bool {
 }
 
 /**
+ * A short key at `at` and behind it the name "context", as plain bodies have them: the key's text, 0 when something else is there. The
+ * context starts CONTEXT_HEAD_BYTES behind the key.
+ */
+// @ts-expect-error: decorator
+@inline
+export function readPlainKey(at: usize, end: usize): u64 {
+  const length = <usize>load<u8>(at) - 0xa0;
+  const key = at + 1;
+  if (length >= 0x20 || length + CONTEXT_HEAD_BYTES >= end - key || !isShortAscii(key, length)) return 0;
+  return load<u64>(key + length) === CONTEXT_HEAD ? (<u64>key << 32) | <u64>length : 0;
+}
+
+/**
  * The body that most services send: `{flags: "key", context: {…}}`, in this order, with a short key. Indexes the context and returns the
  * key's text; 0 when it is any other body, or something is wrong with it: then readBody() reads it from its start.
  */
 // @ts-expect-error: decorator
 @inline
 export function readPlainBody(thread: usize, at: usize, end: usize): u64 {
-  // 16: the least that such a body has, so that the words below lie inside it.
-  if (end - at < 16 || load<u8>(at) !== 0x82 || (load<u64>(at, 1) & LOW_48) !== FLAGS_HEAD) return 0;
-  const length = <usize>load<u8>(at, 7) - 0xa0;
-  const key = at + 8;
-  if (length >= 0x20 || length + 9 > end - key || !isShortAscii(key, length)) return 0;
-  const context = key + length + 8;
-  if (load<u64>(key + length) !== CONTEXT_HEAD) return 0;
-  const next = indexContext(thread, context, end, 2);
-  if (next === end && load<u32>(thread, THREAD_CONTEXT_STATE) !== CONTEXT_STATE_OVER_LIMIT) return (<u64>key << 32) | <u64>length;
-  // Where it stopped it left its keys behind.
-  store<u32>(thread, load<u32>(thread, THREAD_KEY_STACK), THREAD_KEY_TOP);
+  if (end - at < PLAIN_BYTES_MIN || load<u8>(at) !== 0x82 || (load<u64>(at, 1) & LOW_48) !== FLAGS_HEAD) return 0;
+  const text = readPlainKey(at + 7, end);
+  if (text === 0) return 0;
+  const next = indexContext(thread, textAddress(text) + textBytes(text) + CONTEXT_HEAD_BYTES, end, 2);
+  if (next === end && load<u32>(thread, THREAD_CONTEXT_STATE) !== CONTEXT_STATE_OVER_LIMIT) return text;
+  forgetPlainBody(thread);
   return 0;
+}
+
+/** Where the reading of a plain body stopped it left its keys behind. */
+export function forgetPlainBody(thread: usize): void {
+  store<u32>(thread, load<u32>(thread, THREAD_KEY_STACK), THREAD_KEY_TOP);
 }
 
 /**

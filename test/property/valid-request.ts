@@ -26,7 +26,12 @@ export function validValue(choose: Choose, isBatch: boolean): unknown {
       'none',
       { context, flag: 'nowhere', more: 1 },
     ];
-    const requests = entries.slice(choose(entries.length));
+    const plain = (): unknown => ({
+      flag: ['a', 'b', 'nowhere'][choose(3)],
+      context: CONTEXTS[choose(CONTEXTS.length)],
+    });
+    const ending = choose(3) === 0 ? entries.slice(choose(entries.length)) : [];
+    const requests = [...Array.from({ length: choose(4) }, plain), ...ending];
     return choose(2) === 0
       ? { requests, ...extra }
       : { contexts: CONTEXTS, flags: choose(5) === 0 ? ['a', 2] : ['a', 'b'], ...extra };

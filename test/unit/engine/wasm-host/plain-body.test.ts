@@ -1,13 +1,21 @@
 import assert from 'node:assert/strict';
-import { compileSnapshot, encodeMsgpack, type KernelAnswer, type KernelHost } from '@guidon/engine';
+import {
+  compileSnapshot,
+  encodeMsgpack,
+  type KernelAnswer,
+  type KernelHost,
+  type ResidentSnapshot,
+} from '@guidon/engine';
 import type { Json } from '@guidon/protocol';
 import { describe, expect, it } from 'vitest';
 import { aFlag, flagSetOf } from '../../../support/flag-sets.js';
 import { TEST_ENVIRONMENT, testHost } from '../../../support/kernel-evaluator.js';
 
-const OPTIONS = { route: 'evaluate', now: 0, clientSideOnly: false } as const;
+type Route = 'evaluate' | 'batch';
 
-async function askOf(): Promise<(body: Uint8Array) => KernelAnswer> {
+const optionsOf = (route: Route) => ({ route, now: 0, clientSideOnly: false }) as const;
+
+async function loaded(): Promise<{ host: KernelHost; resident: ResidentSnapshot }> {
   const rule = {
     id: 'r',
     when: { attribute: 'plan', op: 'in', values: ['pro'] },
@@ -18,10 +26,14 @@ async function askOf(): Promise<(body: Uint8Array) => KernelAnswer> {
     revision: 3,
   });
   assert(compiled !== undefined, 'the flag compiles');
-  const host: KernelHost = await testHost();
-  const resident = await host.load(compiled.snapshot);
+  const host = await testHost();
+  return { host, resident: await host.load(compiled.snapshot) };
+}
+
+async function askOf(route: Route = 'evaluate'): Promise<(body: Uint8Array) => KernelAnswer> {
+  const { host, resident } = await loaded();
   return (body) => {
-    const answer = host.evaluate(resident, body, OPTIONS);
+    const answer = host.evaluate(resident, body, optionsOf(route));
     return answer.status === 'ok' ? { ...answer, bytes: Uint8Array.from(answer.bytes) } : answer;
   };
 }
@@ -87,5 +99,55 @@ describe('a body of one flag key and one context, in this order', () => {
     key[8] = 0xff;
     expect(ask(key).status).toBe('malformed-body');
     expect(ask(good)).toEqual(wanted);
+  });
+});
+
+describe('a batch of entries of one flag key and one context, in this order', () => {
+  const contexts: Json[] = [
+    {},
+    { plan: 'pro' },
+    { kind: 'multi', user: { plan: 'pro' } },
+    { kind: 7 },
+    null,
+    { text: 'x'.repeat(40_000) },
+  ];
+  const entries = contexts.flatMap((context) => ['a', 'nowhere', 'x'.repeat(40)].map((flag) => ({ flag, context })));
+  const turnedEntry = ({ flag, context }: (typeof entries)[number]): Json => ({ context, flag });
+
+  it('is answered as when their members stand in the other order, all or the last one alone', async () => {
+    const ask = await askOf('batch');
+    for (let length = 0; length <= entries.length; length += 1) {
+      const some = entries.slice(0, length);
+      const wanted = ask(encodeMsgpack({ requests: some.map(turnedEntry) }));
+      expect(wanted.status).toBe('ok');
+      expect(ask(encodeMsgpack({ requests: some }))).toEqual(wanted);
+      const mixed = some.map((entry, index) => (index === length - 1 ? turnedEntry(entry) : entry));
+      expect(ask(encodeMsgpack({ requests: mixed }))).toEqual(wanted);
+    }
+  });
+
+  it('is malformed when it is cut or has bytes behind it, whatever was answered before', async () => {
+    const ask = await askOf('batch');
+    const good = encodeMsgpack({ requests: entries.slice(0, 6) });
+    const wanted = ask(good);
+    for (let length = 0; length < good.length; length += 1) {
+      expect(ask(good.subarray(0, length)).status).toBe('malformed-body');
+    }
+    expect(ask(Buffer.concat([good, Buffer.of(0xc0)])).status).toBe('malformed-body');
+    expect(ask(good)).toEqual(wanted);
+  });
+
+  it('counts each result once when it has to be read again', async () => {
+    const { host, resident } = await loaded();
+    host.memory.sweepUsage();
+    const before = host.memory.usage.evaluationsOf(TEST_ENVIRONMENT);
+    const requests = [
+      { flag: 'a', context: {} },
+      { flag: 'a', context: {} },
+      { context: {}, flag: 'a' },
+    ];
+    assert(host.evaluate(resident, encodeMsgpack({ requests }), optionsOf('batch')).status === 'ok');
+    host.memory.sweepUsage();
+    expect(host.memory.usage.evaluationsOf(TEST_ENVIRONMENT) - before).toBe(3);
   });
 });
