@@ -3,6 +3,7 @@ import { deleteProto, PlatformError } from '@guidon/protocol';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { controlPlaneCa, publicUrl, tlsCert, tlsKey, trustedProxy } from './options/exposure-options.js';
 import { givenText, httpUrl, portNumber, wholeNumber } from './options/parsers.js';
+import { addNatsOptions, natsReplicas } from './nats-options.js';
 
 /**
  * The `guidon` command. Each subcommand loads its part only when it runs, so that help and errors stay quick. Options come from
@@ -85,9 +86,9 @@ program
   .addOption(logLevel())
   .action(async (options) => (await import('./run/dev.js')).runDev(options));
 
-program
-  .command('control-plane')
+addNatsOptions(program.command('control-plane'))
   .description('the admin API and the only writer of the store')
+  .addOption(natsReplicas())
   .addOption(data('./data/control-plane'))
   .addOption(host())
   .addOption(portOption('--port', 'admin API and the feed for nodes', 'GUIDON_ADMIN_PORT', 4200))
@@ -104,9 +105,8 @@ program
   .addOption(logLevel())
   .action(async (options) => (await import('./run/control-plane.js')).runControlPlane(options));
 
-program
-  .command('server')
-  .description('a data-plane node, fed by a control plane over HTTP')
+addNatsOptions(program.command('server'))
+  .description('a data-plane node, fed by a control plane over HTTP, and told of changes by NATS')
   .addOption(
     new Option('--control-plane <url>', 'where the control plane answers')
       .env('GUIDON_CONTROL_PLANE_URL')

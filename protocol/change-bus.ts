@@ -3,39 +3,81 @@
  * polls digests beside it. Messages are opaque bytes here; their trust rests on the signature inside.
  */
 export interface ChangeBus {
-  /** Resolves when the bus has taken the message; rejects when it has not or may not have: publish it again. */
-  publish(subject: string, message: Uint8Array): Promise<void>;
-  /** Calls `handler` for each message until the returned function is called. A handler must not throw. */
-  subscribe(handler: (subject: string, message: Uint8Array) => void): () => void;
-  status(): 'connected' | 'disconnected';
+  /**
+   * Resolves when the bus has taken the message; rejects when it has not or may not have: publish it again under the same `messageId`,
+   * by which a bus that keeps messages knows the second one.
+   */
+  publish(subject: string, message: Uint8Array, messageId: string): Promise<void>;
+  /** Until the returned function is called. A subscriber may be given messages from before it came. */
+  subscribe(subscriber: BusSubscriber): () => void;
+  /**
+   * For whoever publishes, one listener: what the bus had kept is gone, or was never there. The bus takes messages again once the
+   * listener's promise has resolved; everything that counts has to be published again.
+   */
+  onLost(listener: () => Promise<void>): void;
+  status(): BusStatus;
   close(): Promise<void>;
+}
+
+/** Neither may throw. */
+export interface BusSubscriber {
+  message(subject: string, message: Uint8Array): void;
+  /** From here on messages arrive; before, some may have been missed. Called at the first time too. */
+  resumed(): void;
+}
+
+export interface BusStatus {
+  readonly kind: 'in-process' | 'nats';
+  /** Messages go out and come in. */
+  readonly isConnected: boolean;
+  /** Which server, or why there is none; without secrets. */
+  readonly detail: string;
+}
+
+/** How to reach a bus outside the process; plain JSON, since it is handed to child processes. Files are read at each connection. */
+export interface BusSettings {
+  /** `nats://host:port` or `tls://…`, several of one cluster; a user and password may stand in a URL. */
+  readonly servers: readonly string[];
+  readonly credsFile?: string;
+  /** Certificate authorities to trust instead of the system's. */
+  readonly caFile?: string;
+  readonly certFile?: string;
+  readonly keyFile?: string;
+  /** Copies of what the bus keeps in a cluster. */
+  readonly replicaCount?: number;
 }
 
 /** The bus of a single process (`guidon dev`): delivers in publish order, one turn of the event loop later. */
 export class InProcessChangeBus implements ChangeBus {
-  readonly #handlers = new Set<(subject: string, message: Uint8Array) => void>();
+  readonly #subscribers = new Set<BusSubscriber>();
   #isClosed = false;
 
-  publish(subject: string, message: Uint8Array): Promise<void> {
+  publish(subject: string, message: Uint8Array, _messageId: string): Promise<void> {
     if (this.#isClosed) return Promise.reject(new Error('the in-process bus is closed'));
     setImmediate(() => {
-      for (const handler of this.#handlers) handler(subject, message);
+      for (const subscriber of this.#subscribers) subscriber.message(subject, message);
     });
     return Promise.resolve();
   }
 
-  subscribe(handler: (subject: string, message: Uint8Array) => void): () => void {
-    this.#handlers.add(handler);
-    return () => this.#handlers.delete(handler);
+  subscribe(subscriber: BusSubscriber): () => void {
+    this.#subscribers.add(subscriber);
+    setImmediate(() => {
+      if (this.#subscribers.has(subscriber)) subscriber.resumed();
+    });
+    return () => this.#subscribers.delete(subscriber);
   }
 
-  status(): 'connected' | 'disconnected' {
-    return this.#isClosed ? 'disconnected' : 'connected';
+  /** Never: it keeps nothing. */
+  onLost(): void {}
+
+  status(): BusStatus {
+    return { kind: 'in-process', isConnected: !this.#isClosed, detail: this.#isClosed ? 'closed' : 'this process' };
   }
 
   close(): Promise<void> {
     this.#isClosed = true;
-    this.#handlers.clear();
+    this.#subscribers.clear();
     return Promise.resolve();
   }
 }

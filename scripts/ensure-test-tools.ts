@@ -5,6 +5,7 @@ const TOOLS: readonly (readonly [program: string, debianPackage: string])[] = [
   ['curl', 'curl'],
   ['nginx', 'nginx'],
   ['openssl', 'openssl'],
+  ['nats-server', 'nats-server'],
 ];
 
 const isThere = (program: string): boolean => spawnSync('sh', ['-c', `command -v ${program}`]).status === 0;

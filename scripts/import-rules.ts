@@ -26,6 +26,7 @@ export const ONLY_IN: Readonly<Record<string, string>> = {
   piscina: 'pool',
   re2js: 'engine',
   fastify: 'control-plane',
+  nats: 'cli',
 };
 
 /** Workspaces that may reach into another package's files; everybody else imports the package itself. */

@@ -2,13 +2,15 @@ import { resolve } from 'node:path';
 import { startControlPlane } from '@guidon/control-plane';
 import { InProcessChangeBus } from '@guidon/protocol';
 import { type ExposureOptions, exposureOf } from './exposure.js';
+import { busSettingsFrom, type NatsOptions } from '../nats-options.js';
 import { mustBeFree } from './free-port.js';
 import { createLogger } from './logger.js';
+import { checkBus, openBus } from './open-bus.js';
 import { findPrivateFile, writePrivateFile } from './private-file.js';
 import { closeOnSignal, reloadOnHangup } from './shutdown.js';
 import { dieOnStoreFailure } from './store-failure.js';
 
-export interface ControlPlaneOptions extends ExposureOptions {
+export interface ControlPlaneOptions extends ExposureOptions, NatsOptions {
   readonly data: string;
   readonly port: number;
   readonly publicUrl?: string;
@@ -20,7 +22,10 @@ export interface ControlPlaneOptions extends ExposureOptions {
 export async function runControlPlane(options: ControlPlaneOptions): Promise<void> {
   const exposure = exposureOf(options);
   await mustBeFree(options.host, options.port, '--port');
-  const bus = new InProcessChangeBus();
+  const logger = createLogger(options.logLevel);
+  const settings = busSettingsFrom(options);
+  if (settings !== undefined) await checkBus(settings, logger);
+  const bus = settings === undefined ? new InProcessChangeBus() : await openBus(settings, logger, true);
   const controlPlane = await startControlPlane({
     dataDirectory: resolve(options.data),
     host: options.host,
@@ -28,7 +33,7 @@ export async function runControlPlane(options: ControlPlaneOptions): Promise<voi
     ...exposure,
     ...(options.publicUrl === undefined ? {} : { publicUrl: options.publicUrl }),
     bus,
-    logger: createLogger(options.logLevel),
+    logger,
     onStoreFailure: dieOnStoreFailure,
   });
   const close = async (): Promise<void> => {

@@ -1,16 +1,18 @@
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { PlatformError } from '@guidon/protocol';
+import { type BusSettings, PlatformError } from '@guidon/protocol';
 import { findCredential } from '@guidon/protocol/signed-config';
 import { readCaFile } from '@guidon/protocol/tls-files';
 import { parseNodeQuotas, type RunningProcessGroup } from '@guidon/server/processes';
 import { type ExposureOptions, exposureOf } from './exposure.js';
+import { busSettingsFrom, type NatsOptions } from '../nats-options.js';
 import { mustBeFree } from './free-port.js';
 import { createLogger } from './logger.js';
+import { checkBus, openBus } from './open-bus.js';
 import { readPrivateFile } from './private-file.js';
 import { closeOnSignal, reloadOnHangup } from './shutdown.js';
 
-export interface ServerOptions extends ExposureOptions {
+export interface ServerOptions extends ExposureOptions, NatsOptions {
   readonly controlPlane: string;
   readonly controlPlaneCa?: string;
   readonly nodeCredentialFile: string;
@@ -54,6 +56,9 @@ export async function runServer(options: ServerOptions): Promise<void> {
   await mustBeFree(options.host, options.port, '--port');
   await mustBeFree('127.0.0.1', options.metricsPort, '--metrics-port');
   const { host, port, metricsPort, logLevel } = options;
+  const logger = createLogger(logLevel);
+  const bus = busSettingsFrom(options);
+  if (bus !== undefined) await checkBus(bus, logger);
   const node = {
     dataDirectory: resolve(options.data),
     host,
@@ -63,30 +68,44 @@ export async function runServer(options: ServerOptions): Promise<void> {
     nodeCredential,
     snapshotMemoryBytes: options.snapshotMemory,
     inlineCostMax: options.inlineCostMax,
-    logger: createLogger(logLevel),
+    logger,
     ...(tls === undefined ? {} : { tls }),
     ...(ca === undefined ? {} : { controlPlaneCa: ca }),
     ...(options.trustRoot === undefined ? {} : { trustRoot: options.trustRoot }),
     ...(quotas === undefined ? {} : { quotas }),
   };
-  const server = await (options.processes === 1 ? startOne(node) : startSeveral(node, options));
+  const server = await (options.processes === 1 ? startOne(node, bus) : startSeveral(node, options, bus));
   closeOnSignal(() => server.close());
   if (tls !== undefined) reloadOnHangup(() => server.reloadCertificate());
   console.log(`Guidon data plane: ${server.url}   health: ${server.metricsUrl}/readyz`);
 }
 
-type Node = Parameters<typeof import('@guidon/server').startServer>[0] & { readonly host: string };
+type Node = Omit<Parameters<typeof import('@guidon/server').startServer>[0], 'bus'> & { readonly host: string };
 
-async function startOne(node: Node): Promise<RunningProcessGroup> {
+async function startOne(node: Node, settings: BusSettings | undefined): Promise<RunningProcessGroup> {
   const { startServer } = await import('@guidon/server');
-  return startServer(node);
+  if (settings === undefined) return startServer(node);
+  const bus = await openBus(settings, node.logger);
+  const server = await startServer({ ...node, bus });
+  return {
+    ...server,
+    close: async () => {
+      await server.close();
+      await bus.close();
+    },
+  };
 }
 
 /** Loads no part of the data plane here: the parent has no business with what it is made of. */
-async function startSeveral(node: Node, options: ServerOptions): Promise<RunningProcessGroup> {
+async function startSeveral(
+  node: Node,
+  options: ServerOptions,
+  bus: BusSettings | undefined,
+): Promise<RunningProcessGroup> {
   const { ProcessGroup } = await import('@guidon/server/processes');
   return ProcessGroup.start({
     ...node,
+    ...(bus === undefined ? {} : { bus }),
     processCount: options.processes,
     entry: fileURLToPath(new URL('./server-process.js', import.meta.url)),
     hangMs: options.hangSeconds * 1000,

@@ -1,21 +1,25 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type ChangeBus, type EnvironmentRef, type SubjectTopic, subjectOf } from '@guidon/protocol';
+import { type ChangeBus, type EnvironmentRef, messageIdOf, type SubjectTopic, subjectOf } from '@guidon/protocol';
 import { encodeSigned } from '@guidon/protocol/signed-config';
 import type { Logger } from 'pino';
+import type { EnvironmentStateRow } from '../commit/definition-store.js';
+import type { AccessStateRow } from '../commit/write-environment.js';
 import type { ControlStore } from '../store/control-store.js';
 import { keys } from '../store/keys.js';
 import { busMessage, findAccessList } from './config-message.js';
-import type { OutboxRow } from './outbox-row.js';
+import { type OutboxRow, putOutboxRow } from './outbox-row.js';
 
 const PUBLISH_DEADLINE_MS = 5_000;
 const RETRY_MS_MIN = 100;
-const RETRY_MS_MAX = 5_000;
+const RETRY_MS_MAX = 2_000;
 /** Environments published at the same time; the others wait in their outbox rows. */
 const IN_FLIGHT_MAX = 32;
+/** Requests of admins wait no longer than this many rows take. */
+const ROWS_PER_TRANSACTION = 200;
 
 /**
  * Publishes what the outbox says, at least once, one message in flight per environment and topic. A row stays until the bus took its newest
- * state, so a crash or a dead bus costs time only (I4). Per row: idle -> publishing -> (waiting -> publishing)* -> gone.
+ * state, so a crash or a dead bus costs time only (I4); a bus that lost its memory is given everything again. Per row: idle -> publishing -> (waiting -> publishing)* -> gone.
  */
 export class OutboxPublisher {
   readonly #store: ControlStore;
@@ -31,11 +35,30 @@ export class OutboxPublisher {
     this.#store = store;
     this.#bus = bus;
     this.#logger = logger;
+    bus.onLost(() => this.#publishAgain());
   }
 
   /** Takes up everything that an earlier process left. */
   resume(): void {
     for (const { value } of this.#store.list<OutboxRow>(keys.outboxRows())) this.wake(value.topic, value);
+  }
+
+  /** What the bus kept is gone: puts the newest of every environment into the outbox again, durably, before the bus goes on. */
+  async #publishAgain(): Promise<void> {
+    const environments = this.#store.list<EnvironmentRef>(keys.environmentOwners()).map(({ value }) => value);
+    for (let from = 0; from < environments.length; from += ROWS_PER_TRANSACTION) {
+      await this.#store.transaction((transaction) => {
+        for (const environment of environments.slice(from, from + ROWS_PER_TRANSACTION)) {
+          const state = transaction.find<EnvironmentStateRow>(keys.environmentState(environment));
+          const access = transaction.find<AccessStateRow>(keys.accessState(environment));
+          if (state === undefined || access === undefined) continue;
+          const { epoch } = state;
+          putOutboxRow(transaction, environment, { topic: 'config', epoch, to: state.revision });
+          putOutboxRow(transaction, environment, { topic: 'access', epoch, to: access.sequence });
+        }
+      });
+    }
+    this.resume();
   }
 
   /** There may be a new row. */
@@ -70,15 +93,23 @@ export class OutboxPublisher {
   /** Never rejects. */
   async #publishAll(topic: SubjectTopic, environment: EnvironmentRef): Promise<void> {
     let retryMs = RETRY_MS_MIN;
+    let isRetry = false;
     while (!this.#stop.signal.aborted && this.#store.failure === undefined) {
       try {
         const row = this.#store.find<OutboxRow>(keys.outbox(topic, environment.environmentId));
         if (row === undefined) return;
-        await withDeadline(this.#bus.publish(subjectOf(topic, row), this.#messageOf(row)), PUBLISH_DEADLINE_MS);
+        const messageId = messageIdOf(topic, row);
+        const published = this.#bus.publish(subjectOf(topic, row), this.#messageOf(row), messageId);
+        await withDeadline(published, PUBLISH_DEADLINE_MS);
         await this.#markPublished(row);
         retryMs = RETRY_MS_MIN;
+        isRetry = false;
       } catch (error) {
-        this.#logger.warn({ err: error, topic, ...environment }, 'not published; it stays in the outbox');
+        // Once: a bus may be away for days.
+        const { tenantId, environmentId } = environment;
+        if (!isRetry)
+          this.#logger.warn({ err: error, topic, tenantId, environmentId }, 'not published; it stays in the outbox');
+        isRetry = true;
         await sleep(Math.random() * retryMs, undefined, { signal: this.#stop.signal }).catch(() => {});
         retryMs = Math.min(retryMs * 2, RETRY_MS_MAX);
       }

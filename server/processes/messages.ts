@@ -1,4 +1,5 @@
 import type { TlsFiles } from '@guidon/protocol/tls-files';
+import type { BusSettings } from '@guidon/protocol';
 import type { MetricFamily } from '../metrics/metric-family.js';
 import type { NodeQuotas } from '../quota/node-quotas.js';
 import type { StoreChange } from '../snapshot-store/store-change.js';
@@ -19,6 +20,8 @@ export interface NodeProcessOptions {
   /** Of this process alone. */
   readonly quotas?: NodeQuotas;
   readonly staleAfterMs?: number;
+  /** Only the process that leads connects to it. */
+  readonly bus?: BusSettings;
   readonly logLevel: string;
   /** 0-based place in the group; a replacement has the place of the one before. */
   readonly processIndex: number;

@@ -1,4 +1,4 @@
-import { PlatformError } from '@guidon/protocol';
+import { type BusSettings, type ChangeBus, PlatformError } from '@guidon/protocol';
 import type pino from 'pino';
 import { DataPlane } from '../data-plane.js';
 import type { ChildMessage, NodeProcessOptions, ParentMessage, ProcessReport } from './messages.js';
@@ -8,23 +8,28 @@ const READY_INTERVAL_MS = 50;
 /** How long draining and closing may take together, milliseconds. */
 const END_MS_MAX = 25_000;
 
+/** It may connect when it is first subscribed to: a process that follows never is. */
+export type OpenBus = (settings: BusSettings, logger: pino.Logger) => Promise<ChangeBus>;
+
 /**
  * One process of a node that has several: a DataPlane that does what the parent says. Without the parent it drains and ends: nobody would
  * replace it, and the parent's successor starts processes of its own.
  */
 export class NodeProcess {
   readonly #createLogger: (level: string) => pino.Logger;
+  readonly #openBus: OpenBus;
   #options: NodeProcessOptions | undefined;
   #logger: pino.Logger | undefined;
   #plane: DataPlane | undefined;
+  #bus: ChangeBus | undefined;
   /** Roles are taken one after another: a process may be told to lead while it begins to follow. */
   #roles: Promise<void> = Promise.resolve();
   #isReady = false;
   #isEnding = false;
 
-  /** Takes over this process: messages, signals and its end. `createLogger` is the one of the command. */
-  static run(createLogger: (level: string) => pino.Logger): void {
-    const node = new NodeProcess(createLogger);
+  /** Takes over this process: messages, signals and its end. `createLogger` and `openBus` are those of the command. */
+  static run(createLogger: (level: string) => pino.Logger, openBus: OpenBus): void {
+    const node = new NodeProcess(createLogger, openBus);
     process.on('message', (message: ParentMessage) => node.#hear(message));
     process.on('disconnect', () => void node.#end());
     // The parent may have gone while this was being loaded: that was not heard.
@@ -37,8 +42,9 @@ export class NodeProcess {
     send({ type: 'booted' });
   }
 
-  private constructor(createLogger: (level: string) => pino.Logger) {
+  private constructor(createLogger: (level: string) => pino.Logger, openBus: OpenBus) {
     this.#createLogger = createLogger;
+    this.#openBus = openBus;
   }
 
   #hear(message: ParentMessage): void {
@@ -128,7 +134,11 @@ export class NodeProcess {
 
   async #open(role: 'writer' | 'reader'): Promise<DataPlane> {
     if (this.#options === undefined || this.#logger === undefined) throw new Error('a role comes after the options');
-    this.#plane = await DataPlane.open({ ...this.#options, logger: this.#logger }, role, {
+    const { bus: settings, ...options } = this.#options;
+    const bus = settings === undefined ? undefined : await this.#openBus(settings, this.#logger);
+    this.#bus = bus;
+    const parts = { ...options, logger: this.#logger, ...(bus === undefined ? {} : { bus }) };
+    this.#plane = await DataPlane.open(parts, role, {
       onChange: (change) => send({ type: 'change', change }),
       onConfirmed: (behind) => send({ type: 'confirmed', behind: [...behind] }),
       onTrap: (environmentId, revision) => send({ type: 'trap', environmentId, revision }),
@@ -177,6 +187,7 @@ export class NodeProcess {
       await this.#plane?.drain();
       await this.#report(FINAL_REPORT);
       await this.#plane?.close();
+      await this.#bus?.close();
       process.exit(0);
     } catch (error) {
       this.#logger?.error({ err: error }, 'the drain failed');

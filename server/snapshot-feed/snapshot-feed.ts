@@ -77,7 +77,10 @@ export class SnapshotFeed {
         if (entry.slot.serving === undefined) await entry.restore();
       }),
     );
-    this.#unsubscribe = this.#options.bus?.subscribe((subject, message) => this.#hear(subject, message));
+    this.#unsubscribe = this.#options.bus?.subscribe({
+      message: (subject, message) => this.#hear(subject, message),
+      resumed: () => this.#wantPoll(),
+    });
     this.#schedule(0);
   }
 

@@ -1,5 +1,7 @@
 import { decodeDefinition, definitionKey } from '@guidon/engine';
 import {
+  type BusStatus,
+  type BusSubscriber,
   type ChangeBus,
   type EnvironmentRef,
   findSubject,
@@ -51,16 +53,17 @@ class RecordingBus implements ChangeBus {
   readonly waiting: (() => void)[] = [];
   attempts = 0;
 
-  async publish(subject: string, message: Uint8Array): Promise<void> {
+  async publish(subject: string, message: Uint8Array, messageId: string): Promise<void> {
     this.attempts += 1;
     if (this.isRefusing) throw new Error('the bus is away');
     const found = findSubject(subject);
     this.published.push({ topic: found?.topic, environmentId: found?.environmentId, message });
-    await this.#inner.publish(subject, message);
+    await this.#inner.publish(subject, message, messageId);
     if (this.isHolding) await new Promise<void>((resolve) => this.waiting.push(resolve));
   }
-  subscribe = (handler: (subject: string, message: Uint8Array) => void): (() => void) => this.#inner.subscribe(handler);
-  status = (): 'connected' | 'disconnected' => (this.isRefusing ? 'disconnected' : 'connected');
+  subscribe = (subscriber: BusSubscriber): (() => void) => this.#inner.subscribe(subscriber);
+  onLost = (): void => {};
+  status = (): BusStatus => ({ ...this.#inner.status(), isConnected: !this.isRefusing });
   close = (): Promise<void> => this.#inner.close();
   configOf(environmentId: string): ConfigMessage[] {
     return this.published

@@ -54,7 +54,7 @@ afterAll(async () => {
 const saysYes = aFlag('flag', { fallthrough: { variation: 'yes' } });
 const answerOf = async () =>
   (await sendJson(`${node.server.url}/v1/evaluate`, { key, body: { flags: 'flag', context: {} } })).body;
-const onBus = (message: Uint8Array) => bus.publish(subjectOf('config', environment.ref), message);
+const onBus = (message: Uint8Array) => bus.publish(subjectOf('config', environment.ref), message, '');
 
 /** Two polls and whatever they led to. */
 async function settle(): Promise<void> {
@@ -235,10 +235,11 @@ describe('config that is not to be trusted changes nothing', () => {
   it('an access list of another environment, or an older one', async () => {
     const other = feed.addEnvironment('thief');
     const theirs = await other.issueCredential('srv');
-    await bus.publish(subjectOf('access', environment.ref), encodeSigned(other.signedAccess()));
+    await bus.publish(subjectOf('access', environment.ref), encodeSigned(other.signedAccess()), '');
     await bus.publish(
       subjectOf('access', environment.ref),
       encodeSigned(environment.signedAccess({ sequence: 0, entries: [] })),
+      '',
     );
     await expectUnchanged();
     expect((await sendJson(`${node.server.url}/v1/evaluate`, { key: theirs, body: { context: {} } })).status).not.toBe(

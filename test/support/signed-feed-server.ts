@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type Definition, definitionKey, encodeDefinition } from '@guidon/engine';
-import { type ChangeBus, type EnvironmentRef, parseEnvironmentRef, subjectOf } from '@guidon/protocol';
+import { type ChangeBus, type EnvironmentRef, messageIdOf, parseEnvironmentRef, subjectOf } from '@guidon/protocol';
 import {
   type AccessEntry,
   type AccessList,
@@ -198,7 +198,11 @@ export class FeedEnvironment {
     this.#signed = this.sign({ previousDigest });
     this.#announce();
     const message = this.message(this.revision - 1);
-    await this.#feed.bus?.publish(subjectOf('config', this.ref), encodeConfigMessage(message));
+    await this.#feed.bus?.publish(
+      subjectOf('config', this.ref),
+      encodeConfigMessage(message),
+      messageIdOf('config', { ...this.ref, epoch: this.epoch, to: this.revision }),
+    );
     return message;
   }
 
@@ -284,7 +288,11 @@ export class FeedEnvironment {
     this.#entries = [...entries];
     this.#sequence += 1;
     this.#announce();
-    await this.#feed.bus?.publish(subjectOf('access', this.ref), encodeSigned(this.signedAccess()));
+    await this.#feed.bus?.publish(
+      subjectOf('access', this.ref),
+      encodeSigned(this.signedAccess()),
+      messageIdOf('access', { ...this.ref, epoch: this.epoch, to: this.#sequence }),
+    );
   }
 
   signedAccess(members: Partial<AccessList> = {}): Signed {

@@ -83,16 +83,19 @@ describe('InProcessChangeBus', () => {
   it('delivers in order to every subscriber until it unsubscribes, and refuses after close()', async () => {
     const bus = new InProcessChangeBus();
     const seen: string[] = [];
-    const stop = bus.subscribe((subject, message) => seen.push(`${subject}:${message[0]}`));
-    await bus.publish('a', Uint8Array.of(1));
-    await bus.publish('b', Uint8Array.of(2));
+    const stop = bus.subscribe({
+      message: (subject, message) => seen.push(`${subject}:${message[0]}`),
+      resumed: () => seen.push('resumed'),
+    });
+    await bus.publish('a', Uint8Array.of(1), '1');
+    await bus.publish('b', Uint8Array.of(2), '2');
     await new Promise(setImmediate);
     stop();
-    await bus.publish('c', Uint8Array.of(3));
+    await bus.publish('c', Uint8Array.of(3), '3');
     await new Promise(setImmediate);
-    expect(seen).toEqual(['a:1', 'b:2']);
+    expect(seen).toEqual(['resumed', 'a:1', 'b:2']);
     await bus.close();
-    expect(bus.status()).toBe('disconnected');
-    await expect(bus.publish('d', Uint8Array.of(4))).rejects.toThrow(/closed/);
+    expect(bus.status().isConnected).toBe(false);
+    await expect(bus.publish('d', Uint8Array.of(4), '4')).rejects.toThrow(/closed/);
   });
 });

@@ -34,7 +34,8 @@ test('publishes a bounded number of environments at a time, and all of them in t
       published.push(subject);
     },
     subscribe: () => () => {},
-    status: () => 'connected',
+    onLost: () => {},
+    status: () => ({ kind: 'in-process', isConnected: true, detail: '' }),
     close: () => Promise.resolve(),
   };
   const publisher = new OutboxPublisher(store, bus, pino({ level: 'silent' }));
