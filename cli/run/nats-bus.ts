@@ -57,7 +57,7 @@ export interface NatsBusOptions extends BusSettings {
 }
 
 /**
- * The change bus over NATS JetStream; the only file that names it. Connects at the first subscription or publish, and then for ever:
+ * The change bus over NATS JetStream; the only file that names it. Connects when it is first used, and then for ever:
  *
  *   session: connect -> suitable server? -> [publisher: stream there? else onLost, make it] -> [subscribers: one consumer a topic] -> up
  *     -> connection, stream or consumer gone -> wait with full jitter -> next session
@@ -131,6 +131,8 @@ export class NatsBus implements ChangeBus {
 
   onLost(listener: () => Promise<void>): void {
     this.#onLost = listener;
+    // Whether anything was lost is known once the stream has been looked at, long before the next change perhaps.
+    this.#start();
   }
 
   status(): BusStatus {

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { rmSync, writeFileSync } from 'node:fs';
+import { cpSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { temporaryFolder } from './guidon-process.js';
@@ -64,6 +64,19 @@ export class NatsServer {
     const exited = once(child, 'exit');
     child.kill('SIGKILL');
     await exited;
+  }
+
+  /** While it is down: a copy of what it keeps, for replaceStore(). */
+  copyStore(): string {
+    const copy = `${this.storeFolder}-copy`;
+    cpSync(this.storeFolder, copy, { recursive: true });
+    return copy;
+  }
+
+  /** While it is down: it has what the copy has, and nothing that came after. */
+  replaceStore(copy: string): void {
+    this.deleteStore();
+    renameSync(copy, this.storeFolder);
   }
 
   deleteStore(): void {
