@@ -62,10 +62,12 @@ export class Installation {
 
   /** Nodes of the same name share their data, one after the other. */
   async startNode(name: string, more: readonly string[] = []): Promise<RunningGuidonNode> {
+    const source = ['--control-plane', this.url, '--node-credential-file', this.nodeCredentialFile];
+    const places = ['--data', join(this.folder.path, name), '--port', '0', '--metrics-port', '0'];
     const process = new GuidonProcess([
       'server',
-      ...['--control-plane', this.url, '--node-credential-file', this.nodeCredentialFile],
-      ...['--data', join(this.folder.path, name), '--port', '0', '--metrics-port', '0'],
+      ...source,
+      ...places,
       ...this.#arguments,
       ...more,
     ]);
