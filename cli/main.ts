@@ -2,8 +2,8 @@
 import { deleteProto, PlatformError } from '@guidon/protocol';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { controlPlaneCa, publicUrl, tlsCert, tlsKey, trustedProxy } from './options/exposure-options.js';
+import { addNatsOptions, natsReplicas } from './options/nats-options.js';
 import { givenText, httpUrl, portNumber, wholeNumber } from './options/parsers.js';
-import { addNatsOptions, natsReplicas } from './nats-options.js';
 
 /**
  * The `guidon` command. Each subcommand loads its part only when it runs, so that help and errors stay quick. Options come from

@@ -1,8 +1,8 @@
 import { resolve } from 'node:path';
 import { startControlPlane } from '@guidon/control-plane';
 import { InProcessChangeBus } from '@guidon/protocol';
+import { busSettingsFrom, type NatsOptions } from '../options/nats-options.js';
 import { type ExposureOptions, exposureOf } from './exposure.js';
-import { busSettingsFrom, type NatsOptions } from '../nats-options.js';
 import { mustBeFree } from './free-port.js';
 import { createLogger } from './logger.js';
 import { checkBus, openBus } from './open-bus.js';

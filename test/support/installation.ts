@@ -64,13 +64,7 @@ export class Installation {
   async startNode(name: string, more: readonly string[] = []): Promise<RunningGuidonNode> {
     const source = ['--control-plane', this.url, '--node-credential-file', this.nodeCredentialFile];
     const places = ['--data', join(this.folder.path, name), '--port', '0', '--metrics-port', '0'];
-    const process = new GuidonProcess([
-      'server',
-      ...source,
-      ...places,
-      ...this.#arguments,
-      ...more,
-    ]);
+    const process = new GuidonProcess(['server', ...source, ...places, ...this.#arguments, ...more]);
     this.#nodes.add(process);
     const [, url = '', metricsUrl = ''] = await process.waitFor(/data plane: (http\S+)\s+health: (http\S+)\/readyz/);
     return { process, url, metricsUrl };
