@@ -1,0 +1,20 @@
+import { isQuick } from '../support/arguments.js';
+import { BenchInstallation } from './bench-installation.js';
+import { measureNatsDown, measureNode } from './measure-node.js';
+
+/**
+ * How long a change takes to where it counts: over NATS to a node, and by poll when NATS is gone. Everything is a process of
+ * its own on loopback. Each part is a file; the last line is one JSON object with a member for each. `--quick` is smaller.
+ */
+const FLAG_COUNT = isQuick ? 20 : 1_000;
+
+const installation = await BenchInstallation.start(FLAG_COUNT);
+try {
+  const node = await measureNode(installation);
+  // Last: it leaves the installation without NATS.
+  const natsDown = await measureNatsDown(installation);
+  console.table({ 'over NATS': node, 'NATS down': natsDown });
+  console.log(JSON.stringify({ node, natsDown }));
+} finally {
+  await installation.stop();
+}
