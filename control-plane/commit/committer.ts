@@ -31,6 +31,13 @@ import { writeEnvironment, writeRevision } from './write-environment.js';
 /** How often a plan is made again because something it read changed meanwhile. Locks make even one time rare. */
 const PLAN_ATTEMPTS_MAX = 8;
 
+/** A change whose rows are staged; a dry run has no `outcome`. `durable`: what the reply was made on is. */
+interface StagedChange {
+  readonly reply: Reply;
+  readonly outcome?: ChangeOutcome;
+  readonly durable: Promise<void>;
+}
+
 /** The one way to write: every change of every noun goes through `commit`. */
 export class Committer {
   readonly #store: ControlStore;
@@ -68,17 +75,28 @@ export class Committer {
    * Makes the plan under the scope's lock, compiles what it changes and writes everything in one transaction (I1). `plan` reads the
    * store, checks preconditions and rules, throws PlatformError to refuse, and has no effect of its own: it may be called again.
    */
-  commit(request: WriteRequest, scope: ChangeScope, plan: () => Change): Promise<Reply> {
-    return this.#locks.run(scope, async () => {
-      for (let attempt = 0; attempt < PLAN_ATTEMPTS_MAX; attempt += 1) {
-        try {
-          return await this.#attempt(request, plan());
-        } catch (error) {
-          if (!(error instanceof StaleBaseError)) throw error;
-        }
-      }
-      throw new PlatformError('overloaded', 'others keep changing the same thing; try again');
+  async commit(request: WriteRequest, scope: ChangeScope, plan: () => Change): Promise<Reply> {
+    const staging = this.#locks.run(scope, () => this.#stage(request, plan));
+    const { reply, outcome, durable } = await staging.catch(async (refusal: unknown) => {
+      // A refusal tells what others have changed: not before that is durable (M1).
+      await this.#store.settled();
+      throw refusal;
     });
+    // The next change of the same thing is made on this one meanwhile; both may be in one commit.
+    await durable;
+    if (outcome !== undefined) this.#onCommitted(outcome);
+    return reply;
+  }
+
+  async #stage(request: WriteRequest, plan: () => Change): Promise<StagedChange> {
+    for (let attempt = 0; attempt < PLAN_ATTEMPTS_MAX; attempt += 1) {
+      try {
+        return await this.#attempt(request, plan);
+      } catch (error) {
+        if (!(error instanceof StaleBaseError)) throw error;
+      }
+    }
+    throw new PlatformError('overloaded', 'others keep changing the same thing; try again');
   }
 
   /** What the environment serves now: the last committed state, for plans that look at more than they change. */
@@ -86,36 +104,42 @@ export class Committer {
     return this.#workspaces.open(this.#store, environment)?.flagSet ?? EMPTY_FLAG_SET;
   }
 
-  async #attempt(request: WriteRequest, change: Change): Promise<Reply> {
+  async #attempt(request: WriteRequest, plan: () => Change): Promise<StagedChange> {
     const prepared: PreparedEnvironment[] = [];
-    let isCommitted = false;
+    let isStaged = false;
     try {
-      const { owner, records } = change;
-      if (owner !== INSTALLATION) assertWithinQuotas(this.#store, owner, usageDeltaOf(owner, records));
-      for (const environment of change.environments ?? []) {
-        prepared.push(prepareEnvironment(this.#store, this.#workspaces, environment));
-      }
-      for (const { isRaised, change: environmentChange } of prepared) {
-        if (!isRaised || environmentChange.isNew === true || environmentChange.changesNoAnswer === true) continue;
-        this.#assertMayServe(request.actor, environmentChange.environment);
-      }
+      const change = this.#store.readStaged(() => this.#prepare(request, plan, prepared));
       const issues = await Promise.all(
         prepared.map((environment) => findCompileIssues(this.#pool, this.#store, environment)),
       );
-      if (request.dryRun) return dryRunReply(change, prepared, issues);
+      if (request.dryRun) return { reply: dryRunReply(change, prepared, issues), durable: this.#store.settled() };
       assertCompiles(issues.flat());
-      const { reply, outcome } = await this.#store.transaction((transaction) =>
+      const { result, durable } = this.#store.stage((transaction) =>
         this.#write(transaction, request, change, prepared),
       );
-      isCommitted = true;
+      isStaged = true;
       for (const { change: environmentChange, next } of prepared) {
         this.#workspaces.keep(environmentChange.environment, next);
       }
-      this.#onCommitted(outcome);
-      return reply;
+      return { ...result, durable };
     } finally {
-      if (!isCommitted) for (const { undo } of prepared.reverse()) undo();
+      if (!isStaged) for (const { undo } of prepared.reverse()) undo();
     }
+  }
+
+  /** The plan, and into `prepared` what it makes of each environment, one at a time, so that a throw leaves those before it to be undone. */
+  #prepare(request: WriteRequest, plan: () => Change, prepared: PreparedEnvironment[]): Change {
+    const change = plan();
+    const { owner, records } = change;
+    if (owner !== INSTALLATION) assertWithinQuotas(this.#store, owner, usageDeltaOf(owner, records));
+    for (const environment of change.environments ?? []) {
+      prepared.push(prepareEnvironment(this.#store, this.#workspaces, environment));
+    }
+    for (const { isRaised, change: environmentChange } of prepared) {
+      if (!isRaised || environmentChange.isNew === true || environmentChange.changesNoAnswer === true) continue;
+      this.#assertMayServe(request.actor, environmentChange.environment);
+    }
+    return change;
   }
 
   #write(

@@ -1,7 +1,7 @@
 import type { CompilePool } from '@guidon/pool';
 import { type Issue, PlatformError } from '@guidon/protocol';
 import { pointerOf } from '../admin-api/problems.js';
-import type { StoreReader } from '../store/control-store.js';
+import type { ControlStore } from '../store/control-store.js';
 import { readDefinitions } from './environment-workspace.js';
 import type { PreparedEnvironment } from './prepare-environment.js';
 
@@ -11,7 +11,7 @@ import type { PreparedEnvironment } from './prepare-environment.js';
  */
 export async function findCompileIssues(
   pool: CompilePool,
-  store: StoreReader,
+  store: ControlStore,
   { change, base, next, definitions, isRaised }: PreparedEnvironment,
 ): Promise<readonly Issue[]> {
   if (!isRaised) return [];
@@ -26,9 +26,9 @@ export async function findCompileIssues(
   let names = put;
   if (answer.status === 'needs-all') {
     const replaced = new Set(definitions.map(({ kind, key }) => `${kind}\0${key}`));
-    const kept = [...readDefinitions(store, environment)].filter(
-      ({ entry }) => !replaced.has(`${entry.kind}\0${entry.key}`),
-    );
+    const kept = store
+      .readStaged(() => [...readDefinitions(store, environment)])
+      .filter(({ entry }) => !replaced.has(`${entry.kind}\0${entry.key}`));
     names = [
       ...put,
       ...kept.map(({ entry, definition }) => ({ ...entry, bytes: definition, previousHash: entry.hash })),

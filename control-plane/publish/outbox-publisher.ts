@@ -4,7 +4,7 @@ import { encodeSigned } from '@guidon/protocol/signed-config';
 import type { Logger } from 'pino';
 import type { EnvironmentStateRow } from '../commit/definition-store.js';
 import type { AccessStateRow } from '../commit/write-environment.js';
-import type { ControlStore } from '../store/control-store.js';
+import type { ControlStore, StoreTransaction } from '../store/control-store.js';
 import { keys } from '../store/keys.js';
 import { busMessage, findAccessList } from './config-message.js';
 import { type OutboxRow, putOutboxRow } from './outbox-row.js';
@@ -12,6 +12,8 @@ import { type OutboxRow, putOutboxRow } from './outbox-row.js';
 const PUBLISH_DEADLINE_MS = 5_000;
 const RETRY_MS_MIN = 100;
 const RETRY_MS_MAX = 2_000;
+/** How long rows of what is published stay at most: many are told in one transaction, so that a write does not cost two commits. */
+const MARK_DELAY_MS = 100;
 /** Environments published at the same time; the others wait in their outbox rows. */
 const IN_FLIGHT_MAX = 32;
 /** Requests of admins wait no longer than this many rows take. */
@@ -29,6 +31,9 @@ export class OutboxPublisher {
   readonly #running = new Map<string, Promise<void>>();
   /** Rows that could not start because IN_FLIGHT_MAX others run; at most one entry per environment and topic. */
   readonly #waiting = new Map<string, Pending>();
+  /** The newest that the bus took of each row that does not say so yet, by topic and environment; emptied every MARK_DELAY_MS. */
+  readonly #published = new Map<string, OutboxRow>();
+  #markTimer: NodeJS.Timeout | undefined;
   readonly #stop = new AbortController();
 
   constructor(store: ControlStore, bus: ChangeBus, logger: Logger) {
@@ -45,6 +50,7 @@ export class OutboxPublisher {
 
   /** What the bus kept is gone: puts the newest of every environment into the outbox again, durably, before the bus goes on. */
   async #publishAgain(): Promise<void> {
+    this.#published.clear();
     const environments = this.#store.list<EnvironmentRef>(keys.environmentOwners()).map(({ value }) => value);
     for (let from = 0; from < environments.length; from += ROWS_PER_TRANSACTION) {
       await this.#store.transaction((transaction) => {
@@ -63,7 +69,7 @@ export class OutboxPublisher {
 
   /** There may be a new row. */
   wake(topic: SubjectTopic, environment: EnvironmentRef): void {
-    const name = `${topic}/${environment.environmentId}`;
+    const name = nameOf(topic, environment);
     if (this.#stop.signal.aborted) return;
     if (this.#running.has(name) || this.#running.size >= IN_FLIGHT_MAX) {
       this.#waiting.set(name, { topic, environment });
@@ -81,6 +87,8 @@ export class OutboxPublisher {
     this.#stop.abort();
     this.#waiting.clear();
     await Promise.all(this.#running.values());
+    clearTimeout(this.#markTimer);
+    await this.#mark();
   }
 
   #startNext(name: string): void {
@@ -96,12 +104,13 @@ export class OutboxPublisher {
     let isRetry = false;
     while (!this.#stop.signal.aborted && this.#store.failure === undefined) {
       try {
-        const row = this.#store.find<OutboxRow>(keys.outbox(topic, environment.environmentId));
+        const row = this.#findUnpublished(topic, environment);
         if (row === undefined) return;
         const messageId = messageIdOf(topic, row);
         const published = this.#bus.publish(subjectOf(topic, row), this.#messageOf(row), messageId);
         await withDeadline(published, PUBLISH_DEADLINE_MS);
-        await this.#markPublished(row);
+        this.#published.set(nameOf(topic, row), row);
+        this.#markTimer ??= setTimeout(() => void this.#mark(), MARK_DELAY_MS);
         retryMs = RETRY_MS_MIN;
         isRetry = false;
       } catch (error) {
@@ -123,17 +132,39 @@ export class OutboxPublisher {
     return encodeSigned(accessList);
   }
 
-  /** What was committed while the message was on its way still has to go out. */
-  #markPublished(published: OutboxRow): Promise<void> {
-    const key = keys.outbox(published.topic, published.environmentId);
-    return this.#store.transaction((transaction) => {
-      const row = transaction.find<OutboxRow>(key);
-      if (row === undefined) return;
-      if (row.to === published.to && row.epoch === published.epoch) transaction.remove(key);
-      else transaction.put(key, { ...row, from: published.to } satisfies OutboxRow);
-    });
+  #findUnpublished(topic: SubjectTopic, environment: EnvironmentRef): OutboxRow | undefined {
+    const row = this.#store.find<OutboxRow>(keys.outbox(topic, environment.environmentId));
+    const published = this.#published.get(nameOf(topic, environment));
+    if (row === undefined || published?.epoch !== row.epoch) return row;
+    return published.to === row.to ? undefined : { ...row, from: published.to };
+  }
+
+  /** Never rejects. What was committed while a message was on its way still has to go out, so its row stays. */
+  async #mark(): Promise<void> {
+    this.#markTimer = undefined;
+    const all = [...this.#published];
+    if (all.length === 0 || this.#store.failure !== undefined) return;
+    try {
+      await this.#store.transaction((transaction) => {
+        for (const [, published] of all) markPublished(transaction, published);
+      });
+      for (const [name, published] of all) if (this.#published.get(name) === published) this.#published.delete(name);
+    } catch (error) {
+      // A restart publishes them again, which is harmless; the next mark takes them along.
+      this.#logger.warn({ err: error }, 'what is published was not marked so');
+    }
   }
 }
+
+function markPublished(transaction: StoreTransaction, published: OutboxRow): void {
+  const key = keys.outbox(published.topic, published.environmentId);
+  const row = transaction.find<OutboxRow>(key);
+  if (row === undefined) return;
+  if (row.to === published.to && row.epoch === published.epoch) transaction.remove(key);
+  else if (row.epoch === published.epoch) transaction.put(key, { ...row, from: published.to } satisfies OutboxRow);
+}
+
+const nameOf = (topic: SubjectTopic, { environmentId }: EnvironmentRef): string => `${topic}/${environmentId}`;
 
 interface Pending {
   readonly topic: SubjectTopic;

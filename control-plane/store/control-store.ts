@@ -1,3 +1,4 @@
+import { strict as assert } from 'node:assert';
 import { mkdirSync, statfsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -7,6 +8,7 @@ import { hearCommitRejections } from './commit-rejections.js';
 import { type KeyRange, keys, type StoreKey } from './keys.js';
 import { decodeBytes, decodeRecord, encodeBytes, encodeRecord } from './record-codec.js';
 import { assertSoundFile } from './sound-file.js';
+import { type StagedRow, StagedRows } from './staged-rows.js';
 import { WriterLock } from './writer-lock.js';
 
 // The package's ES module bundle has no types that node16 resolution accepts; its CommonJS entry has.
@@ -35,6 +37,10 @@ export interface Migration {
 }
 
 const CLOSE_DEADLINE_MS = 1_000;
+/** LMDB takes keys of 1 978 bytes. */
+const KEY_CHARS_MAX = 1_500;
+/** Transactions that wait for one commit; one more is refused. */
+export const GROUP_TRANSACTIONS_MAX = 1_024;
 
 export interface ControlStoreOptions {
   readonly directory: string;
@@ -72,16 +78,35 @@ export interface StoreReader {
   list<Value>(range: KeyRange, options?: ListOptions): ListedRow<Value>[];
 }
 
-/** Reads and writes of one transaction; reads see its own writes. */
+/** Reads and writes of one transaction; reads see its own writes and those staged before. */
 export interface StoreTransaction extends StoreReader {
   put(key: StoreKey, value: unknown): void;
   putBytes(key: StoreKey, bytes: Uint8Array): void;
   remove(key: StoreKey): void;
 }
 
+/** What a transaction came to, and when it is safe to say so. */
+export interface Staged<Result> {
+  readonly result: Result;
+  /** Resolves once the commit that holds it is durable. Rejects as `transaction` does. */
+  readonly durable: Promise<void>;
+}
+
+/** Transactions that one commit makes durable. */
+interface Group {
+  readonly rows: StagedRows;
+  readonly settled: Promise<void>;
+  readonly settle: (failure?: Error) => void;
+  transactionCount: number;
+}
+
 /**
  * The control plane's LMDB. One environment, one writer process, values binary through our own codec, `overlappingSync: false`, so
  * that nothing is readable before it is durable (M1, M2). States: open -> failed (no write any more, reads go on) -> closed.
+ *
+ * Group commit: a transaction is run when it is asked for, on what is stored and what is staged; its rows join the open group. One group commits
+ * at a time; the next gathers whatever is staged meanwhile. The order of transactions is the order of their rows, and a group is one LMDB
+ * transaction, so a kill leaves a prefix of them. Nobody but later transactions and `readStaged` sees a staged row.
  */
 export class ControlStore implements StoreReader {
   readonly #database: RootDatabase<Buffer>;
@@ -90,7 +115,15 @@ export class ControlStore implements StoreReader {
   #writerEpoch = 0;
   #failure: Error | undefined;
   #freeBytesCheckedAt = Number.NEGATIVE_INFINITY;
-  readonly #pending = new Set<Promise<unknown>>();
+  /** Everything staged that is not durable, of the committing group and of the open one. */
+  readonly #staged = new StagedRows();
+  #openGroup: Group | undefined;
+  /** The open one, else the one that was open last. */
+  #lastGroup: Group | undefined;
+  #committing: Promise<void> | undefined;
+  /** Rows of the transaction that runs right now. */
+  #draft: StagedRows | undefined;
+  #isStagedRead = false;
 
   static async open(options: ControlStoreOptions): Promise<ControlStore> {
     mkdirSync(options.directory, { recursive: true, mode: 0o700 });
@@ -135,32 +168,35 @@ export class ControlStore implements StoreReader {
   }
 
   find<Value>(key: StoreKey): Value | undefined {
-    const row = this.#database.get(key);
+    const row = this.#read(key);
     return row === undefined ? undefined : decodeRecord<Value>(row);
   }
 
   findBytes(key: StoreKey): Buffer | undefined {
-    const row = this.#database.get(key);
+    const row = this.#read(key);
     return row === undefined ? undefined : decodeBytes(row);
   }
 
   has(key: StoreKey): boolean {
-    return this.#database.doesExist(key);
+    const staged = this.#findStaged(key);
+    return staged === undefined ? this.#database.doesExist(key) : staged.bytes !== undefined;
   }
 
-  list<Value>(range: KeyRange, { after, limit, reverse = false }: ListOptions = {}): ListedRow<Value>[] {
-    // Above every part we use: parts are numbers or ASCII text.
-    const low: (string | number)[] = [...range.prefix];
-    const high: (string | number)[] = [...range.prefix, '\uffff'];
-    const from = after === undefined ? (reverse ? high : low) : [...range.prefix, after];
-    const entries = this.#database.getRange({
-      start: from,
-      end: reverse ? low : high,
-      reverse,
-      exclusiveStart: after !== undefined,
-      ...(limit === undefined ? {} : { limit }),
-    });
-    return [...entries].map(({ key, value }) => ({ key: key as StoreKey, value: decodeRecord<Value>(value) }));
+  list<Value>(range: KeyRange, options: ListOptions = {}): ListedRow<Value>[] {
+    const staged = this.#isStagedRead ? [...this.#staged.within(range), ...(this.#draft?.within(range) ?? [])] : [];
+    const rows = staged.length === 0 ? this.#listDurable(range, options) : this.#listStaged(range, options, staged);
+    return rows.map(({ key, bytes }) => ({ key, value: decodeRecord<Value>(bytes) }));
+  }
+
+  /** What `work` reads of this store includes what is staged: for plans of the next transaction. `work` must be synchronous. */
+  readStaged<Result>(work: () => Result): Result {
+    const before = this.#isStagedRead;
+    this.#isStagedRead = true;
+    try {
+      return work();
+    } finally {
+      this.#isStagedRead = before;
+    }
   }
 
   /**
@@ -168,30 +204,45 @@ export class ControlStore implements StoreReader {
    * synchronous. Throws `storage-unavailable` before anything happened, `outcome-unknown` when nobody can say (I3).
    */
   async transaction<Result>(work: (transaction: StoreTransaction) => Result): Promise<Result> {
+    const { result, durable } = this.stage(work);
+    await durable;
+    return result;
+  }
+
+  /** `transaction` in two steps: what later transactions see is there at once, and may be told to anybody when it is durable. */
+  stage<Result>(work: (transaction: StoreTransaction) => Result): Staged<Result> {
     this.#assertWritable();
-    let refusal: unknown;
-    const committed = this.#database.childTransaction(() => {
-      try {
-        this.#assertNewestWriter();
-        return work(this.#writer);
-      } catch (error) {
-        refusal = error;
-        throw error;
-      }
-    });
-    this.#pending.add(committed);
+    assert(this.#draft === undefined, 'a transaction starts no other');
+    const waitingCount = this.#openGroup?.transactionCount ?? 0;
+    if (waitingCount >= GROUP_TRANSACTIONS_MAX) throw new PlatformError('overloaded', 'too many writes wait');
+    const draft = new StagedRows();
+    this.#draft = draft;
+    let result: Result;
     try {
-      return await withDeadline(committed, this.#options.commitDeadlineMs);
-    } catch (error) {
-      if (refusal !== undefined) throw refusal;
-      const failure =
-        error instanceof PlatformError
-          ? error
-          : new PlatformError('storage-unavailable', 'the store could not be written', { cause: error });
-      this.#fail(failure);
-      throw failure;
+      result = this.readStaged(() => work(this.#stagingWriter));
     } finally {
-      this.#pending.delete(committed);
+      this.#draft = undefined;
+    }
+    this.#openGroup ??= newGroup();
+    const group = this.#openGroup;
+    this.#lastGroup = group;
+    group.transactionCount += 1;
+    for (const row of draft) {
+      group.rows.set(row);
+      this.#staged.set(row);
+    }
+    this.#committing ??= this.#commitGroups();
+    return { result, durable: group.settled };
+  }
+
+  /** Resolves once everything staged so far is durable: before anybody is told what was decided by it. Throws `storage-unavailable` when it is not. */
+  async settled(): Promise<void> {
+    try {
+      await this.#lastGroup?.settled;
+    } catch (cause) {
+      throw new PlatformError('storage-unavailable', 'a commit failed; this process serves no further write', {
+        cause,
+      });
     }
   }
 
@@ -203,7 +254,7 @@ export class ControlStore implements StoreReader {
   /** Waits for what is being committed, then closes. No call may follow. */
   async close(): Promise<void> {
     if (this.#failure === undefined) {
-      await settlesWithin(Promise.allSettled(this.#pending), this.#options.commitDeadlineMs);
+      await settlesWithin(Promise.allSettled([this.#committing]), this.#options.commitDeadlineMs);
       // Everything is durable by now. lmdb-js sometimes does not come back from closing; the end of the process closes as well.
       await settlesWithin(this.#database.close(), CLOSE_DEADLINE_MS);
     }
@@ -243,7 +294,109 @@ export class ControlStore implements StoreReader {
     this.#options.onMigrated(migration);
   }
 
-  /** Puts inside a transaction are synchronous calls: they make no promise that could reject unheard (M2). */
+  #read(key: StoreKey): Buffer | undefined {
+    const staged = this.#findStaged(key);
+    return staged === undefined ? this.#database.get(key) : staged.bytes;
+  }
+
+  #findStaged(key: StoreKey): StagedRow | undefined {
+    return this.#isStagedRead ? (this.#draft?.find(key) ?? this.#staged.find(key)) : undefined;
+  }
+
+  #listDurable(range: KeyRange, { after, limit, reverse = false }: ListOptions): StoredRow[] {
+    // Above every part we use: parts are numbers or ASCII text.
+    const low: (string | number)[] = [...range.prefix];
+    const high: (string | number)[] = [...range.prefix, '\uffff'];
+    const entries = this.#database.getRange({
+      start: after === undefined ? (reverse ? high : low) : [...range.prefix, after],
+      end: reverse ? low : high,
+      reverse,
+      exclusiveStart: after !== undefined,
+      ...(limit === undefined ? {} : { limit }),
+    });
+    return [...entries].map(({ key, value }) => ({ key: key as StoreKey, bytes: value }));
+  }
+
+  /** The same with `staged` laid over it; a row that is there twice counts as it is the last time. */
+  #listStaged(range: KeyRange, options: ListOptions, staged: readonly StagedRow[]): StoredRow[] {
+    const { after, limit, reverse = false } = options;
+    const isBehind = ({ key }: StagedRow): boolean =>
+      after === undefined || lmdb.compareKeys(key, [...range.prefix, after]) * (reverse ? -1 : 1) > 0;
+    const rows = new Map<string, StagedRow>();
+    // Each staged row takes one stored row away at most.
+    const stored = this.#listDurable(range, { ...options, limit: limit && limit + staged.length });
+    for (const row of [...stored, ...staged.filter(isBehind)]) rows.set(JSON.stringify(row.key), row);
+    return [...rows.values()]
+      .flatMap(({ key, bytes }) => (bytes === undefined ? [] : [{ key, bytes }]))
+      .sort((a, b) => lmdb.compareKeys(a.key, b.key) * (reverse ? -1 : 1))
+      .slice(0, limit);
+  }
+
+  /** Never rejects. */
+  async #commitGroups(): Promise<void> {
+    while (this.#openGroup !== undefined && this.#failure === undefined) await this.#commitGroup();
+    this.#committing = undefined;
+  }
+
+  /** Commits what is staged when LMDB gets to it, which is later than now. Never rejects. */
+  async #commitGroup(): Promise<void> {
+    let group: Group | undefined;
+    let refusal: unknown;
+    const committed = this.#database.childTransaction(() => {
+      try {
+        group = this.#openGroup;
+        this.#openGroup = undefined;
+        this.#assertNewestWriter();
+        for (const { key, bytes } of group?.rows ?? []) {
+          if (bytes === undefined) this.#database.removeSync(key);
+          else this.#database.putSync(key, bytes);
+        }
+      } catch (error) {
+        refusal = error;
+        throw error;
+      }
+    });
+    try {
+      await withDeadline(committed, this.#options.commitDeadlineMs);
+      for (const row of group?.rows ?? []) this.#staged.delete(row);
+      group?.settle();
+    } catch (error) {
+      const cause = refusal ?? error;
+      const failure =
+        cause instanceof PlatformError
+          ? cause
+          : new PlatformError('storage-unavailable', 'the store could not be written', { cause });
+      // The store has failed before anybody hears of it.
+      this.#fail(failure);
+      // A commit that never began may still begin: what it would write is out of its reach then.
+      const open = this.#openGroup;
+      this.#openGroup = undefined;
+      this.#staged.clear();
+      group?.settle(failure);
+      open?.settle(
+        group === undefined ? failure : new PlatformError('storage-unavailable', 'a commit before it failed'),
+      );
+    }
+  }
+
+  readonly #stagingWriter: StoreTransaction = {
+    find: <Value>(key: StoreKey) => this.find<Value>(key),
+    findBytes: (key) => this.findBytes(key),
+    has: (key) => this.has(key),
+    list: <Value>(range: KeyRange, options?: ListOptions) => this.list<Value>(range, options),
+    put: (key, value) => this.#stageRow({ key, bytes: encodeRecord(value) }),
+    putBytes: (key, bytes) => this.#stageRow({ key, bytes: encodeBytes(bytes) }),
+    remove: (key) => this.#stageRow({ key, bytes: undefined }),
+  };
+
+  #stageRow(row: StagedRow): void {
+    assert(this.#draft !== undefined, 'a transaction ends when its work returns');
+    // What LMDB would refuse must not reach a group: it would fail for all that are in it.
+    assert(JSON.stringify(row.key).length <= KEY_CHARS_MAX, 'a key is made of ids and keys, which are short');
+    this.#draft.set(row);
+  }
+
+  /** For opening and migrating. Puts inside a transaction are synchronous calls: they make no promise that could reject unheard (M2). */
   readonly #writer: StoreTransaction = {
     find: <Value>(key: StoreKey) => this.find<Value>(key),
     findBytes: (key) => this.findBytes(key),
@@ -281,6 +434,21 @@ export class ControlStore implements StoreReader {
     hearCommitRejections();
     this.#options.onFailure(failure);
   }
+}
+
+function newGroup(): Group {
+  let settle: Group['settle'] = () => {};
+  const settled = new Promise<void>((resolve, reject) => {
+    settle = (failure) => (failure === undefined ? resolve() : reject(failure));
+  });
+  // Who staged hears of it; a group whose transactions nobody waits for must not end the process.
+  settled.catch(() => {});
+  return { rows: new StagedRows(), settled, settle, transactionCount: 0 };
+}
+
+interface StoredRow {
+  readonly key: StoreKey;
+  readonly bytes: Buffer;
 }
 
 interface WriterRow {

@@ -126,6 +126,21 @@ describe('Committer.commit()', () => {
     await expect(commit([], true)).rejects.toMatchObject({ code: 'not-found' });
   });
 
+  test('changes of one environment asked for at once share commits; each is a revision and a bad one stands alone (I1, I2)', async () => {
+    await commit([], true);
+    const bad = { ...flag('bad', true), offVariation: 'nothing' };
+    const asked = Array.from({ length: 12 }, (_, index) =>
+      commit([{ put: index === 5 ? bad : flag(`f${index}`, true) }]),
+    );
+    const results = await Promise.allSettled(asked);
+    expect(results.map(({ status }) => status).indexOf('rejected')).toBe(5);
+    expect(results.filter(({ status }) => status === 'rejected')).toHaveLength(1);
+    const rows = store.list<RevisionRow>(keys.revisions(environment)).map(({ value }) => value);
+    expect(rows.map(({ revision }) => revision)).toEqual(Array.from({ length: 12 }, (_, index) => index + 1));
+    expect(rows.map(({ auditSequence }) => auditSequence)).toEqual(rows.map(({ revision }) => revision));
+    expect(new Workspaces().open(store, environment)?.flagSet.flags.size).toBe(11);
+  });
+
   test('a plan made on a base that has moved is not written', async () => {
     await commit([], true);
     const prepared = prepareEnvironment(store, new Workspaces(), {

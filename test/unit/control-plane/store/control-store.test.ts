@@ -3,7 +3,12 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { ControlStore, type ControlStoreOptions, STORE_OPTIONS } from '@guidon/control-plane/store/control-store.js';
+import {
+  ControlStore,
+  type ControlStoreOptions,
+  GROUP_TRANSACTIONS_MAX,
+  STORE_OPTIONS,
+} from '@guidon/control-plane/store/control-store.js';
 import { keys } from '@guidon/control-plane/store/keys.js';
 import { parseTenantId } from '@guidon/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -121,6 +126,106 @@ describe('ControlStore.transaction()', () => {
     });
     await expect(write).rejects.toMatchObject({ code: 'storage-unavailable' });
     expect([isCalled, store.failure, store.find(row('a'))]).toEqual([false, undefined, undefined]);
+  });
+});
+
+describe('group commit', () => {
+  test('what is staged in one turn is one commit; each transaction sees those before it, nobody else does (I1, M1)', async () => {
+    const store = await openStore();
+    const first = store.stage((transaction) => transaction.put(row('a'), 1));
+    expect(() =>
+      store.stage((transaction) => {
+        transaction.put(row('a'), 'refused');
+        throw new Error('refused');
+      }),
+    ).toThrow('refused');
+    const second = store.stage((transaction) => {
+      transaction.put(row('a'), Number(transaction.find(row('a'))) + 1);
+      return transaction.find(row('a'));
+    });
+    expect(second.result).toBe(2);
+    expect(second.durable).toBe(first.durable);
+    expect([store.find(row('a')), store.has(row('a')), store.list(keys.projects(tenantId))]).toEqual([
+      undefined,
+      false,
+      [],
+    ]);
+    expect(store.readStaged(() => [store.find(row('a')), store.has(row('a'))])).toEqual([2, true]);
+    expect(store.find(row('a'))).toBeUndefined();
+    await store.settled();
+    expect(store.find(row('a'))).toBe(2);
+  });
+
+  test('a list with staged rows is the list that it will be when they are durable', async () => {
+    const store = await openStore();
+    await store.transaction((transaction) => {
+      for (const name of ['b', 'd', 'f', 'h']) transaction.put(row(name), name);
+      transaction.put(keys.role(tenantId, 'c'), 'of another noun');
+    });
+    const { durable } = store.stage((transaction) => {
+      for (const name of ['a', 'd', 'g']) transaction.put(row(name), `${name}-staged`);
+      for (const name of ['b', 'h', 'nothing']) transaction.remove(row(name));
+    });
+    const lists = () =>
+      [
+        {},
+        { limit: 2 },
+        { limit: 1, after: 'a' },
+        { after: 'd' },
+        { after: 'c' },
+        { reverse: true },
+        { reverse: true, limit: 2 },
+        { reverse: true, after: 'f' },
+        { reverse: true, after: 'g', limit: 1 },
+      ].map((options) => store.list(keys.projects(tenantId), options));
+    const staged = store.readStaged(lists);
+    expect(staged[0]?.map(({ value }) => value)).toEqual(['a-staged', 'd-staged', 'f', 'g-staged']);
+    expect(lists()).not.toEqual(staged);
+    await durable;
+    expect(lists()).toEqual(staged);
+  });
+
+  test('numbers in keys are listed in their order, staged or not', async () => {
+    const store = await openStore();
+    await store.transaction((transaction) => transaction.put(keys.audit(tenantId, 9), 9));
+    const { durable } = store.stage((transaction) => {
+      for (const sequence of [10, 100, 2]) transaction.put(keys.audit(tenantId, sequence), sequence);
+    });
+    const values = () => store.list(keys.auditEntries(tenantId), { after: 2 }).map(({ value }) => value);
+    expect(store.readStaged(values)).toEqual([9, 10, 100]);
+    await durable;
+    expect(values()).toEqual([9, 10, 100]);
+  });
+
+  test('a commit that fails fails for all that are in it, and nothing of them is seen (I1, I6)', async () => {
+    const store = await openStore();
+    await tamper(['$', '$', 'writer'], (value) => withCrc({ ...value, epoch: Number(value.epoch) + 1 }));
+    const writes = ['a', 'b'].map((name) => store.transaction((transaction) => transaction.put(row(name), 1)));
+    for (const write of writes) await expect(write).rejects.toMatchObject({ code: 'storage-unavailable' });
+    await expect(store.settled()).rejects.toMatchObject({ code: 'storage-unavailable' });
+    expect(store.readStaged(() => [store.find(row('a')), store.find(row('b'))])).toEqual([undefined, undefined]);
+  });
+
+  test('so many transactions wait at most; the next is refused and changes nothing (I25)', async () => {
+    const store = await openStore();
+    const writes = Array.from({ length: GROUP_TRANSACTIONS_MAX }, (_, index) =>
+      store.transaction((transaction) => transaction.put(row(`r${index}`), index)),
+    );
+    const next = store.transaction((transaction) => transaction.put(row('next'), 1));
+    await expect(next).rejects.toMatchObject({ code: 'overloaded' });
+    await Promise.all(writes);
+    expect([store.find(row('next')), store.list(keys.projects(tenantId)).length]).toEqual([
+      undefined,
+      GROUP_TRANSACTIONS_MAX,
+    ]);
+  });
+
+  test('a key that LMDB would refuse is refused alone', async () => {
+    const store = await openStore();
+    const fine = store.transaction((transaction) => transaction.put(row('a'), 1));
+    await expect(store.transaction((transaction) => transaction.put(row('x'.repeat(2_000)), 1))).rejects.toThrow();
+    await fine;
+    expect([store.find(row('a')), store.failure]).toEqual([1, undefined]);
   });
 });
 
