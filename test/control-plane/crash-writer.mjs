@@ -6,6 +6,7 @@ const [directory, project, round] = process.argv.slice(2);
 const bus = {
   publish: () => Promise.reject(new Error('the bus is away')),
   subscribe: () => () => {},
+  onLost: () => {},
   status: () => 'disconnected',
   close: () => Promise.resolve(),
 };
