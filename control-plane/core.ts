@@ -1,6 +1,7 @@
 import type { CompilePool } from '@guidon/pool';
 import type { ChangeBus } from '@guidon/protocol';
 import type { Logger } from 'pino';
+import type { TreeHeads } from './audit/tree-heads.js';
 import type { Committer } from './commit/committer.js';
 import type { SigningKeys } from './publish/signing-keys.js';
 import type { ControlStore } from './store/control-store.js';
@@ -12,6 +13,7 @@ export interface ControlPlaneCore {
   /** Evaluates off the thread that answers requests. */
   readonly pool: CompilePool;
   readonly signingKeys: SigningKeys;
+  readonly treeHeads: TreeHeads;
   readonly bus: ChangeBus;
   readonly logger: Logger;
   /** Epoch milliseconds, for display, expiry and signature windows only (I27). */

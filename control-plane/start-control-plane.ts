@@ -15,6 +15,7 @@ import { ResourceReader } from './admin-api/resource-reader.js';
 import { registerRoutes } from './admin-api/routes.js';
 import { BoundedRecorder } from './audit/bounded-recorder.js';
 import { DenialRecorder } from './audit/denials.js';
+import { TreeHeads } from './audit/tree-heads.js';
 import type { ChangeOutcome } from './commit/change.js';
 import { Committer } from './commit/committer.js';
 import type { HistoryRetention } from './commit/definition-history.js';
@@ -38,6 +39,7 @@ import { STORE_MIGRATIONS } from './store-migrations.js';
 import { findTenant } from './tenants/tenant-read-model.js';
 
 const MAINTENANCE_INTERVAL_MS = 60_000;
+const TREE_HEAD_INTERVAL_MS = 60_000;
 /** Between a store failure and its callback: the 503 of the requests it met are on their way by then. */
 const FAILURE_ANSWERS_MS = 250;
 
@@ -59,6 +61,8 @@ export interface ControlPlaneOptions {
   readonly logger: Logger;
   /** Called once, when a commit failed or may have failed and its requests have been answered: end the process with SIGKILL and start it anew (I3). */
   readonly onStoreFailure?: (error: Error) => void;
+  /** Between two signatures of the heads of audit logs that grow; default a minute. */
+  readonly treeHeadIntervalMs?: number;
   /** How long what revisions served can be read; default HISTORY_RETENTION. */
   readonly historyRetention?: HistoryRetention;
   /** Epoch milliseconds; default Date.now. */
@@ -125,7 +129,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
       assertMayServe,
       retention: options.historyRetention,
     });
-    const core: ControlPlaneCore = { store, committer, pool, signingKeys, bus, logger, now };
+    const treeHeads = new TreeHeads(store, signingKey, now);
+    const core: ControlPlaneCore = { store, committer, pool, signingKeys, treeHeads, bus, logger, now };
     const { monotonicNow = () => performance.now() } = options;
     const sessions = new SessionDirectory({ store, logger, now, monotonicNow });
     const authenticator = new Authenticator(store, sessions, now);
@@ -157,6 +162,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
     publisher.resume();
     const maintenance = setInterval(() => maintain(core, idempotencyKeys), MAINTENANCE_INTERVAL_MS);
     maintenance.unref();
+    const signing = setInterval(() => signHeads(core), options.treeHeadIntervalMs ?? TREE_HEAD_INTERVAL_MS);
+    signing.unref();
     const setupToken = await setup.open();
     return {
       url,
@@ -171,7 +178,9 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
       },
       close: async () => {
         clearInterval(maintenance);
+        clearInterval(signing);
         await app.close();
+        await treeHeads.close();
         await publisher.close();
         await pool.close();
         await store.close();
@@ -200,6 +209,11 @@ function maintain({ store, logger }: ControlPlaneCore, idempotencyKeys: Idempote
   idempotencyKeys
     .sweep()
     .catch((error: unknown) => logger.warn({ err: error }, 'expired idempotency records were not removed'));
+}
+
+function signHeads({ store, treeHeads, logger }: ControlPlaneCore): void {
+  if (store.failure !== undefined) return;
+  treeHeads.signGrown().catch((error: unknown) => logger.warn({ err: error }, 'audit logs were not signed'));
 }
 
 async function issueNodeCredential(core: ControlPlaneCore, name: string): Promise<string> {

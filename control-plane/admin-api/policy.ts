@@ -90,6 +90,7 @@ export const POLICY = {
   'audit.export': TENANT,
   'node.read-config': NODES,
   'node.report-status': NODES,
+  'node.witness': NODES,
   'node.list': INSTALLATION_ONLY,
   /** Recorded for refusals; no route has it and nobody may do it. */
   'authz.denied': [],

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import { registerAuditRoutes } from '../audit/audit-routes.js';
+import { registerWitnessRoutes } from '../audit/witness-routes.js';
 import { registerChangeRoutes } from '../changes/change-routes.js';
 import type { ControlPlaneCore } from '../core.js';
 import { registerCredentialRoutes } from '../credentials/credential-routes.js';
@@ -34,6 +35,7 @@ export function registerRoutes(
   registerCredentialRoutes(app, core);
   registerPlatformCredentialRoutes(app, core);
   registerAuditRoutes(app, core);
+  registerWitnessRoutes(app, core);
   registerRevisionRoutes(app, core);
   registerFlagRoutes(app, core);
   registerTargetingRoutes(app, core);

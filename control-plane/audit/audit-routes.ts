@@ -1,5 +1,6 @@
 import type { TenantId } from '@guidon/protocol';
-import { encodeSigned } from '@guidon/protocol/signed-config';
+import type { TreeHead } from '@guidon/protocol/audit-proof';
+import { encodeSigned, type Signed } from '@guidon/protocol/signed-config';
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { FileBody } from '../admin-api/file-body.js';
@@ -14,6 +15,7 @@ import type { AuditEntry, AuditRow } from './audit-entry.js';
 import { EXPORT_FORMATS, EXPORT_TYPES, exportLog } from './audit-export.js';
 import { auditFilterShape, matchesFilter } from './audit-filter.js';
 import { currentTreeHead, proveEntry, proveGrowth } from './audit-proofs.js';
+import { signedHeadOf, type TreeHeadRow } from './tree-heads.js';
 
 const auditEntrySchema = z
   .object({
@@ -164,13 +166,27 @@ function registerProving(app: FastifyInstance, core: ControlPlaneCore, place: Lo
     replies: { 200: treeHeadSchema },
     handle: ({ params }) => {
       const head = currentTreeHead(store, ownerOf(core, params), core.now(), signingKeys.signingKey);
-      const { size, root, issuedAt, keyId } = head.head;
-      const signed = Buffer.from(encodeSigned(head.signed)).toString('base64');
-      const keySet = Buffer.from(encodeSigned(signingKeys.keySet)).toString('base64');
-      return {
-        status: 200,
-        body: { size, root, issuedAt, keyId, signed, keySet, rootPublicKey: signingKeys.rootPublicKey },
-      };
+      return { status: 200, body: viewHead(core, head.head, head.signed) };
+    },
+  });
+
+  registerRoute(app, {
+    method: 'GET',
+    url: `${place.url}/tree-heads`,
+    operationId: `list${place.name}TreeHeads`,
+    tag: 'audit',
+    summary: `What the log of ${place.whose} was, signed: newest first, fewer the older they are`,
+    description:
+      'A log that grows is signed each minute. Data-plane nodes hold the newest and report a log that was changed.',
+    action: place.list,
+    params: place.params,
+    query: listQuerySchema,
+    isList: true,
+    replies: { 200: pageSchema(treeHeadSchema) },
+    handle: ({ params, query }) => {
+      const range = keys.auditTreeHeads(ownerOf(core, params));
+      const view = (row: TreeHeadRow) => viewHead(core, row, signedHeadOf(row));
+      return { status: 200, body: listPage(store, range, query, view, { reverse: true }) };
     },
   });
 
@@ -211,6 +227,16 @@ function ownerOf({ store }: ControlPlaneCore, { tenantId }: { readonly tenantId?
   if (tenantId === undefined) return INSTALLATION;
   getTenant(store, tenantId);
   return tenantId;
+}
+
+function viewHead(
+  { signingKeys }: ControlPlaneCore,
+  { size, root, issuedAt, keyId }: Pick<TreeHead, 'size' | 'root' | 'issuedAt' | 'keyId'>,
+  head: Signed,
+): z.infer<typeof treeHeadSchema> {
+  const signed = Buffer.from(encodeSigned(head)).toString('base64');
+  const keySet = Buffer.from(encodeSigned(signingKeys.keySet)).toString('base64');
+  return { size, root, issuedAt, keyId, signed, keySet, rootPublicKey: signingKeys.rootPublicKey };
 }
 
 function viewEntry({ text, hash }: AuditRow): object {

@@ -19,6 +19,26 @@ export const nodeStatusSchema = z.strictObject({
       }),
     )
     .max(50_000),
+  witness: z
+    .strictObject({
+      logCount: z.int().min(0).describe('Audit logs whose newest head it holds'),
+      inconsistent: z
+        .array(
+          z.strictObject({
+            owner: z.string().describe('A tenant’s id, or $ for the installation'),
+            size: z.int().describe('Of the head that it holds'),
+            root: z.string(),
+            shownSize: z.int().describe('Of the head that it was shown and did not take'),
+            shownRoot: z.string(),
+            reason: z.string(),
+          }),
+        )
+        .max(100)
+        .describe('Logs that are no continuation of what they were: somebody has changed them'),
+      inconsistentCount: z.int().min(0),
+    })
+    .optional()
+    .describe('What it saw of the audit logs'),
 });
 export type NodeStatus = z.infer<typeof nodeStatusSchema>;
 

@@ -52,6 +52,9 @@ export function registerNodeRoutes(app: FastifyInstance, core: ControlPlaneCore)
           core.logger.warn({ nodeId: status.nodeId, environmentId, revision, reason }, 'a node refused a revision');
         }
       }
+      for (const { owner, size, shownSize, reason } of status.witness?.inconsistent ?? []) {
+        core.logger.error({ nodeId: status.nodeId, owner, size, shownSize, reason }, 'an audit log was changed');
+      }
       directory.report(status, core.now());
       return reply.code(204).send();
     },

@@ -1,3 +1,4 @@
+import { parseTreeHead, type TreeHead } from '../audit-proof/tree-head.js';
 import { type EnvironmentRef, isSameEnvironment } from '../environment-ref.js';
 import { PlatformError } from '../platform-error.js';
 import {
@@ -52,10 +53,21 @@ export class TrustedKeys {
     return accessList;
   }
 
-  #verify(environment: EnvironmentRef, document: EnvironmentRef & { keyId: string }, signed: Signed): void {
-    const key = this.#keySet?.keys.find(({ keyId }) => keyId === document.keyId);
+  /** What an audit log was, as the control plane signed it; whether it continues an earlier head is the caller's to check. */
+  verifyTreeHead(signed: Signed): TreeHead {
+    const head = parseTreeHead(signed.document);
+    this.#verifySignature(head.keyId, signed);
+    return head;
+  }
+
+  #verifySignature(keyId: string, signed: Signed): void {
+    const key = this.#keySet?.keys.find((candidate) => candidate.keyId === keyId);
     if (key === undefined) throw untrusted('the document names a key that is not in force');
     if (!isSignedBy(signed, key.publicKey)) throw untrusted('the signature is wrong');
+  }
+
+  #verify(environment: EnvironmentRef, document: EnvironmentRef & { keyId: string }, signed: Signed): void {
+    this.#verifySignature(document.keyId, signed);
     if (!isSameEnvironment(environment, document)) throw untrusted('the document belongs to another environment');
   }
 }

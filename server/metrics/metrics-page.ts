@@ -243,6 +243,17 @@ export class MetricsPage {
       counter.inc({ outcome: 'taken' }, feed.counters.busMessages - feed.counters.busRefused);
       counter.inc({ outcome: 'refused' }, feed.counters.busRefused);
     });
+    this.#gauge('guidon_witnessed_audit_logs', 'Audit logs whose newest head this node holds', [], (gauge) => {
+      gauge.set(feed.witness.status.logCount);
+    });
+    this.#gauge(
+      'guidon_inconsistent_audit_logs',
+      'Audit logs that were changed since this node saw them',
+      [],
+      (gauge) => {
+        gauge.set(feed.witness.status.inconsistentCount);
+      },
+    );
     this.#counter('guidon_kernel_traps_total', 'Kernels that threw and were replaced', [], (counter) => {
       counter.inc(kernel.trapCount);
     });

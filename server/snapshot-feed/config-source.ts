@@ -14,6 +14,14 @@ export interface ConfigSource {
   /** The change since `since`, or everything when that is 0 or no longer kept. */
   fetchConfig(environment: EnvironmentRef, since: number): Promise<ConfigMessage>;
   fetchAccess(environment: EnvironmentRef): Promise<Signed>;
+  /** The newest heads of audit logs behind `cursor` ('' = all), as encoded signed documents. */
+  fetchTreeHeads(cursor: string): Promise<{
+    readonly heads: readonly Uint8Array[];
+    readonly cursor: string;
+    readonly hasMore: boolean;
+  }>;
+  /** Hashes that show one size of a log to be the beginning of another; undefined when the log has no such sizes. */
+  fetchConsistencyProof(owner: string, first: number, second: number): Promise<readonly Uint8Array[] | undefined>;
   /** Tells the source where this node stands. */
   postStatus(status: NodeStatus): Promise<void>;
 }
@@ -21,7 +29,24 @@ export interface ConfigSource {
 export interface NodeStatus {
   readonly nodeId: string;
   readonly store: string;
+  readonly witness: WitnessStatus;
   readonly environments: readonly (EnvironmentState & { readonly quarantined: readonly QuarantineReport[] })[];
+}
+
+/** What a node saw of the audit logs. */
+export interface WitnessStatus {
+  readonly logCount: number;
+  readonly inconsistentCount: number;
+  /** Logs that are no continuation of the head that is held. */
+  readonly inconsistent: readonly {
+    /** A tenant's id, or `$` for the installation's own log. */
+    readonly owner: string;
+    readonly size: number;
+    readonly root: string;
+    readonly shownSize: number;
+    readonly shownRoot: string;
+    readonly reason: string;
+  }[];
 }
 
 export interface QuarantineReport {

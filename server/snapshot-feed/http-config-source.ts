@@ -94,6 +94,27 @@ export class HttpConfigSource implements ConfigSource {
     return decodeSigned(await this.#bytes(`/internal/v1/environments/${environmentId}/access`)).signed;
   }
 
+  async fetchTreeHeads(cursor: string): Promise<{ heads: Uint8Array[]; cursor: string; hasMore: boolean }> {
+    const path = `/internal/v1/tree-heads?cursor=${encodeURIComponent(cursor)}`;
+    const value = parseJson(await this.#bytes(path));
+    if (!Array.isArray(value.heads) || typeof value.cursor !== 'string') {
+      throw new PlatformError('malformed-body', 'the answer with tree heads is malformed');
+    }
+    const heads = value.heads.map((head) => Buffer.from(String(head), 'base64'));
+    return { heads, cursor: value.cursor, hasMore: value.hasMore === true };
+  }
+
+  async fetchConsistencyProof(owner: string, first: number, second: number): Promise<Uint8Array[] | undefined> {
+    const path = `/internal/v1/consistency-proof?owner=${encodeURIComponent(owner)}&first=${first}&second=${second}`;
+    const answer = await this.#fetch(path, this.#deadlineMs, { headers: this.#headers });
+    if (answer.status !== 200) await answer.body?.cancel();
+    if (answer.status === 422) return undefined;
+    if (answer.status !== 200) throw refusalOf(answer.status, '/internal/v1/consistency-proof');
+    const { hashes } = parseJson(await readBytes(answer, SMALL_ANSWER_BYTES_MAX));
+    if (!Array.isArray(hashes)) throw new PlatformError('malformed-body', 'the answer with a proof is malformed');
+    return hashes.map((hash) => Buffer.from(String(hash), 'hex'));
+  }
+
   async postStatus(status: NodeStatus): Promise<void> {
     const answer = await this.#fetch(`/internal/v1/nodes/${status.nodeId}/status`, this.#deadlineMs, {
       method: 'POST',

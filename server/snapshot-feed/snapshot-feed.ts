@@ -8,6 +8,7 @@ import {
 } from '@guidon/protocol/signed-config';
 import type pino from 'pino';
 import type { SnapshotStore } from '../snapshot-store/snapshot-store.js';
+import { AuditWitness } from './audit-witness.js';
 import { Backoff } from './backoff.js';
 import type { ConfigSource, NodeStatus } from './config-source.js';
 import type { EnvironmentEntry } from './environment-entry.js';
@@ -44,6 +45,7 @@ const BUS_BYTES_MAX = BUS_MESSAGE_BYTES_MAX + 64 * 1024;
  */
 export class SnapshotFeed {
   readonly counters = { polls: 0, failedPolls: 0, busMessages: 0, busRefused: 0 };
+  readonly witness: AuditWitness;
   readonly #options: SnapshotFeedOptions;
   readonly #logger: pino.Logger;
   readonly #environments: EnvironmentSet;
@@ -63,6 +65,8 @@ export class SnapshotFeed {
     this.#options = options;
     this.#logger = options.logger;
     this.#environments = options.environments;
+    const { source, store, logger, environments } = options;
+    this.witness = new AuditWitness({ source, store, keys: environments.trust.keys, logger });
   }
 
   /** Takes what the disk has and does not serve yet, then follows the control plane. Resolves when the disk has been read. */
@@ -70,6 +74,7 @@ export class SnapshotFeed {
     const { trust } = this.#environments;
     trust.restore();
     this.#environments.onChange((entry, outcome) => this.#changed(entry, outcome));
+    if (trust.isKnown) this.witness.restore();
     const known = trust.isKnown ? this.#options.store.listEnvironments() : [];
     await Promise.all(
       known.map(async (environment) => {
@@ -164,6 +169,7 @@ export class SnapshotFeed {
       await this.#refreshKeys();
       await this.#compare();
       this.#backoff.succeeded();
+      if (await this.witness.look()) this.#isStatusDue = true;
       await this.#postStatus();
     } catch (error) {
       this.counters.failedPolls += 1;
@@ -241,6 +247,7 @@ export class SnapshotFeed {
     const status: NodeStatus = {
       nodeId: this.#options.nodeId,
       store: this.#options.store.status,
+      witness: this.witness.status,
       environments: this.#environments.entries.map(({ environment, reducer }) => ({
         ...environment,
         ...reducer.standing,

@@ -8,6 +8,7 @@ import type { EnvironmentRef } from '@guidon/protocol';
  *   ['', 'trust']                         root public key and the key set in force, as received
  *   ['', 'environment', environmentId]    the three ids
  *   ['', 'change']                        how many changes were committed: what the other processes of the node compare
+ *   ['', 'witness', owner]                the newest head of an audit log that was taken, as received; owner: tenant or '$'
  *   ['', 'ended', term]                   the writer with this number has been followed by another: its commits fail
  *   [t, e, 'state']                       manifest and signature as received, hash of the root
  *   [t, e, 'root', hash]                  root block of a snapshot, named by a state
@@ -41,6 +42,8 @@ export const keys = {
   allEnded: (): StoreKey => ['', 'ended'],
   environments: (): StoreKey => ['', 'environment'],
   environment: ({ environmentId }: EnvironmentRef): StoreKey => ['', 'environment', environmentId],
+  witnessedHeads: (): StoreKey => ['', 'witness'],
+  witnessedHead: (owner: string): StoreKey => ['', 'witness', owner],
   /** Prefix of everything an environment has. */
   all: ({ tenantId, environmentId }: EnvironmentRef): StoreKey => [tenantId, environmentId],
   state: of('state'),

@@ -304,6 +304,17 @@ export class SnapshotStore {
     return this.#commit(undefined, [{ key: keys.trust(), value: sealJson({ ...rowOf(keySet), rootPublicKey }) }]);
   }
 
+  /** The heads of audit logs that this node has seen and holds against what it is shown later. */
+  listWitnessedHeads(): Signed[] {
+    return this.#rows.list(keys.witnessedHeads()).flatMap((key) => signedFrom(this.#findJson(key)) ?? []);
+  }
+
+  /** By whose log it is: a tenant's, or `$`. */
+  putWitnessedHeads(heads: ReadonlyMap<string, Signed>): Promise<boolean> {
+    const rows = [...heads].map(([owner, head]) => ({ key: keys.witnessedHead(owner), value: sealJson(rowOf(head)) }));
+    return this.#commit(undefined, rows);
+  }
+
   /** Forgets an environment, except for its high-water marks: should it come back, it does not come back older. */
   removeEnvironment(environment: EnvironmentRef): Promise<boolean> {
     const rows = this.#rows.list(keys.all(environment)).filter((key) => key[2] !== 'mark');

@@ -34,12 +34,15 @@ export class TestControlPlane {
 
   static async start(
     options: Partial<
-      Pick<ControlPlaneOptions, 'bus' | 'now' | 'monotonicNow' | 'historyRetention' | 'logger' | 'trustedProxies'>
+      Pick<
+        ControlPlaneOptions,
+        'bus' | 'now' | 'monotonicNow' | 'historyRetention' | 'logger' | 'trustedProxies' | 'treeHeadIntervalMs'
+      >
     > & {
       directory?: string;
     } = {},
   ): Promise<TestControlPlane> {
-    const { historyRetention, monotonicNow, trustedProxies } = options;
+    const { historyRetention, monotonicNow, trustedProxies, treeHeadIntervalMs } = options;
     const directory = options.directory ?? mkdtempSync(join(tmpdir(), 'guidon-control-plane-'));
     const bus = options.bus ?? new InProcessChangeBus();
     const running = await startControlPlane({
@@ -51,6 +54,7 @@ export class TestControlPlane {
       ...(monotonicNow === undefined ? {} : { monotonicNow }),
       ...(historyRetention === undefined ? {} : { historyRetention }),
       ...(trustedProxies === undefined ? {} : { trustedProxies }),
+      ...(treeHeadIntervalMs === undefined ? {} : { treeHeadIntervalMs }),
     });
     const admin = await running.createSystemCredential();
     return new TestControlPlane(running, directory, admin, options.bus === undefined ? bus : undefined);

@@ -78,7 +78,14 @@ beforeEach(async () => {
 });
 
 const refuse = (): Promise<never> => Promise.reject(new Error('an entry does not ask for this'));
-const unused = { fetchKeySet: refuse, fetchDigests: refuse, fetchBuckets: refuse, postStatus: refuse };
+const unused = {
+  fetchKeySet: refuse,
+  fetchDigests: refuse,
+  fetchBuckets: refuse,
+  fetchTreeHeads: refuse,
+  fetchConsistencyProof: refuse,
+  postStatus: refuse,
+};
 
 const state = (revision: number, accessSequence = 1): EnvironmentState => ({
   ...environment.ref,
