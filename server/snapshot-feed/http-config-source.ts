@@ -107,9 +107,10 @@ export class HttpConfigSource implements ConfigSource {
   async fetchConsistencyProof(owner: string, first: number, second: number): Promise<Uint8Array[] | undefined> {
     const path = `/internal/v1/consistency-proof?owner=${encodeURIComponent(owner)}&first=${first}&second=${second}`;
     const answer = await this.#fetch(path, this.#deadlineMs, { headers: this.#headers });
-    if (answer.status !== 200) await answer.body?.cancel();
-    if (answer.status === 422) return undefined;
-    if (answer.status !== 200) throw refusalOf(answer.status, '/internal/v1/consistency-proof');
+    const { statusCode = 0 } = answer;
+    if (statusCode !== 200) answer.resume();
+    if (statusCode === 422) return undefined;
+    if (statusCode !== 200) throw refusalOf(statusCode, '/internal/v1/consistency-proof');
     const { hashes } = parseJson(await readBytes(answer, SMALL_ANSWER_BYTES_MAX));
     if (!Array.isArray(hashes)) throw new PlatformError('malformed-body', 'the answer with a proof is malformed');
     return hashes.map((hash) => Buffer.from(String(hash), 'hex'));
