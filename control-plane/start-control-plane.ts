@@ -22,6 +22,7 @@ import type { HistoryRetention } from './commit/definition-history.js';
 import type { ControlPlaneCore } from './core.js';
 import { NODES } from './credentials/platform-credential-routes.js';
 import { PlatformCredentialService } from './credentials/platform-credential-service.js';
+import { registerInvitationRoutes } from './invitations/invitation-routes.js';
 import { RequestRates } from './limits/request-rates.js';
 import { PasswordHasher } from './people/password-hasher.js';
 import { loadEnvironmentDigests } from './publish/environment-digests.js';
@@ -152,6 +153,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
     app.register(async (routes) => {
       registerSetupRoutes(routes, setup);
       registerSessionRoutes(routes, core, sessionService);
+      registerInvitationRoutes(routes, core, { sessions: sessionService, hasher });
       registerRoutes(routes, core, { resources, rates });
       registerInternalRoutes(routes, core, digests);
       registerReference(routes);

@@ -19,6 +19,8 @@ export type Actor =
       readonly name: string;
       readonly tenantId: TenantId;
       readonly roles: readonly Role[];
+      /** Of a token that may less than its person: what it does must be allowed by these, too. */
+      readonly narrowedTo?: readonly Role[];
     })
   /** Somebody who has logged in and asks for nothing of a tenant that he is a member of: he has his own account and no more. */
   | (Personal & { readonly kind: 'person'; readonly credentialId: string; readonly name: string })

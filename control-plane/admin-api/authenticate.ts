@@ -9,6 +9,8 @@ import {
 } from '@guidon/protocol/signed-config';
 import type { CredentialRecord } from '../credentials/credential-record.js';
 import type { CredentialOwnerRow, PlatformCredentialRecord } from '../credentials/stored-credential.js';
+import { findMember } from '../members/member-read-model.js';
+import { findPerson } from '../people/person-read-model.js';
 import { resolveRoles } from '../roles/role-read-model.js';
 import type { SessionDirectory } from '../sessions/session-directory.js';
 import type { ControlStore } from '../store/control-store.js';
@@ -69,14 +71,45 @@ export class Authenticator {
     return { actor: found.actor, secret: credential.secret, isSession: false };
   }
 
-  #authenticateSession(cookie: string, _tenantId: TenantId | undefined): Authenticated {
+  /** What a person's token may follows what he may: it is read with every request. */
+  #personalActor(
+    tenantId: TenantId,
+    personId: string,
+    { credentialId, roles = [] }: PlatformCredentialRecord,
+  ): Actor | undefined {
+    const person = findPerson(this.#store, personId);
+    const member = findMember(this.#store, tenantId, personId);
+    if (person === undefined || person.disabledAt !== null || member === undefined) return undefined;
+    return {
+      kind: 'member',
+      credentialId,
+      name: person.name,
+      personId,
+      tenantId,
+      roles: resolveRoles(this.#store, tenantId, member.roles),
+      ...(roles.length === 0 ? {} : { narrowedTo: resolveRoles(this.#store, tenantId, roles) }),
+    };
+  }
+
+  #authenticateSession(cookie: string, tenantId: TenantId | undefined): Authenticated {
     const found = this.#sessions.find(cookie);
     if (found === undefined) throw refusal();
     const { person, session, secret } = found;
     const { personId, name, isInstallationAdmin } = person;
     const { sessionId } = session;
-    const kind = isInstallationAdmin ? 'installation-admin' : 'person';
-    return { actor: { kind, credentialId: sessionId, name, personId, sessionId }, secret, isSession: true };
+    const own = { credentialId: sessionId, name, personId, sessionId };
+    const member = tenantId === undefined ? undefined : findMember(this.#store, tenantId, personId);
+    const actor: Actor = isInstallationAdmin
+      ? { kind: 'installation-admin', ...own }
+      : member === undefined
+        ? { kind: 'person', ...own }
+        : {
+            kind: 'member',
+            ...own,
+            tenantId: member.tenantId,
+            roles: resolveRoles(this.#store, member.tenantId, member.roles),
+          };
+    return { actor, secret, isSession: true };
   }
 
   #find(credential: Credential): Found | undefined {
@@ -97,7 +130,11 @@ export class Authenticator {
       kind === 'node' ? keys.nodeCredential(credentialId) : keys.adminCredential(owner.scope, credentialId),
     );
     if (record === undefined) return undefined;
-    const { name, secretHash, notAfter } = record;
+    const { name, secretHash, notAfter, personId } = record;
+    if (personId !== undefined && owner.scope !== INSTALLATION) {
+      const actor = this.#personalActor(owner.scope, personId, record);
+      return actor && { secretHash, notAfter, isRevoked: record.revokedAt !== null, actor };
+    }
     const actor: Actor =
       kind === 'node'
         ? { kind: 'node', credentialId, name }

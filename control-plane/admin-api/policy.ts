@@ -11,10 +11,13 @@ const TENANT: Allowed = ['installation-admin', 'system', 'member'];
 const NODES: Allowed = ['node'];
 /** What somebody who has logged in does with his own account; a token of his may not. */
 const ACCOUNT: Allowed = ['person', 'installation-admin'];
+/** What a member who has logged in does for himself in a tenant, whatever his roles. */
+const OWN: Allowed = ['member'];
 
 /** Who may do what. Every route names one of these actions; a route whose action has no entry here fails the boot (I18). */
 export const POLICY = {
   'account.read': ACCOUNT,
+  'invitation.accept': ACCOUNT,
   'account.change-password': ACCOUNT,
   'session.list': ACCOUNT,
   'session.end': ACCOUNT,
@@ -40,6 +43,16 @@ export const POLICY = {
   'admin-credential.create': TENANT,
   'admin-credential.list': TENANT,
   'admin-credential.revoke': TENANT,
+  'personal-token.create': OWN,
+  'personal-token.list': OWN,
+  'personal-token.revoke': OWN,
+  'member.list': TENANT,
+  'member.read': TENANT,
+  'member.update': TENANT,
+  'member.remove': TENANT,
+  'invitation.create': TENANT,
+  'invitation.list': TENANT,
+  'invitation.revoke': TENANT,
   'role.create': TENANT,
   'role.list': TENANT,
   'role.read': TENANT,
@@ -128,16 +141,22 @@ export function authorise(actor: Actor, action: Action, resource: Resource): Dec
   if (actor.kind === 'member' && resource.tenantId !== undefined && resource.tenantId !== actor.tenantId) {
     return { verdict: 'hidden' };
   }
-  if (allowed === ACCOUNT && !('sessionId' in actor)) {
+  if ((allowed === ACCOUNT || allowed === OWN) && !('sessionId' in actor)) {
     return { verdict: 'forbidden', reason: `${action} is for a person who has logged in` };
+  }
+  if (allowed === OWN && actor.kind !== 'member') {
+    return { verdict: 'forbidden', reason: `${action} is for the members of the tenant` };
   }
   if (!allowed.includes(actor.kind)) {
     if (allowed.includes('node')) return { verdict: 'wrong-kind' };
     return { verdict: 'forbidden', reason: `${action} is for the installation’s admins` };
   }
-  if (actor.kind !== 'member') return ALLOW;
-  const decision = decideByRoles(actor.roles, action, resource, holdersOf(action));
-  return decision.isAllowed ? ALLOW : { verdict: 'forbidden', reason: decision.reason };
+  if (actor.kind !== 'member' || allowed === OWN) return ALLOW;
+  for (const roles of [actor.roles, actor.narrowedTo ?? actor.roles]) {
+    const decision = decideByRoles(roles, action, resource, holdersOf(action));
+    if (!decision.isAllowed) return { verdict: 'forbidden', reason: decision.reason };
+  }
+  return ALLOW;
 }
 
 /** Throws what a refusal is answered with. */

@@ -4,6 +4,7 @@ import { registerWitnessRoutes } from '../audit/witness-routes.js';
 import { registerChangeRoutes } from '../changes/change-routes.js';
 import type { ControlPlaneCore } from '../core.js';
 import { registerCredentialRoutes } from '../credentials/credential-routes.js';
+import { registerPersonalTokenRoutes } from '../credentials/personal-token-routes.js';
 import { registerPlatformCredentialRoutes } from '../credentials/platform-credential-routes.js';
 import { registerEnvironmentRoutes } from '../environments/environment-routes.js';
 import { flagEnvironmentContent } from '../flags/flag-environment-content.js';
@@ -11,6 +12,7 @@ import { registerFlagRoutes } from '../flags/flag-routes.js';
 import { registerTargetingRoutes } from '../flags/targeting-routes.js';
 import type { RequestRates } from '../limits/request-rates.js';
 import { registerUsageRoutes } from '../limits/usage-routes.js';
+import { registerMemberRoutes } from '../members/member-routes.js';
 import { registerNodeRoutes } from '../nodes/node-routes.js';
 import { registerPersonRoutes } from '../people/person-routes.js';
 import { registerProjectRoutes } from '../projects/project-routes.js';
@@ -46,4 +48,6 @@ export function registerRoutes(
   registerRoleRoutes(app, core);
   registerPermissionRoutes(app, core, resources);
   registerPersonRoutes(app, core);
+  registerMemberRoutes(app, core);
+  registerPersonalTokenRoutes(app, core);
 }

@@ -52,7 +52,7 @@ export function registerPlatformCredentialRoutes(app: FastifyInstance, core: Con
   registerFamily(app, core, {
     url: '/api/v1/tenants/:tenantId/admin-credentials',
     noun: 'AdminCredential',
-    words: 'admin token of a tenant',
+    words: 'service account of a tenant (an admin token that is nobody’s)',
     actions: { list: 'admin-credential.list', ...TENANT_ADMIN_ACTIONS },
     params: tenantParams,
     body: createMemberCredentialBody,

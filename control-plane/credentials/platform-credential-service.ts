@@ -1,15 +1,16 @@
 import { PlatformError } from '@guidon/protocol';
 import { generateCredential, hashSecret } from '@guidon/protocol/signed-config';
 import { z } from 'zod';
-import type { Actor } from '../admin-api/actor.js';
 import { keySchema, nameSchema, timestampSchema } from '../admin-api/params.js';
 import type { Action } from '../admin-api/policy.js';
 import { notFound } from '../admin-api/problems.js';
-import type { Change, Reply, WriteRequest } from '../commit/change.js';
+import type { Change, RecordRead, Reply, WriteRequest } from '../commit/change.js';
 import { assertIfMatch } from '../commit/if-match.js';
 import type { ControlPlaneCore } from '../core.js';
-import { mayGrant } from '../roles/built-in-roles.js';
-import { assertGrantable } from '../roles/role-service.js';
+import { findMember } from '../members/member-read-model.js';
+import { isOwnerAccount, mustHaveOtherOwner } from '../members/owners.js';
+import { assertMayTake } from '../roles/may-give.js';
+import { assertGrantable, assertKnownRoles } from '../roles/role-service.js';
 import { INSTALLATION, type KeyRange, keys, type Scope, type StoreKey } from '../store/keys.js';
 import { getTenant } from '../tenants/tenant-read-model.js';
 import { isOpen } from './credential-read-model.js';
@@ -33,7 +34,10 @@ export const platformCredentialSchema = z
     id: z.string(),
     kind: z.enum(['adm', 'node']),
     name: z.string(),
-    roles: z.array(z.string()).describe('Of a tenant’s own; the others need none'),
+    roles: z
+      .array(z.string())
+      .describe('Of a tenant’s own. A person’s token may what its person and these may; none: what its person may'),
+    personId: z.string().nullable().describe('Whose token it is; null: nobody’s, a service account'),
     notAfter: timestampSchema.nullable(),
     revokedAt: timestampSchema.nullable(),
     createdAt: timestampSchema,
@@ -46,7 +50,10 @@ export const newPlatformCredentialSchema = platformCredentialSchema
   .extend({ token: z.string().describe('Shown this once'), trustRoot: z.string() })
   .meta({ id: 'NewPlatformCredential' });
 
-type NewPlatformCredential = z.infer<typeof createPlatformCredentialBody> & { readonly roles?: readonly string[] };
+type NewPlatformCredential = z.infer<typeof createPlatformCredentialBody> & {
+  readonly roles?: readonly string[];
+  readonly personId?: string;
+};
 
 const rolesOf = ({ roles = ['owner'] }: PlatformCredentialRecord): string[] => [...roles];
 
@@ -76,7 +83,8 @@ export class PlatformCredentialService {
     const { credentialId, name, notAfter, revokedAt, createdAt, version } = record;
     const isMember = this.#owner.kind === 'adm' && this.#owner.scope !== INSTALLATION;
     const roles = isMember ? rolesOf(record) : [];
-    return { id: credentialId, kind: this.#owner.kind, name, roles, notAfter, revokedAt, createdAt, version };
+    const { personId = null } = record;
+    return { id: credentialId, kind: this.#owner.kind, name, roles, personId, notAfter, revokedAt, createdAt, version };
   };
 
   create(write: WriteRequest, body: NewPlatformCredential): Promise<Reply> {
@@ -85,14 +93,16 @@ export class PlatformCredentialService {
       const { scope } = this.#owner;
       if (scope !== INSTALLATION) {
         if (getTenant(store, scope).archived) throw new PlatformError('conflict', 'the tenant is archived');
-        assertGrantable(this.#core, write.actor, scope, body.roles ?? []);
+        const { roles = [] } = body;
+        if (body.personId === undefined) assertGrantable(this.#core, write.actor, scope, roles);
+        else assertKnownRoles(this.#core, scope, roles);
       }
       return this.planCreation(body).change;
     });
   }
 
   /** The plan alone, for a change that does more than this. */
-  planCreation({ name, notAfter, roles }: NewPlatformCredential): { change: Change; token: string } {
+  planCreation({ name, notAfter, roles, personId }: NewPlatformCredential): { change: Change; token: string } {
     const { kind, scope, actions } = this.#owner;
     if (this.#listOpen().length >= PLATFORM_CREDENTIALS_MAX) {
       throw new PlatformError('limit-exceeded', `there are at most ${PLATFORM_CREDENTIALS_MAX} of these credentials`);
@@ -111,6 +121,7 @@ export class PlatformCredentialService {
       createdAt: this.#core.now(),
       revokedAt: null,
       ...(roles === undefined ? {} : { roles }),
+      ...(personId === undefined ? {} : { personId }),
     };
     const ownerRow: CredentialOwnerRow = { kind, scope, environmentId: null };
     const change: Change = {
@@ -134,26 +145,34 @@ export class PlatformCredentialService {
       if (before === undefined) throw notFound();
       assertIfMatch(write, before);
       if (before.revokedAt !== null) throw new PlatformError('conflict', 'the credential is revoked already');
-      const others = this.#listOpen().filter((other) => other.credentialId !== credentialId);
-      // Nobody could ever make another one.
-      if (this.#owner.kind === 'adm' && this.#owner.scope === INSTALLATION && others.length === 0) {
-        throw new PlatformError('conflict', 'it is the last credential of an installation admin');
-      }
-      if (this.#owner.kind === 'adm' && this.#owner.scope !== INSTALLATION) {
-        assertMayRevoke(write.actor, before, others);
-      }
+      const relied = this.#owner.kind === 'adm' ? this.#othersWithout(write, before) : [];
       const after: PlatformCredentialRecord = { ...before, revokedAt: now(), version: before.version + 1 };
       return {
         ...this.#changeOf(before, after),
         action: this.#owner.actions.revoke,
         summary: `Revoked ${this.#owner.kind} credential “${before.name}”`,
-        relied: others
-          .filter(isOwner)
-          .map((other) => ({ key: this.#keyOf(other.credentialId), read: other }))
-          .slice(0, 1),
+        relied,
         reply: () => ({ status: 200, body: this.view(after), etag: after.version }),
       };
     });
+  }
+
+  /** Nobody takes from others what he could not have given, and neither a tenant nor the installation loses the last who can give rights. */
+  #othersWithout({ actor }: WriteRequest, leaving: PlatformCredentialRecord): RecordRead[] {
+    const { scope } = this.#owner;
+    const { credentialId, personId } = leaving;
+    if (scope === INSTALLATION) {
+      // One that ends by itself makes no other one for long.
+      const other = this.#listOpen().find((one) => one.credentialId !== credentialId && one.notAfter === null);
+      if (other === undefined && leaving.notAfter === null) {
+        throw new PlatformError('conflict', 'it is the last credential of an installation admin');
+      }
+      return other === undefined ? [] : [{ key: this.#keyOf(other.credentialId), read: other }];
+    }
+    const isOwn = actor.kind === 'member' && actor.personId !== undefined && actor.personId === personId;
+    const ofPerson = personId === undefined ? undefined : (findMember(this.#core.store, scope, personId)?.roles ?? []);
+    if (!isOwn) assertMayTake(actor, ofPerson ?? rolesOf(leaving));
+    return isOwnerAccount(leaving) ? mustHaveOtherOwner(this.#core, actor, scope, this.#keyOf(credentialId)) : [];
   }
 
   #changeOf(
@@ -180,23 +199,5 @@ export class PlatformCredentialService {
       .list<PlatformCredentialRecord>(this.range)
       .map(({ value }) => value)
       .filter((record) => isOpen(record, now()));
-  }
-}
-
-const isOwner = (record: PlatformCredentialRecord): boolean => rolesOf(record).includes('owner');
-
-/** Nobody takes from others what he could not have given, and no tenant's own people lose its last owner. */
-function assertMayRevoke(
-  actor: Actor,
-  record: PlatformCredentialRecord,
-  others: readonly PlatformCredentialRecord[],
-): void {
-  if (actor.kind !== 'member') return;
-  const held = actor.roles.map(({ key }) => key);
-  if (!rolesOf(record).every((role) => mayGrant(held, role))) {
-    throw new PlatformError('privilege-escalation', 'this credential has roles that you may not give or take');
-  }
-  if (isOwner(record) && !others.some(isOwner)) {
-    throw new PlatformError('last-owner', 'it is the last credential of an owner: make another one first');
   }
 }

@@ -21,6 +21,8 @@ export interface PlatformCredentialRecord extends Versioned {
   readonly createdAt: number;
   /** Epoch milliseconds; null = in force. */
   readonly revokedAt: number | null;
-  /** Keys of roles, of `adm` credentials of a tenant. Absent in rows of older builds: owner. */
+  /** Whose token it is. Absent: a service account, or not of a tenant. */
+  readonly personId?: string;
+  /** What a person’s token is narrowed to, none = not at all; otherwise: keys of roles, of `adm` credentials of a tenant. Absent in rows of older builds: owner. */
   readonly roles?: readonly string[];
 }

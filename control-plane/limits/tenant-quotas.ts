@@ -16,6 +16,8 @@ export const RESOURCE_LIMITS = {
   segmentKeys: { byDefault: 100_000_000, max: 10_000_000_000, words: 'keys in segments' },
   credentials: { byDefault: 50_000, max: 10_000_000, words: 'SDK keys that are not revoked' },
   adminCredentials: { byDefault: 1_000, max: 1_000, words: 'admin credentials that are not revoked' },
+  members: { byDefault: 1_000, max: 100_000, words: 'members' },
+  invitations: { byDefault: 1_000, max: 100_000, words: 'invitations that are open' },
   roles: { byDefault: 100, max: 1_000, words: 'roles of its own' },
 } as const satisfies Record<string, ResourceLimit>;
 

@@ -16,6 +16,8 @@ const COUNTED: Readonly<Record<string, { readonly resource: Resource; readonly c
   segment: { resource: 'segmentKeys', countOf: keysIn },
   credential: { resource: 'credentials', countOf: (row) => (isEnded(row) ? 0 : 1) },
   'admin-credential': { resource: 'adminCredentials', countOf: (row) => (isEnded(row) ? 0 : 1) },
+  member: { resource: 'members', countOf: () => 1 },
+  invitation: { resource: 'invitations', countOf: () => 1 },
   role: { resource: 'roles', countOf: () => 1 },
 };
 

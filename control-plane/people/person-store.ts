@@ -6,7 +6,12 @@ import { keys } from '../store/keys.js';
 import { emailKeyOf, findPersonByEmail } from './person-read-model.js';
 import type { PersonPointer, PersonRecord } from './person-record.js';
 
-type NewPerson = Pick<PersonRecord, 'email' | 'name' | 'passwordHash' | 'isInstallationAdmin' | 'createdAt'>;
+type NewPerson = Pick<
+  PersonRecord,
+  'personId' | 'email' | 'name' | 'passwordHash' | 'isInstallationAdmin' | 'createdAt'
+>;
+
+export const newPersonId = (): string => `per_${ulid()}`;
 
 /** What makes a person: the row, and the address that nobody else can have from then on. */
 export function planPerson(store: StoreReader, details: NewPerson): { person: PersonRecord; records: RecordWrite[] } {
@@ -15,7 +20,6 @@ export function planPerson(store: StoreReader, details: NewPerson): { person: Pe
   }
   const person: PersonRecord = {
     version: 1,
-    personId: `per_${ulid()}`,
     ...details,
     sessionEpoch: 1,
     disabledAt: null,

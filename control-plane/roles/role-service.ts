@@ -8,9 +8,11 @@ import type { Change, Reply, WriteRequest } from '../commit/change.js';
 import { assertIfMatch } from '../commit/if-match.js';
 import type { ControlPlaneCore } from '../core.js';
 import type { PlatformCredentialRecord } from '../credentials/stored-credential.js';
+import { listMembers } from '../members/member-read-model.js';
+import type { InvitationRecord } from '../members/member-record.js';
 import { keys } from '../store/keys.js';
 import { getTenant } from '../tenants/tenant-read-model.js';
-import { mayGrant } from './built-in-roles.js';
+import { mayGive } from './may-give.js';
 import { statementsSchema } from './role.js';
 import { findRole, getRole, isBuiltIn } from './role-read-model.js';
 import type { RoleRecord } from './role-record.js';
@@ -75,7 +77,7 @@ export class RoleService {
     });
   }
 
-  /** Refused while a credential that is in force has it. */
+  /** Refused while a credential that is in force, a member or an open invitation has it. */
   delete(write: WriteRequest, tenantId: TenantId, roleKey: string): Promise<Reply> {
     const { store, committer } = this.#core;
     return committer.commit(write, undefined, () => {
@@ -85,7 +87,16 @@ export class RoleService {
         .list<PlatformCredentialRecord>(keys.adminCredentials(tenantId))
         .map(({ value }) => value)
         .filter(({ roles = [], revokedAt }) => revokedAt === null && roles.includes(roleKey));
-      if (users.length > 0) throw inUse(roleKey, users);
+      const members = listMembers(store, tenantId).filter(({ roles }) => roles.includes(roleKey));
+      const invitations = store
+        .list<InvitationRecord>(keys.invitations(tenantId))
+        .filter(({ value }) => value.roles.includes(roleKey));
+      const pointers = [
+        ...users.map(({ credentialId }) => `/admin-credentials/${credentialId}`),
+        ...members.map(({ personId }) => `/members/${personId}`),
+        ...invitations.map(({ value }) => `/invitations/${value.invitationId}`),
+      ];
+      if (pointers.length > 0) throw inUse(roleKey, pointers);
       return {
         ...changeOf(before, undefined),
         action: 'role.delete',
@@ -109,32 +120,35 @@ export function assertGrantable(
   tenantId: TenantId,
   roles: readonly string[],
 ): void {
+  assertRoles(core, tenantId, roles, (key) => mayGive(actor, key));
+}
+
+/** Throws `validation-failed` for roles that are not there: for narrowing, which gives nobody anything. */
+export function assertKnownRoles(core: ControlPlaneCore, tenantId: TenantId, roles: readonly string[]): void {
+  assertRoles(core, tenantId, roles, () => true);
+}
+
+function assertRoles(
+  core: ControlPlaneCore,
+  tenantId: TenantId,
+  roles: readonly string[],
+  mayBeGiven: (key: string) => boolean,
+): void {
   const issues = roles.flatMap((key, index): Issue[] => {
     const pointer = `/roles/${index}`;
     if (findRole(core.store, tenantId, key) === undefined) {
       return [{ pointer, code: 'validation-failed', detail: `there is no role ${key}` }];
     }
-    if (
-      actor.kind !== 'member' ||
-      mayGrant(
-        actor.roles.map((role) => role.key),
-        key,
-      )
-    )
-      return [];
+    if (mayBeGiven(key)) return [];
     return [{ pointer, code: 'privilege-escalation', detail: `you may not give the role ${key} away` }];
   });
   const [first] = issues;
   if (first !== undefined) throw new PlatformError(first.code, first.detail, { issues });
 }
 
-function inUse(roleKey: string, users: readonly PlatformCredentialRecord[]): PlatformError {
-  return new PlatformError('in-use', `credentials have the role ${roleKey}`, {
-    issues: users.map(({ credentialId }) => ({
-      pointer: `/admin-credentials/${credentialId}`,
-      code: 'in-use' as const,
-      detail: 'revoke it first',
-    })),
+function inUse(roleKey: string, pointers: readonly string[]): PlatformError {
+  return new PlatformError('in-use', `the role ${roleKey} is held, or promised by an invitation`, {
+    issues: pointers.map((pointer) => ({ pointer, code: 'in-use' as const, detail: 'take it away first' })),
   });
 }
 

@@ -9,7 +9,7 @@ import { INSTALLATION_ADMINS } from '../credentials/platform-credential-routes.j
 import { PlatformCredentialService } from '../credentials/platform-credential-service.js';
 import { newPasswordSchema, type PasswordHasher } from '../people/password-hasher.js';
 import { emailSchema } from '../people/person-read-model.js';
-import { planPerson } from '../people/person-store.js';
+import { newPersonId, planPerson } from '../people/person-store.js';
 import { INSTALLATION, keys } from '../store/keys.js';
 
 /** Row under `keys.setup`. States: absent -> waiting (a token was printed) -> done. A restart while waiting makes a new token. */
@@ -62,7 +62,14 @@ export class SetupService {
       const account =
         email === undefined || passwordHash === undefined
           ? []
-          : planPerson(store, { email, name, passwordHash, isInstallationAdmin: true, createdAt: now() }).records;
+          : planPerson(store, {
+              personId: newPersonId(),
+              email,
+              name,
+              passwordHash,
+              isInstallationAdmin: true,
+              createdAt: now(),
+            }).records;
       const admins = new PlatformCredentialService(this.#core, INSTALLATION_ADMINS);
       const { change } = admins.planCreation({ name, notAfter: null });
       const after: SetupRecord = { version: before.version + 1, tokenHash: null };

@@ -67,6 +67,10 @@ export const keys = {
   idempotency: (scope: Scope, credentialId: string, keyHash: string) =>
     key(scope, INSTALLATION, 'idempotency', credentialId, keyHash),
 
+  member: (tenantId: TenantId, personId: string) => key(tenantId, INSTALLATION, 'member', personId),
+  members: (tenantId: TenantId) => range(tenantId, INSTALLATION, 'member'),
+  invitation: (tenantId: TenantId, invitationId: string) => key(tenantId, INSTALLATION, 'invitation', invitationId),
+  invitations: (tenantId: TenantId) => range(tenantId, INSTALLATION, 'invitation'),
   role: (tenantId: TenantId, roleKey: string) => key(tenantId, INSTALLATION, 'role', roleKey),
   roles: (tenantId: TenantId) => range(tenantId, INSTALLATION, 'role'),
   project: (tenantId: TenantId, projectKey: string) => key(tenantId, INSTALLATION, 'project', projectKey),

@@ -10,7 +10,7 @@ const merge = (body: unknown): OperationCase => ({ body, contentType: 'applicati
 const NOTHING: OperationCase = {};
 
 /** Operations that need no credential: what they answer depends on what is in their bodies alone. */
-export const PUBLIC_OPERATIONS: readonly string[] = ['completeSetup', 'login'];
+export const PUBLIC_OPERATIONS: readonly string[] = ['completeSetup', 'login', 'acceptInvitation'];
 
 /** By operationId. An operation of the OpenAPI document that is not here fails the suite: every new route gets a case. */
 export const OPERATION_CASES: Readonly<Record<string, OperationCase>> = {
@@ -22,6 +22,19 @@ export const OPERATION_CASES: Readonly<Record<string, OperationCase>> = {
   endOwnSession: NOTHING,
   endOwnSessions: NOTHING,
   changeOwnPassword: { body: { currentPassword: 'x', newPassword: 'long enough to be one' } },
+  listOwnTenants: NOTHING,
+  joinTenant: { body: { token: 'no such token' } },
+  listMembers: NOTHING,
+  getMember: NOTHING,
+  updateMember: merge({ roles: ['viewer'] }),
+  removeMember: NOTHING,
+  listInvitations: NOTHING,
+  createInvitation: { body: { email: 'fresh@example.com', roles: ['viewer'] } },
+  revokeInvitation: NOTHING,
+  acceptInvitation: { body: { token: 'no such token', name: 'n', password: 'long enough to be one' } },
+  listPersonalTokens: NOTHING,
+  createPersonalToken: { body: { name: 'n' } },
+  revokePersonalToken: NOTHING,
   listPeople: NOTHING,
   getPerson: NOTHING,
   updatePerson: merge({ name: 'n' }),

@@ -39,6 +39,7 @@ const MISSING: Ids = {
   uploadId: 'upl_00000000000000000000000000',
   personId: 'per_00000000000000000000000000',
   sessionId: 'ses_00000000000000000000000000000000',
+  invitationId: 'inv_00000000000000000000000000',
 };
 
 function idsOf(tenant: PlantedTenant, operation: Operation): Ids {
@@ -50,10 +51,15 @@ function idsOf(tenant: PlantedTenant, operation: Operation): Ids {
     revision: '3',
     tenantId: tenant.tenantId,
     environmentId: tenant.environmentId,
-    credentialId: isAdminCredential ? tenant.adminCredentialId : tenant.credentialId,
+    credentialId: isAdminCredential
+      ? tenant.adminCredentialId
+      : isOfMe(operation)
+        ? tenant.personalTokenId
+        : tenant.credentialId,
     uploadId: tenant.uploadId,
-    personId: MISSING.personId ?? '',
+    personId: tenant.personId,
     sessionId: MISSING.sessionId ?? '',
+    invitationId: tenant.invitationId,
   };
 }
 
@@ -80,16 +86,31 @@ function comparable({ status, headers, text }: Answer): string {
 
 function assertNothingOf(tenant: PlantedTenant, answer: Answer, operation: Operation): void {
   const everything = `${answer.status} ${JSON.stringify(answer.headers)} ${answer.text}`;
-  const secrets = [tenant.canary, tenant.environmentId, tenant.credentialId, tenant.adminCredentialId];
+  const { canary, environmentId, credentialId, adminCredentialId, personId, invitationId, personalTokenId } = tenant;
+  const secrets = [canary, environmentId, credentialId, adminCredentialId, personId, invitationId, personalTokenId];
   for (const secret of secrets) {
     expect(everything.includes(secret), `${operation.operationId} shows ${secret}`).toBe(false);
   }
 }
 
 const isOfTenant = ({ path }: Operation): boolean => path.includes('{tenantId}');
-const tokensOfA = (): Record<string, string | null> => {
+/** About the one who asks: it takes a session. */
+const isOfMe = ({ path }: Operation): boolean => /\/me(\/|$)|\/logout$/.test(path);
+/** What a page of ours sends for a member of A who has logged in. */
+const sessionOf = ({ browser }: PlantedTenant): CallOptions => ({
+  token: null,
+  headers: { cookie: browser.cookie, 'x-csrf-token': browser.csrfToken, 'sec-fetch-site': 'same-origin' },
+});
+const credentialsOfA = (): Record<string, CallOptions> => {
   const { a, node } = installation;
-  return { admin: a.admin, srv: a.srv, web: a.web, node, none: null };
+  return {
+    admin: { token: a.admin },
+    person: sessionOf(a),
+    srv: { token: a.srv },
+    web: { token: a.web },
+    node: { token: node },
+    none: { token: null },
+  };
 };
 
 /** What B serves and keeps, to see that nothing of it moved. */
@@ -98,6 +119,8 @@ async function stateOfB(): Promise<string> {
   const paths = [
     '/projects',
     '/audit',
+    '/members',
+    '/invitations',
     '/admin-credentials',
     '/projects/shop/environments',
     '/projects/shop/flags?archived=all',
@@ -123,12 +146,12 @@ describe('every operation of the OpenAPI document (I16)', () => {
     const before = await stateOfB();
     for (const operation of operations.filter(isOfTenant)) {
       const foreign = idsOf(installation.b, operation);
-      for (const [kind, token] of Object.entries(tokensOfA())) {
-        const answer = await call(operation, foreign, { token });
-        const missing = await call(operation, { ...foreign, ...MISSING }, { token });
+      for (const [kind, credential] of Object.entries(credentialsOfA())) {
+        const answer = await call(operation, foreign, credential);
+        const missing = await call(operation, { ...foreign, ...MISSING }, credential);
         expect(comparable(answer), `${operation.operationId} as ${kind}`).toBe(comparable(missing));
         expect(answer.status, `${operation.operationId} as ${kind}`).toBe(
-          kind === 'admin' ? 404 : kind === 'none' ? 401 : 403,
+          kind === 'admin' || kind === 'person' ? 404 : kind === 'none' ? 401 : 403,
         );
         assertNothingOf(installation.b, answer, operation);
       }
@@ -139,14 +162,15 @@ describe('every operation of the OpenAPI document (I16)', () => {
   test('answers A about ids of B under its own path like about ids that are not there', async () => {
     const before = await stateOfB();
     const withIds = operations.filter(
-      (operation) => isOfTenant(operation) && /\{(credentialId|uploadId)\}/.test(operation.path),
+      (operation) => isOfTenant(operation) && /\{(credentialId|uploadId|personId|invitationId)\}/.test(operation.path),
     );
     expect(withIds.length).toBeGreaterThanOrEqual(9);
     for (const operation of withIds) {
       const own = { ...idsOf(installation.a, operation), ...pickIds(idsOf(installation.b, operation)) };
       const missing = { ...idsOf(installation.a, operation), ...pickIds(MISSING) };
-      const answer = await call(operation, own, { token: installation.a.admin });
-      expect(comparable(answer)).toBe(comparable(await call(operation, missing, { token: installation.a.admin })));
+      const credential = isOfMe(operation) ? sessionOf(installation.a) : { token: installation.a.admin };
+      const answer = await call(operation, own, credential);
+      expect(comparable(answer)).toBe(comparable(await call(operation, missing, credential)));
       expect(answer.status, operation.operationId).toBe(404);
       assertNothingOf(installation.b, answer, operation);
     }
@@ -156,12 +180,13 @@ describe('every operation of the OpenAPI document (I16)', () => {
   test('outside of a tenant is for the installation alone; nodes read config, nobody else does', async () => {
     for (const operation of operations.filter((candidate) => !isOfTenant(candidate))) {
       const isPublic = PUBLIC_OPERATIONS.includes(operation.operationId);
-      for (const [kind, token] of Object.entries(tokensOfA())) {
+      for (const [kind, credential] of Object.entries(credentialsOfA())) {
         const isNodes = operation.path.startsWith('/internal/');
-        if (isPublic || (isNodes && kind === 'node')) continue;
-        const answer = await call(operation, idsOf(installation.b, operation), { token });
+        const isOwn = isOfMe(operation) && kind === 'person';
+        if (isPublic || isOwn || (isNodes && kind === 'node')) continue;
+        const answer = await call(operation, idsOf(installation.b, operation), credential);
         expect(answer.status, `${operation.operationId} as ${kind}`).toBe(kind === 'none' ? 401 : 403);
-        const missing = await call(operation, { ...idsOf(installation.b, operation), ...MISSING }, { token });
+        const missing = await call(operation, { ...idsOf(installation.b, operation), ...MISSING }, credential);
         expect(comparable(answer)).toBe(comparable(missing));
         assertNothingOf(installation.b, answer, operation);
       }
@@ -192,7 +217,8 @@ describe('every operation of the OpenAPI document (I16)', () => {
   test('about things of A shows things of A and nothing of B', async () => {
     let seen = 0;
     for (const operation of operations.filter((candidate) => isOfTenant(candidate) && candidate.method === 'GET')) {
-      const answer = await call(operation, idsOf(installation.a, operation), { token: installation.a.admin });
+      const credential = isOfMe(operation) ? sessionOf(installation.a) : { token: installation.a.admin };
+      const answer = await call(operation, idsOf(installation.a, operation), credential);
       expect(answer.status, operation.operationId).toBe(200);
       if (answer.text.includes(installation.a.canary)) seen += 1;
       assertNothingOf(installation.b, answer, operation);
@@ -278,6 +304,44 @@ describe('what remembers (I16)', () => {
   });
 });
 
+describe('people (I16)', () => {
+  test('what a person is asked about himself names his own tenants alone', async () => {
+    for (const operation of operations.filter((candidate) => isOfMe(candidate) && candidate.method === 'GET')) {
+      const answer = await call(operation, idsOf(installation.a, operation), sessionOf(installation.a));
+      expect([operation.operationId, answer.status]).toEqual([operation.operationId, 200]);
+      assertNothingOf(installation.b, answer, operation);
+    }
+  });
+
+  test('a person of A who is invited to B sees B from then on, and nothing of C', async () => {
+    const { a, b, plane } = installation;
+    const paths = ['/members', '/projects', '/audit'];
+    const statusesIn = (tenantId: string) =>
+      Promise.all(
+        paths.map(async (path) => (await plane.call('GET', `/api/v1/tenants/${tenantId}${path}`, sessionOf(a))).status),
+      );
+    expect(await statusesIn(b.tenantId)).toEqual([404, 404, 404]);
+    const { email } = (await a.browser.call('GET', '/api/v1/me')).body.person;
+    const { body } = await plane.must('POST', `/api/v1/tenants/${b.tenantId}/invitations`, {
+      token: b.admin,
+      body: { email, roles: ['viewer'] },
+    });
+    const join = { token: body.link.split('#')[1] };
+    expect((await b.browser.call('POST', '/api/v1/me/tenants', { body: join })).body.code).toBe('forbidden');
+    expect((await a.browser.call('POST', '/api/v1/me/tenants', { body: join })).status).toBe(201);
+    expect(await statusesIn(b.tenantId)).toEqual([200, 200, 200]);
+    expect((await a.browser.call('POST', '/api/v1/me/tenants', { body: join })).body.code).toBe('invalid-credentials');
+    await plane.must('DELETE', `/api/v1/tenants/${b.tenantId}/members/${a.personId}`, {
+      token: b.admin,
+      headers: { 'if-match': '"1"' },
+    });
+    await a.browser.login(email, `${a.canary} password`);
+    expect(await statusesIn(b.tenantId)).toEqual([404, 404, 404]);
+    expect(await statusesIn(a.tenantId)).toEqual([200, 200, 200]);
+  });
+});
+
 function pickIds(ids: Ids): Ids {
-  return { credentialId: ids.credentialId ?? '', uploadId: ids.uploadId ?? '' };
+  const { credentialId = '', uploadId = '', personId = '', invitationId = '' } = ids;
+  return { credentialId, uploadId, personId, invitationId };
 }

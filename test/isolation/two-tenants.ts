@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { Browser } from '../support/browser.js';
 import { type Answer, TestControlPlane } from '../support/control-plane.js';
 
 /** One of two tenants whose projects, environments, flags and segments have the same keys. Its data is full of its canary. */
@@ -13,6 +14,11 @@ export interface PlantedTenant {
   readonly credentialId: string;
   readonly adminCredentialId: string;
   readonly uploadId: string;
+  /** Of a member who is an owner and has logged in. */
+  readonly personId: string;
+  readonly browser: Browser;
+  readonly personalTokenId: string;
+  readonly invitationId: string;
   /** `/api/v1/tenants/<id>/projects/shop` */
   readonly project: string;
   readonly environment: string;
@@ -112,6 +118,14 @@ async function plant(plane: TestControlPlane, key: string): Promise<PlantedTenan
     allowedOrigins: [`https://${canary}.example`],
   });
   const admin = await must('POST', `${tenantPath}/admin-credentials`, { name: text('admin') });
+  const invite = (email: string) => must('POST', `${tenantPath}/invitations`, { email, roles: ['owner'] });
+  const { link } = (await invite(`member@${canary}.example`)).body;
+  const browser = new Browser(plane);
+  const accepted = await browser.call('POST', '/api/v1/invitations/accept', {
+    body: { token: link.split('#')[1], name: text('member'), password: `${canary} password` },
+  });
+  const personalToken = await browser.call('POST', `${tenantPath}/me/tokens`, { body: { name: text('token') } });
+  const invitation = await invite(`invited@${canary}.example`);
   const upload = await must('POST', `${environment}/segments/beta/uploads`, { mode: 'add', contextKind: canary });
   await plane.must('PUT', `${environment}/segments/beta/uploads/${upload.body.id}/parts/1`, {
     raw: `"${canary}"\n`,
@@ -127,6 +141,10 @@ async function plant(plane: TestControlPlane, key: string): Promise<PlantedTenan
     credentialId: srv.body.id,
     adminCredentialId: admin.body.id,
     uploadId: upload.body.id,
+    personId: accepted.body.person.id,
+    browser,
+    personalTokenId: personalToken.body.id,
+    invitationId: invitation.body.id,
     project,
     environment,
   };

@@ -75,13 +75,31 @@ describe('authorise()', () => {
   test('a person has his own account alone, and only when he has logged in', () => {
     const { person } = actors;
     const own = actions.filter((action) => verdictOf(person, action, { tenantId: undefined }) === 'allow');
-    expect(own.filter((action) => !/^(account|session)\./.test(action))).toEqual([]);
+    expect(own.filter((action) => !/^(account|session)\.|^invitation\.accept$/.test(action))).toEqual([]);
     expect(own.length).toBeGreaterThanOrEqual(4);
     for (const action of actions) expect([action, verdictOf(person, action, { tenantId })]).toEqual([action, 'hidden']);
     for (const action of own) {
       expect(verdictOf(actors.installation, action, { tenantId: undefined })).toBe('forbidden');
       expect(verdictOf(actors.system, action, { tenantId: undefined })).toBe('forbidden');
     }
+  });
+
+  test('a member’s own tokens are for members who have logged in, whatever their roles', () => {
+    const member = { ...actors.own, personId: 'per_1', roles: [] } as Actor;
+    for (const action of ['personal-token.create', 'personal-token.list', 'personal-token.revoke'] as const) {
+      expect(verdictOf({ ...member, sessionId: 'ses_1' } as Actor, action, { tenantId })).toBe('allow');
+      for (const actor of [member, actors.own, actors.installation, actors.system]) {
+        expect(verdictOf(actor, action, { tenantId })).toBe('forbidden');
+      }
+    }
+  });
+
+  test('a narrowed token may what its person and its roles may, both', () => {
+    const of = (held: string, narrow: string, action: Action) =>
+      verdictOf({ ...actors.own, roles: rolesOf(held), narrowedTo: rolesOf(narrow) } as Actor, action, { tenantId });
+    expect([of('owner', 'viewer', 'flag.read'), of('owner', 'viewer', 'flag.create')]).toEqual(['allow', 'forbidden']);
+    expect([of('viewer', 'owner', 'flag.read'), of('viewer', 'owner', 'flag.create')]).toEqual(['allow', 'forbidden']);
+    expect(of('owner', 'gone', 'flag.read')).toBe('forbidden');
   });
 
   test('nobody may do what only records name', () => {
