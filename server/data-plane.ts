@@ -31,6 +31,10 @@ import { SnapshotResidency } from './snapshot-residency.js';
 import type { StoreRole } from './snapshot-store/row-store.js';
 import { SnapshotStore } from './snapshot-store/snapshot-store.js';
 import type { StoreChange } from './snapshot-store/store-change.js';
+import { StreamEventsRoute } from './stream/events-route.js';
+import { SOCKET_MESSAGE_BYTES_MAX, StreamSocketRoute } from './stream/socket-route.js';
+import { StreamHub } from './stream/stream-hub.js';
+import { StreamTokenRoute } from './stream/stream-token-route.js';
 import { createApp, type ListeningApp, listen } from './uws-app.js';
 
 export interface DataPlaneOptions {
@@ -99,7 +103,10 @@ export class DataPlane {
   readonly #feed: SnapshotFeed;
   readonly #follower: StoreFollower;
   readonly #router: Router;
+  /** Live updates that this process sends. */
+  readonly streams: StreamHub;
   readonly #views: ConfigViews;
+  readonly #bodies = new ConfigBodies();
   readonly #tls: ReloadableTlsApp | undefined;
   readonly #app: TemplatedApp;
   readonly #siblings: SiblingListener | undefined;
@@ -183,6 +190,13 @@ export class DataPlane {
     const parts = { directory, kernel, residency, ledger, evaluation, inlineCostMax, now: Date.now };
     this.#views = new ConfigViews((slot) => this.#definitionsOf(slot));
     this.#closers.unshift(() => this.#views.close());
+    this.streams = new StreamHub({
+      ...parts,
+      views: this.#views,
+      bodies: this.#bodies,
+      onError: (error) => logger.error({ err: error }, 'streams could not be served'),
+    });
+    this.#closers.unshift(() => this.streams.close());
     this.#router = this.#routes(pool, parts, logger);
     const staleAfterMs = options.staleAfterMs ?? STALE_AFTER_MS;
     const ageTimer = setInterval(() => {
@@ -200,6 +214,7 @@ export class DataPlane {
       pool,
       evaluation,
       ledger,
+      streams: this.streams,
       gate: new ConnectionGate(this.#app, ledger.quotas.node.connections),
       version: '0.1.0',
     });
@@ -220,9 +235,13 @@ export class DataPlane {
         definitionsOf: (slot) => environments.entryOf(slot)?.reducer.definitionsInForce(),
       }),
     );
-    const configParts = { ...parts, views: this.#views, bodies: new ConfigBodies() };
+    const configParts = { ...parts, views: this.#views, bodies: this.#bodies };
     router.addGet(new ConfigRoute(configParts));
     router.addGet(new CachedConfigRoute(configParts));
+    router.add(new StreamTokenRoute(parts));
+    const streamParts = { ...parts, hub: this.streams };
+    router.addSocket(new StreamSocketRoute(streamParts), { messageBytesMax: SOCKET_MESSAGE_BYTES_MAX });
+    router.addGet(new StreamEventsRoute(streamParts));
     router.seal();
     return router;
   }
@@ -326,6 +345,7 @@ export class DataPlane {
   async drain(): Promise<void> {
     if (this.#listening === undefined) return;
     this.#listening.stopListening();
+    await this.streams.drain();
     await this.#router.drain(DRAIN_DEADLINE_MS);
   }
 

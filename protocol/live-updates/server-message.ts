@@ -32,7 +32,7 @@ export type StreamFormat = 'msgpack' | 'json';
 
 const ITEMS_MAX = 1_000_000;
 const packr = new Packr({ useRecords: false, variableMapSize: true });
-const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true });
+const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true, int64AsType: 'number' });
 
 /** A `put` or `patch` of a `srv` stream. */
 export function encodeConfigFrame(

@@ -1,4 +1,5 @@
 import { PlatformError } from '@guidon/protocol';
+import { findStreamToken, isGenuineToken, type StreamUse } from '@guidon/protocol/live-updates';
 import { type AccessEntry, type AccessList, findCredential, isSecretOf } from '@guidon/protocol/signed-config';
 import type { EnvironmentSlot } from '../environment-slot.js';
 import type { Accounts, QuotaLedger } from '../quota/quota-ledger.js';
@@ -115,6 +116,17 @@ export class AccessDirectory {
     return caller;
   }
 
+  /** As `authenticate`, by a token that its key was exchanged for. */
+  authenticateToken(text: string, use: StreamUse, now: () => number): Caller {
+    const token = findStreamToken(text);
+    if (token === undefined || token.use !== use || now() >= token.expiresAt) throw refused();
+    const caller = this.findCaller(token.credentialId, now);
+    if (caller === undefined) throw this.#knowsEveryone() ? refused() : unknownYet();
+    const { slot, entry } = caller;
+    if (entry.kind !== 'web' || !isGenuineToken(slot.environment, token, entry.secretHash)) throw refused();
+    return caller;
+  }
+
   #verify(header: string, now: () => number): VerifiedToken {
     const isBearer = header.slice(0, BEARER.length).toLowerCase() === 'bearer ';
     const credential = isBearer ? findCredential(header.slice(BEARER.length)) : undefined;
@@ -122,9 +134,7 @@ export class AccessDirectory {
     const row = this.#callers.get(credential.credentialId);
     const isGenuine = isSecretOf(credential.secret, row?.entry.secretHash ?? NO_SECRET_HASH);
     const accessList = row?.slot.accessList;
-    if (row === undefined && !this.#knowsEveryone()) {
-      throw new PlatformError('not-ready', 'This node does not know every credential yet.');
-    }
+    if (row === undefined && !this.#knowsEveryone()) throw unknownYet();
     if (row === undefined || accessList === undefined || !isGenuine) throw refused();
     if (row.entry.kind !== credential.kind || !isInForce(row.entry, now)) throw refused();
     return { ...row, header, accessList };
@@ -143,6 +153,10 @@ function placeOf(header: string): number {
 
 function isInForce(entry: AccessEntry, now: () => number): boolean {
   return !entry.revoked && (entry.notAfter === null || now() < entry.notAfter);
+}
+
+function unknownYet(): PlatformError {
+  return new PlatformError('not-ready', 'This node does not know every credential yet.');
 }
 
 function refused(): PlatformError {

@@ -11,6 +11,7 @@ import type { SnapshotFeed } from '../snapshot-feed/snapshot-feed.js';
 import type { SnapshotKernel } from '../snapshot-kernel.js';
 import type { SnapshotResidency } from '../snapshot-residency.js';
 import type { SnapshotStore } from '../snapshot-store/snapshot-store.js';
+import type { StreamHub } from '../stream/stream-hub.js';
 import { LabelledEnvironments, OTHER } from './labelled-environments.js';
 import type { MetricFamily, MetricSample } from './metric-family.js';
 import { renderFamilies } from './metric-family.js';
@@ -26,6 +27,7 @@ export interface MetricsParts {
   readonly evaluation: PooledEvaluation;
   readonly ledger: QuotaLedger;
   readonly gate: ConnectionGate;
+  readonly streams: StreamHub;
   readonly version: string;
 }
 
@@ -50,6 +52,7 @@ export class MetricsPage {
     );
     this.#requests(parts);
     this.#quotas(parts);
+    this.#streams(parts);
     this.#environments(parts);
     this.#residency(parts);
     this.#evaluation(parts);
@@ -110,6 +113,27 @@ export class MetricsPage {
     this.#counter('guidon_held_answers_dropped_total', 'Connections ended over unread answers', [], (counter) => {
       counter.inc(router.held.droppedCount);
     });
+  }
+
+  #streams({ streams }: MetricsParts): void {
+    this.#gauge('guidon_stream_connections', 'Open streams', ['transport'], (gauge) => {
+      for (const transport of ['websocket', 'sse'] as const) gauge.set({ transport }, streams.countOf(transport));
+    });
+    this.#counter('guidon_streams_opened_total', 'Streams that were opened', ['transport'], (counter) => {
+      for (const [transport, count] of Object.entries(streams.counters.opened)) counter.inc({ transport }, count);
+    });
+    this.#counter('guidon_streams_closed_total', 'Streams that ended: close code, or left', ['why'], (counter) => {
+      for (const [why, count] of streams.counters.closed) counter.inc({ why }, count);
+    });
+    this.#counter('guidon_stream_connects_refused_total', 'Too many at once', [], (counter) => {
+      counter.inc(streams.counters.refusedConnects);
+    });
+    this.#counter('guidon_stream_messages_total', 'Frames with config or values', [], (counter) => {
+      counter.inc(streams.counters.frames);
+    });
+    this.#gauge('guidon_stream_waiting', 'Streams that wait for a frame', [], (gauge) =>
+      gauge.set(streams.waitingCount),
+    );
   }
 
   /** Which environments have labels is decided by the first family and holds for those after it: they are collected in this order. */

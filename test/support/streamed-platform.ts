@@ -98,12 +98,14 @@ export class StreamedPlatform {
     });
   }
 
-  /** Merges `targeting` into a flag's; resolves with the new revision. */
-  async change({ environment }: StreamedTenant, flag: string, targeting: object): Promise<number> {
+  /** Merges `targeting` into a flag's; resolves with the new revision, once the node serves it. */
+  async change({ environment, environmentId }: StreamedTenant, flag: string, targeting: object): Promise<number> {
     const path = `${environment}/flags/${flag}/targeting`;
     const read = await this.plane.must('GET', path);
     await this.plane.must('PATCH', path, { body: targeting, headers: { 'if-match': String(read.headers.etag) } });
-    return this.revision(environment);
+    const revision = await this.revision(environment);
+    await until('the node has the change', () => (this.server.revisionOf(environmentId) ?? 0) >= revision);
+    return revision;
   }
 
   async revision(environment: string): Promise<number> {

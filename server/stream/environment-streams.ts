@@ -1,0 +1,318 @@
+import { PlatformError } from '@guidon/protocol';
+import { comparePositions, type Position, STREAM_CLOSE, type StreamClose } from '@guidon/protocol/live-updates';
+import type { ConfigBodies } from '../config/config-bodies.js';
+import type { ConfigView } from '../config/config-view.js';
+import type { EnvironmentSlot } from '../environment-slot.js';
+import type { PooledEvaluation } from '../pooled-evaluation.js';
+import type { QuotaLedger } from '../quota/quota-ledger.js';
+import type { SnapshotKernel } from '../snapshot-kernel.js';
+import type { SnapshotResidency } from '../snapshot-residency.js';
+import type { FanOut, FanOutLine } from './fan-out.js';
+import type { PutBudget } from './put-budget.js';
+import type { Stream } from './stream.js';
+import { revisionIn, SharedFlags } from './web-values.js';
+
+export interface FanOutParts {
+  readonly kernel: SnapshotKernel;
+  readonly residency: SnapshotResidency;
+  readonly evaluation: PooledEvaluation;
+  readonly inlineCostMax: number;
+  readonly ledger: QuotaLedger;
+  readonly bodies: ConfigBodies;
+  readonly fanOut: FanOut;
+  readonly budget: PutBudget;
+  readonly counters: { frames: number };
+  /** Wall clock, milliseconds. */
+  readonly now: () => number;
+  /** Ends a stream and forgets it. */
+  readonly end: (stream: Stream, close: StreamClose) => void;
+  readonly onError: (error: unknown) => void;
+}
+
+/** After a failure that may pass: memory is full, the disk cannot be read. */
+const RETRY_MS = 200;
+/** setTimeout takes no longer time; an instant further away is looked at again then. */
+const TIMER_MS_MAX = 3_600_000;
+
+/** Sent, nothing to send, or a promise after which it has to be tried again. */
+type Sent = 'done' | Promise<unknown>;
+
+/**
+ * The streams of one environment on this process, and their line for frames: who has been waiting longest is next; whoever already has a revision goes
+ * before those who need everything. A `web` stream is evaluated when its turn comes, on what serves then.
+ */
+export class EnvironmentStreams implements FanOutLine {
+  readonly slot: EnvironmentSlot;
+  readonly streams = new Set<Stream>();
+  readonly #view: () => ConfigView;
+  readonly #parts: FanOutParts;
+  /** Streams in mode `due`, by what they need. Sets keep the order of arrival. */
+  readonly #updates = new Set<Stream>();
+  readonly #newcomers = new Set<Stream>();
+  readonly #flags = new SharedFlags();
+  #isParked = false;
+  /** Ascending, of what was evaluated last: when a clause on `@now` changes. */
+  #instants: readonly number[] = [];
+  #instantTimer: NodeJS.Timeout | undefined;
+  #isClosed = false;
+
+  constructor(slot: EnvironmentSlot, view: () => ConfigView, parts: FanOutParts) {
+    this.slot = slot;
+    this.#view = view;
+    this.#parts = parts;
+  }
+
+  get waitingCount(): number {
+    return this.#updates.size + this.#newcomers.size;
+  }
+
+  /** Of them, the clients that have acknowledged at least this position. */
+  countAt(position: Position): number {
+    let count = 0;
+    for (const { has } of this.streams) if (has !== undefined && comparePositions(has, position) >= 0) count += 1;
+    return count;
+  }
+
+  /** Into the line: it has said hello, acknowledged while something is new, or something is new. */
+  enqueue(stream: Stream, nowMs: number): void {
+    stream.isStale = false;
+    stream.move('due', nowMs);
+    const isUpdate = stream.values === undefined ? stream.has !== undefined : stream.values.isSent;
+    (isUpdate ? this.#updates : this.#newcomers).add(stream);
+    this.#schedule();
+  }
+
+  remove(stream: Stream): void {
+    this.streams.delete(stream);
+    this.#updates.delete(stream);
+    this.#newcomers.delete(stream);
+  }
+
+  /** Another revision serves, or `web` streams have to be evaluated again. */
+  changed(kind: 'all' | 'web'): void {
+    const nowMs = performance.now();
+    for (const stream of this.streams) {
+      if (kind === 'web' && stream.values === undefined) continue;
+      if (stream.mode === 'current') this.enqueue(stream, nowMs);
+      else if (stream.mode === 'sending') stream.isStale = true;
+    }
+    this.#schedule();
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    clearTimeout(this.#instantTimer);
+    this.#parts.fanOut.remove(this);
+  }
+
+  #schedule(): void {
+    if (!this.#isParked && !this.#isClosed && this.waitingCount > 0) this.#parts.fanOut.schedule(this);
+  }
+
+  /** Out of the turns until `ready` has settled. */
+  #park(ready: Promise<unknown>): void {
+    this.#isParked = true;
+    const again = (): void => {
+      this.#isParked = false;
+      this.#schedule();
+    };
+    ready.then(again, (error: unknown) => {
+      if (!(error instanceof PlatformError)) this.#parts.onError(error);
+      setTimeout(again, RETRY_MS).unref();
+    });
+  }
+
+  step(deadlineMs: number): boolean {
+    if (this.#isParked) return false;
+    for (;;) {
+      const [stream] = this.#updates.size > 0 ? this.#updates : this.#newcomers;
+      if (stream === undefined) return false;
+      const nowMs = performance.now();
+      if (nowMs >= deadlineMs) return true;
+      const waitMs = this.#newcomers.has(stream) ? this.#parts.budget.waitMs(nowMs) : 0;
+      const sent = waitMs > 0 ? delay(waitMs) : this.#try(stream, nowMs);
+      if (sent === 'done') continue;
+      this.#park(sent);
+      return false;
+    }
+  }
+
+  /** 'done': it is out of the line. */
+  #try(stream: Stream, nowMs: number): Sent {
+    try {
+      return stream.values === undefined ? this.#sendConfig(stream, nowMs) : this.#sendValues(stream, nowMs);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  #sendConfig(stream: Stream, nowMs: number): Sent {
+    const view = this.#view();
+    const { position } = view;
+    if (position === undefined) return delay(RETRY_MS);
+    const order = stream.has === undefined ? -1 : comparePositions(stream.has, position);
+    if (order === 0) return this.#isCurrent(stream, nowMs);
+    // What it has this node does not have yet; the hub gives it up when that lasts.
+    if (order > 0) return this.#putAside(stream);
+    const frame = this.#parts.bodies.frame(view, stream.has, stream.transport.format);
+    if (frame instanceof Promise) return frame;
+    this.#send(stream, frame.bytes, frame, nowMs);
+    return 'done';
+  }
+
+  #sendValues(stream: Stream, nowMs: number): Sent {
+    const { kernel, residency, inlineCostMax, ledger } = this.#parts;
+    const { slot } = this;
+    const { values } = stream;
+    const { active, serving } = slot;
+    if (serving === undefined || values === undefined) return delay(RETRY_MS);
+    // A node that went back to the last good revision takes nobody back with it (I8).
+    if (stream.has !== undefined && comparePositions(stream.has, serving) > 0) {
+      return values.isSent ? this.#isCurrent(stream, nowMs) : this.#putAside(stream);
+    }
+    if (active === undefined) return residency.whenResident(slot, 0, () => undefined);
+    slot.touch();
+    const answer = kernel.evaluate(slot, active, values.body, this.#options(), inlineCostMax);
+    if (answer.status === 'costly') return this.#evaluateInPool(stream);
+    this.#watchInstants(active.resident.instants);
+    if (answer.status === 'ok') {
+      ledger.charge(stream.caller, answer.evaluations);
+      this.#sendAnswer(stream, answer.bytes, active, nowMs);
+    } else this.#cannotEvaluate(stream, answer.status, nowMs);
+    return 'done';
+  }
+
+  async #evaluateInPool(stream: Stream): Promise<void> {
+    const { evaluation, ledger } = this.#parts;
+    const { slot } = this;
+    const { values } = stream;
+    if (values === undefined) return;
+    await evaluation.evaluate({
+      slot,
+      body: values.body,
+      options: () => this.#options(),
+      signal: NEVER,
+      use: (answer) => {
+        if (stream.mode !== 'due') return;
+        const nowMs = performance.now();
+        const { active } = slot;
+        if (answer.status === 'ok') {
+          ledger.charge(stream.caller, answer.evaluations);
+          // Another revision serves by now: it is evaluated again.
+          if (active?.revision === revisionIn(answer.bytes)) this.#sendAnswer(stream, answer.bytes, active, nowMs);
+        } else if (answer.status !== 'cold') this.#cannotEvaluate(stream, answer.status, nowMs);
+        if (active !== undefined) this.#watchInstants(active.resident.instants);
+      },
+    });
+  }
+
+  #options(): { route: 'evaluate'; now: number; clientSideOnly: true } {
+    return { route: 'evaluate', now: Math.floor(this.#parts.now()), clientSideOnly: true };
+  }
+
+  #sendAnswer(stream: Stream, bytes: Uint8Array, { epoch, revision }: Position, nowMs: number): void {
+    const at = { epoch, revision };
+    const frame = stream.values?.frameTo(bytes, at, stream.transport.format, this.#flags);
+    if (frame !== undefined) {
+      this.#send(stream, frame, at, nowMs);
+      return;
+    }
+    stream.has = at;
+    this.#isCurrent(stream, nowMs);
+  }
+
+  /** A context that cannot be evaluated ends its stream; a kernel that trapped is the revision's fault, and another one will come (I20). */
+  #cannotEvaluate(stream: Stream, status: string, nowMs: number): void {
+    if (status === 'trapped') this.#isCurrent(stream, nowMs);
+    else this.#parts.end(stream, status === 'limit-exceeded' ? STREAM_CLOSE.tooBig : STREAM_CLOSE.malformed);
+  }
+
+  #send(stream: Stream, frame: Uint8Array, { epoch, revision }: Position, nowMs: number): void {
+    const { ledger, budget } = this.#parts;
+    const { tenantAccount } = stream.caller;
+    if (this.#newcomers.has(stream)) budget.spend(frame.length);
+    this.#leaveLine(stream);
+    if (!ledger.canHold(tenantAccount)) {
+      this.#parts.end(stream, STREAM_CLOSE.slow);
+      return;
+    }
+    const at = { epoch, revision };
+    stream.move('sending', nowMs);
+    stream.sending = at;
+    stream.sendingBytes = frame.length;
+    this.#parts.counters.frames += 1;
+    const isAcknowledged = stream.transport.send(frame, at);
+    if (isAcknowledged) this.acknowledged(stream, nowMs);
+    else if (stream.transport.bufferedBytes > 0) {
+      stream.heldBytes = frame.length;
+      ledger.hold(tenantAccount, frame.length);
+    }
+  }
+
+  /** The client has what was under way. */
+  acknowledged(stream: Stream, nowMs: number): void {
+    stream.has = stream.sending;
+    stream.sending = undefined;
+    stream.sendingBytes = 0;
+    this.release(stream);
+    if (stream.isStale) this.enqueue(stream, nowMs);
+    else stream.move('current', nowMs);
+  }
+
+  /** The socket took what was held. */
+  release(stream: Stream): void {
+    if (stream.heldBytes > 0) this.#parts.ledger.unhold(stream.caller.tenantAccount, stream.heldBytes);
+    stream.heldBytes = 0;
+  }
+
+  #isCurrent(stream: Stream, nowMs: number): 'done' {
+    this.#leaveLine(stream);
+    stream.move('current', nowMs);
+    return 'done';
+  }
+
+  /** Out of the line and still due: a new revision puts it back, or the hub ends it. */
+  #putAside(stream: Stream): 'done' {
+    this.#leaveLine(stream);
+    return 'done';
+  }
+
+  /** Streams that were put aside come back into the line. */
+  retryAside(stream: Stream): void {
+    if (stream.mode !== 'due' || this.#updates.has(stream) || this.#newcomers.has(stream)) return;
+    this.#updates.add(stream);
+    this.#schedule();
+  }
+
+  #leaveLine(stream: Stream): void {
+    this.#updates.delete(stream);
+    this.#newcomers.delete(stream);
+  }
+
+  #watchInstants(instants: readonly number[]): void {
+    if (instants === this.#instants) return;
+    this.#instants = instants;
+    this.#setInstantTimer(this.#parts.now());
+  }
+
+  #setInstantTimer(now: number): void {
+    clearTimeout(this.#instantTimer);
+    const next = this.#instants.find((instant) => instant > now);
+    if (next === undefined || this.#isClosed) return;
+    this.#instantTimer = setTimeout(
+      () => {
+        const then = this.#parts.now();
+        if (then >= next) this.changed('web');
+        this.#setInstantTimer(then);
+      },
+      Math.min(next - now, TIMER_MS_MAX),
+    );
+    this.#instantTimer.unref();
+  }
+}
+
+const NEVER = new AbortController().signal;
+
+function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms).unref());
+}
