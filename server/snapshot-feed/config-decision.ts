@@ -65,3 +65,9 @@ export function compareOrder(
 ): number {
   return a.epoch === b.epoch ? a.revision - b.revision : a.epoch - b.epoch;
 }
+
+/** The higher of two marks; they never fall (I7). */
+export function newestMark(a: HighWaterMark | undefined, b: HighWaterMark | undefined): HighWaterMark | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
+  return compareOrder(a, b) < 0 ? b : a;
+}

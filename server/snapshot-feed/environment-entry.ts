@@ -5,7 +5,8 @@ import type { EnvironmentSlot } from '../environment-slot.js';
 import { Backoff } from './backoff.js';
 import { compareOrder } from './config-decision.js';
 import type { ConfigSource } from './config-source.js';
-import type { EnvironmentReducer, Outcome } from './environment-reducer.js';
+import type { EnvironmentReducer } from './environment-reducer.js';
+import type { Outcome } from './reducer-parts.js';
 import { type Semaphore, SerialQueue } from './serial-queue.js';
 
 /** Messages of one environment that wait for their turn; more are dropped and fetched instead. */

@@ -4,7 +4,8 @@ import type pino from 'pino';
 import { EnvironmentSlot } from '../environment-slot.js';
 import type { ConfigSource } from './config-source.js';
 import { EnvironmentEntry } from './environment-entry.js';
-import { EnvironmentReducer, type Outcome, type ReducerParts } from './environment-reducer.js';
+import { EnvironmentReducer } from './environment-reducer.js';
+import type { Outcome, ReducerParts } from './reducer-parts.js';
 import { Semaphore } from './serial-queue.js';
 import { Trust } from './trust.js';
 

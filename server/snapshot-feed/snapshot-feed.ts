@@ -12,8 +12,8 @@ import { AuditWitness } from './audit-witness.js';
 import { Backoff } from './backoff.js';
 import type { ConfigSource, NodeStatus } from './config-source.js';
 import type { EnvironmentEntry } from './environment-entry.js';
-import type { Outcome } from './environment-reducer.js';
 import type { EnvironmentSet } from './environment-set.js';
+import type { Outcome } from './reducer-parts.js';
 
 export interface SnapshotFeedOptions {
   readonly nodeId: string;
