@@ -1,8 +1,10 @@
 import { spawnSync } from 'node:child_process';
 
-/** Programs that tests run, and the Debian package that brings each. */
+/** Programs that tests run, and the Debian packages that bring each. */
 const TOOLS: readonly (readonly [program: string, debianPackage: string])[] = [
   ['curl', 'curl'],
+  ['cc', 'gcc libc6-dev'],
+  ['strace', 'strace'],
   ['nginx', 'nginx'],
   ['openssl', 'openssl'],
   ['nats-server', 'nats-server'],

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 
 /**
  * The test command: structure and lint checks, then each folder of test/ as one suite with its time. `--deep` runs the long campaigns
- * instead. The last line is `N passed, N failed`; the exit status is 0 only when nothing failed and something passed.
+ * instead, `--faults` that of the fault proofs alone. The last line is `N passed, N failed`; the exit status is 0 only when nothing failed and something passed.
  */
 const CHECKS: readonly (readonly [name: string, command: string, ...args: string[]])[] = [
   ['test tools', process.execPath, 'scripts/dist/ensure-test-tools.js'],
@@ -22,6 +22,7 @@ const SUITES = [
   'distribution',
   'isolation',
   'processes',
+  'faults',
   'e2e',
 ] as const;
 /** Its files start whole installations and benchmarks: one after the other, or they wait for each other's cores. */
@@ -75,11 +76,15 @@ function secondsSince(startedMs: number): number {
   return Math.round((performance.now() - startedMs) / 100) / 10;
 }
 
-const isDeep = process.argv.includes('--deep');
-const outcomes: Outcome[] = isDeep ? [] : CHECKS.map(runCheck);
-for (const name of isDeep ? DEEP_SUITES : SUITES) {
+const campaign = process.argv.includes('--faults')
+  ? ['faults']
+  : process.argv.includes('--deep')
+    ? DEEP_SUITES
+    : undefined;
+const outcomes: Outcome[] = campaign === undefined ? CHECKS.map(runCheck) : [];
+for (const name of campaign ?? SUITES) {
   console.log(`\n=== ${name}`);
-  outcomes.push(runSuite(name, isDeep ? { ...process.env, GUIDON_DEEP: '1' } : process.env));
+  outcomes.push(runSuite(name, campaign === undefined ? process.env : { ...process.env, GUIDON_DEEP: '1' }));
 }
 
 console.log('\nsuite                 passed  failed  seconds');

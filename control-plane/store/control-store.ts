@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { PlatformError, settlesWithin } from '@guidon/protocol';
 import type { RootDatabase } from 'lmdb';
 import { hearCommitRejections } from './commit-rejections.js';
+import { DATA_FILE, makeDataFile } from './data-file.js';
 import { type KeyRange, keys, type StoreKey } from './keys.js';
 import { decodeBytes, decodeRecord, encodeBytes, encodeRecord } from './record-codec.js';
 import { assertSoundFile } from './sound-file.js';
@@ -129,7 +130,8 @@ export class ControlStore implements StoreReader {
     mkdirSync(options.directory, { recursive: true, mode: 0o700 });
     const lock = new WriterLock(options.directory);
     try {
-      assertSoundFile(join(options.directory, 'data.mdb'));
+      await makeDataFile(options.directory, makeFirstRows);
+      assertSoundFile(join(options.directory, DATA_FILE));
       const database = lmdb.open<Buffer>({
         path: options.directory,
         ...STORE_OPTIONS,
@@ -444,6 +446,13 @@ function newGroup(): Group {
   // Who staged hears of it; a group whose transactions nobody waits for must not end the process.
   settled.catch(() => {});
   return { rows: new StagedRows(), settled, settle, transactionCount: 0 };
+}
+
+/** A store with nothing but its format. */
+async function makeFirstRows(path: string): Promise<void> {
+  const database = lmdb.open<Buffer>({ path, ...STORE_OPTIONS });
+  await database.put(keys.storeFormat(), encodeRecord({ version: STORE_FORMAT_VERSION }));
+  await settlesWithin(database.close(), CLOSE_DEADLINE_MS);
 }
 
 interface StoredRow {

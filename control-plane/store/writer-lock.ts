@@ -58,11 +58,19 @@ function isRunning(holder: string): boolean {
   return holder === `${pid} ${startOf(pid)}`;
 }
 
-/** Clock ticks since boot at which the process started, so that a reused pid is not taken for the holder; '' where /proc is absent. */
+/** Of what `/proc/<pid>/stat` says behind the name: the state, and the start. */
+const STATE_FIELD = 0;
+const START_FIELD = 19;
+
+/**
+ * Clock ticks since boot at which the process started, so that a reused pid is not taken for the holder; 'ended' for one that was killed and
+ * only waits for its parent to ask how (a container's first process may never ask); '' where /proc is absent.
+ */
 function startOf(pid: number): string {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return /^[ZX]$/.test(fields[STATE_FIELD] ?? '') ? 'ended' : (fields[START_FIELD] ?? '');
   } catch {
     return '';
   }

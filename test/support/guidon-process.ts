@@ -55,7 +55,12 @@ export class GuidonProcess {
 }
 
 /** A folder that the caller removes with `remove()`. */
-export function temporaryFolder(name: string): { path: string; remove: () => void } {
+export interface TemporaryFolder {
+  readonly path: string;
+  readonly remove: () => void;
+}
+
+export function temporaryFolder(name: string): TemporaryFolder {
   const path = mkdtempSync(join(tmpdir(), `guidon-${name}-`));
   return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
 }

@@ -1,7 +1,10 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
 import {
   ControlStore,
@@ -243,6 +246,23 @@ describe('ControlStore.open()', () => {
     for (const holder of [`999999999 1`, `${process.pid} 1`, '', 'garbage']) {
       writeFileSync(join(directory, 'writer.lock'), holder);
       await closeStore(await openStore());
+    }
+  });
+
+  test('takes over from a process that was killed and whose parent never asked how', async () => {
+    // The shell becomes a sleep, which asks nobody: its child stays a zombie with its pid and start time.
+    const parent = spawn('sh', ['-c', 'sleep 0.2 & echo $!; exec sleep 20'], { stdio: ['ignore', 'pipe', 'ignore'] });
+    try {
+      const [line] = (await once(parent.stdout, 'data')) as [Buffer];
+      const pid = Number(line.toString('utf8'));
+      const fields = (): string[] => readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
+      const deadlineMs = performance.now() + 5_000;
+      while (fields()[0] !== 'Z' && performance.now() < deadlineMs) await sleep(5);
+      expect(fields()[0]).toBe('Z');
+      writeFileSync(join(directory, 'writer.lock'), `${pid} ${fields()[19]}`);
+      await closeStore(await openStore());
+    } finally {
+      parent.kill('SIGKILL');
     }
   });
 

@@ -1,4 +1,4 @@
-// The process that crash.test.ts kills: a control plane that writes flags as fast as they are acknowledged and prints each answer.
+// The process that control-plane-kill.test.ts kills: a control plane that writes flags as fast as they are acknowledged and prints each answer.
 import { startControlPlane } from '@guidon/control-plane';
 import { pino } from 'pino';
 
