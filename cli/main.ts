@@ -1,13 +1,14 @@
 #!/usr/bin/env node
 import { deleteProto, PlatformError } from '@guidon/protocol';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { configurable } from './options/configuration.js';
 import { controlPlaneCa, publicUrl, tlsCert, tlsKey, trustedProxy } from './options/exposure-options.js';
 import { addNatsOptions, natsReplicas } from './options/nats-options.js';
 import { givenText, httpUrl, portNumber, wholeNumber } from './options/parsers.js';
 
 /**
  * The `guidon` command. Each subcommand loads its part only when it runs, so that help and errors stay quick. Options come from
- * flags, then from the environment (GUIDON_…), then from the defaults shown in the help.
+ * flags, then from the environment (GUIDON_…), then from the file that --config names, then from the defaults shown in the help.
  * Exit status: 0 ended as asked, 1 failed, 64 wrong usage, 78 the configuration names something that cannot work.
  */
 const EXIT_USAGE = 64;
@@ -148,6 +149,8 @@ addNatsOptions(program.command('server'))
   .addOption(trustedProxy('addresses of the proxy in front that speaks TLS; says that --host may be open to it'))
   .addOption(logLevel())
   .action(async (options) => (await import('./run/server.js')).runServer(options));
+
+for (const command of program.commands) configurable(command);
 
 program
   .command('audit')

@@ -1,7 +1,7 @@
-import { resolve } from 'node:path';
 import { startControlPlane } from '@guidon/control-plane';
 import { InProcessChangeBus } from '@guidon/protocol';
 import { busSettingsFrom, type NatsOptions } from '../options/nats-options.js';
+import { prepareDataFolder } from './data-folder.js';
 import { type ExposureOptions, exposureOf } from './exposure.js';
 import { mustBeFree } from './free-port.js';
 import { createLogger } from './logger.js';
@@ -21,13 +21,14 @@ export interface ControlPlaneOptions extends ExposureOptions, NatsOptions {
 /** The admin API and the HTTP feed for nodes, as a process of its own. */
 export async function runControlPlane(options: ControlPlaneOptions): Promise<void> {
   const exposure = exposureOf(options);
+  const dataDirectory = prepareDataFolder(options.data);
   await mustBeFree(options.host, options.port, '--port');
   const logger = createLogger(options.logLevel);
   const settings = busSettingsFrom(options);
   if (settings !== undefined) await checkBus(settings, logger);
   const bus = settings === undefined ? new InProcessChangeBus() : await openBus(settings, logger, true);
   const controlPlane = await startControlPlane({
-    dataDirectory: resolve(options.data),
+    dataDirectory,
     host: options.host,
     port: options.port,
     ...exposure,

@@ -1,7 +1,8 @@
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { type RunningControlPlane, startControlPlane } from '@guidon/control-plane';
 import { InProcessChangeBus, PlatformError } from '@guidon/protocol';
 import { parseNodeQuotas, type RunningServer, startServer } from '@guidon/server';
+import { prepareDataFolder } from './data-folder.js';
 import { type ExposureOptions, exposureOf } from './exposure.js';
 import { findFreePort } from './free-port.js';
 import { createLogger } from './logger.js';
@@ -32,7 +33,7 @@ export async function runDev(options: DevOptions): Promise<void> {
   const { host } = options;
   const { trustedProxies } = exposureOf(options);
   const quotas = options.quotas === undefined ? undefined : parseNodeQuotas(options.quotas);
-  const dataDirectory = resolve(options.data);
+  const dataDirectory = prepareDataFolder(options.data);
   const keysFile = join(dataDirectory, 'dev-keys.json');
   const kept = readDevKeys(keysFile);
   const adminPort = await findFreePort(host, options.adminPort);

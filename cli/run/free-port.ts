@@ -30,6 +30,18 @@ export async function mustBeFree(host: string, port: number, option: string): Pr
   }
 }
 
+/** Throws when two of the options name one port; 0 is any free one. */
+export function mustDiffer(ports: Readonly<Record<string, number>>): void {
+  const seen = new Map<number, string>();
+  for (const [option, port] of Object.entries(ports)) {
+    const other = seen.get(port);
+    if (port !== 0 && other !== undefined) {
+      throw new PlatformError('conflict', `${other} and ${option} are both ${port}: give each a port of its own`);
+    }
+    seen.set(port, option);
+  }
+}
+
 function isFree(host: string, port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const probe = createServer();

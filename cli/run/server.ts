@@ -1,12 +1,12 @@
-import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type BusSettings, PlatformError } from '@guidon/protocol';
 import { findCredential } from '@guidon/protocol/signed-config';
 import { readCaFile } from '@guidon/protocol/tls-files';
 import { parseNodeQuotas, type RunningProcessGroup } from '@guidon/server/processes';
 import { busSettingsFrom, type NatsOptions } from '../options/nats-options.js';
+import { prepareDataFolder } from './data-folder.js';
 import { type ExposureOptions, exposureOf } from './exposure.js';
-import { mustBeFree } from './free-port.js';
+import { mustBeFree, mustDiffer } from './free-port.js';
 import { createLogger } from './logger.js';
 import { checkBus, openBus } from './open-bus.js';
 import { readPrivateFile } from './private-file.js';
@@ -53,6 +53,8 @@ export async function runServer(options: ServerOptions): Promise<void> {
   const { tls } = exposureOf(options);
   const ca =
     options.controlPlaneCa === undefined ? undefined : readCaFile(options.controlPlaneCa, '--control-plane-ca');
+  const dataDirectory = prepareDataFolder(options.data);
+  mustDiffer({ '--port': options.port, '--metrics-port': options.metricsPort });
   await mustBeFree(options.host, options.port, '--port');
   await mustBeFree('127.0.0.1', options.metricsPort, '--metrics-port');
   const { host, port, metricsPort, logLevel } = options;
@@ -60,7 +62,7 @@ export async function runServer(options: ServerOptions): Promise<void> {
   const bus = busSettingsFrom(options);
   if (bus !== undefined) await checkBus(bus, logger);
   const node = {
-    dataDirectory: resolve(options.data),
+    dataDirectory,
     host,
     port,
     metricsPort,
