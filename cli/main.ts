@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { deleteProto, PlatformError } from '@guidon/protocol';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { adminUrl, tokenFile } from './options/admin-options.js';
 import { configurable } from './options/configuration.js';
 import { controlPlaneCa, publicUrl, tlsCert, tlsKey, trustedProxy } from './options/exposure-options.js';
 import { addNatsOptions, natsReplicas } from './options/nats-options.js';
@@ -167,6 +168,33 @@ program
   .action(async (file, options) => {
     process.exitCode = await (await import('./audit/verify.js')).runAuditVerify(file, options);
   });
+
+const keys = program.command('keys').description('the keys that configuration is signed with, and their rotation');
+keys
+  .command('list')
+  .description('which key signs, which comes next, which have signed')
+  .addOption(adminUrl())
+  .addOption(tokenFile())
+  .action(async (options) => (await import('./admin/keys.js')).runKeysList(options));
+keys
+  .command('introduce')
+  .description('make the next key; nodes learn of it within a minute, nothing is signed with it yet')
+  .addOption(adminUrl())
+  .addOption(tokenFile())
+  .action(async (options) => (await import('./admin/keys.js')).runKeysIntroduce(options));
+keys
+  .command('activate')
+  .description('sign with the next key from now on; what the one before has signed holds')
+  .addOption(adminUrl())
+  .addOption(tokenFile())
+  .action(async (options) => (await import('./admin/keys.js')).runKeysActivate(options));
+keys
+  .command('revoke')
+  .description('trust nothing that this key has ever signed; for a key that others may have')
+  .argument('<id>', 'as `guidon keys list` shows it')
+  .addOption(adminUrl())
+  .addOption(tokenFile())
+  .action(async (id, options) => (await import('./admin/keys.js')).runKeysRevoke(id, options));
 
 try {
   await program.parseAsync();

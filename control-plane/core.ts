@@ -3,7 +3,7 @@ import type { ChangeBus } from '@guidon/protocol';
 import type { Logger } from 'pino';
 import type { TreeHeads } from './audit/tree-heads.js';
 import type { Committer } from './commit/committer.js';
-import type { SigningKeys } from './publish/signing-keys.js';
+import type { SigningKeys } from './signing-keys/signing-keys.js';
 import type { ControlStore } from './store/control-store.js';
 
 /** What every noun is given: reads go to `store`, writes to `committer`, nothing else is shared. */

@@ -28,13 +28,13 @@ import { PasswordHasher } from './people/password-hasher.js';
 import { loadEnvironmentDigests } from './publish/environment-digests.js';
 import { registerInternalRoutes } from './publish/internal-routes.js';
 import { OutboxPublisher } from './publish/outbox-publisher.js';
-import { openSigningKeys } from './publish/signing-keys.js';
 import { LoginLimiter } from './sessions/login-limiter.js';
 import { SessionDirectory } from './sessions/session-directory.js';
 import { registerSessionRoutes } from './sessions/session-routes.js';
 import { SessionService } from './sessions/session-service.js';
 import { registerSetupRoutes } from './setup/setup-routes.js';
 import { SetupService } from './setup/setup-service.js';
+import { SigningKeys } from './signing-keys/signing-keys.js';
 import { ControlStore } from './store/control-store.js';
 import { STORE_MIGRATIONS } from './store-migrations.js';
 import { findTenant } from './tenants/tenant-read-model.js';
@@ -96,7 +96,7 @@ export interface RunningControlPlane {
 export async function startControlPlane(options: ControlPlaneOptions): Promise<RunningControlPlane> {
   const { dataDirectory, logger, bus, now = Date.now } = options;
   assertKeysAreThere(dataDirectory);
-  const signingKeys = openSigningKeys(join(dataDirectory, 'keys'), now());
+  const signingKeys = SigningKeys.open(join(dataDirectory, 'keys'), now());
   const store = await ControlStore.open({
     directory: join(dataDirectory, 'store'),
     migrations: STORE_MIGRATIONS,
@@ -120,17 +120,16 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
     const resources = new ResourceReader(store);
     const assertMayServe = (actor: Actor, environment: EnvironmentRef): void =>
       assertAuthorised(authorise(actor, 'environment.serve', resources.resourceOfEnvironment(environment)));
-    const { signingKey } = signingKeys;
     const committer = new Committer({
       store,
       pool,
-      signingKey,
+      signingKeys,
       now,
       onCommitted,
       assertMayServe,
       retention: options.historyRetention,
     });
-    const treeHeads = new TreeHeads(store, signingKey, now);
+    const treeHeads = new TreeHeads(store, signingKeys, now);
     const core: ControlPlaneCore = { store, committer, pool, signingKeys, treeHeads, bus, logger, now };
     const { monotonicNow = () => performance.now() } = options;
     const sessions = new SessionDirectory({ store, logger, now, monotonicNow });
@@ -198,11 +197,11 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
 /** New keys beside an old store would sign what no node trusts any more; the operator has to know. */
 function assertKeysAreThere(dataDirectory: string): void {
   const store = join(dataDirectory, 'store', 'data.mdb');
-  const rootKey = join(dataDirectory, 'keys', 'root.pem');
-  if (!existsSync(store) || existsSync(rootKey)) return;
+  const keySet = join(dataDirectory, 'keys', 'key-set');
+  if (!existsSync(store) || existsSync(keySet)) return;
   throw new PlatformError(
     'storage-unavailable',
-    `${rootKey} is missing although there is a store: restore the keys folder, nodes trust no other key`,
+    `${keySet} is missing although there is a store: restore the keys folder, nodes trust no other key`,
   );
 }
 

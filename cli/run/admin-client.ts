@@ -20,8 +20,10 @@ export class AdminClient {
     return this.#send('GET', path);
   }
 
-  post(path: string, body: Json): Promise<AdminAnswer> {
-    return this.#send('POST', path, body, { 'content-type': 'application/json' });
+  /** `body` null: none. */
+  post(path: string, body: Json, headers: Record<string, string> = {}): Promise<AdminAnswer> {
+    if (body === null) return this.#send('POST', path, undefined, headers);
+    return this.#send('POST', path, body, { ...headers, 'content-type': 'application/json' });
   }
 
   /** Makes `body` in a collection unless something with its key is there already, then reads it. */
@@ -67,7 +69,12 @@ export class AdminAnswer {
 
   /** The members of each item of a list answer. */
   items(): ReadonlyMap<string, unknown>[] {
-    const items = this.#members.get('items');
+    return this.list('items');
+  }
+
+  /** The members of each element of the array `name`. */
+  list(name: string): ReadonlyMap<string, unknown>[] {
+    const items = this.#members.get(name);
     return Array.isArray(items) ? items.map((item) => new Map(Object.entries(item))) : [];
   }
 

@@ -21,6 +21,7 @@ import { registerPermissionRoutes } from '../roles/permission-routes.js';
 import { registerRoleRoutes } from '../roles/role-routes.js';
 import { registerSegmentKeysRoutes } from '../segments/segment-keys-routes.js';
 import { registerSegmentRoutes } from '../segments/segment-routes.js';
+import { registerSigningKeyRoutes } from '../signing-keys/signing-key-routes.js';
 import { registerTenantRoutes } from '../tenants/tenant-routes.js';
 import type { ResourceReader } from './resource-reader.js';
 
@@ -50,4 +51,5 @@ export function registerRoutes(
   registerPersonRoutes(app, core);
   registerMemberRoutes(app, core);
   registerPersonalTokenRoutes(app, core);
+  registerSigningKeyRoutes(app, core);
 }

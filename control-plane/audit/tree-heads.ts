@@ -58,6 +58,7 @@ interface NewestHead {
   readonly generation: number;
   readonly size: number;
   readonly issuedAt: number;
+  readonly keyId: string;
   /** The encoded document with its signature, base64. */
   readonly signed: string;
 }
@@ -68,7 +69,7 @@ interface NewestHead {
  */
 export class TreeHeads {
   readonly #store: ControlStore;
-  readonly #signingKey: SigningKey;
+  readonly #signingKeys: { readonly signingKey: SigningKey };
   readonly #now: () => number;
   /** Cursors of another process mean nothing here. */
   readonly #boot = randomBytes(8).toString('hex');
@@ -78,9 +79,9 @@ export class TreeHeads {
   #running: Promise<void> | undefined;
   #isClosed = false;
 
-  constructor(store: ControlStore, signingKey: SigningKey, now: () => number) {
+  constructor(store: ControlStore, signingKeys: { readonly signingKey: SigningKey }, now: () => number) {
     this.#store = store;
-    this.#signingKey = signingKey;
+    this.#signingKeys = signingKeys;
     this.#now = now;
     for (const owner of this.#owners()) {
       const [last] = store.list<TreeHeadRow>(keys.auditTreeHeads(owner), { reverse: true, limit: 1 });
@@ -134,7 +135,7 @@ export class TreeHeads {
   async #signGrown(): Promise<void> {
     const owners = this.#owners();
     for (let from = 0; from < owners.length && !this.#isClosed; from += LOGS_PER_TRANSACTION_MAX) {
-      const grown = owners.slice(from, from + LOGS_PER_TRANSACTION_MAX).filter((owner) => this.#hasGrown(owner));
+      const grown = owners.slice(from, from + LOGS_PER_TRANSACTION_MAX).filter((owner) => this.#isDue(owner));
       if (grown.length > 0) {
         const signed = await this.#store.transaction((transaction) =>
           grown.flatMap((owner) => this.#signHead(transaction, owner)),
@@ -145,15 +146,19 @@ export class TreeHeads {
     }
   }
 
-  #hasGrown(owner: Scope): boolean {
-    return readAuditHead(this.#store, owner).sequence > (this.#newest.get(owner)?.size ?? 0);
+  /** It has grown, or the key that signed its last head is not in use any more. */
+  #isDue(owner: Scope): boolean {
+    const newest = this.#newest.get(owner);
+    const size = readAuditHead(this.#store, owner).sequence;
+    if (newest === undefined) return size > 0;
+    return size > newest.size || newest.keyId !== this.#signingKeys.signingKey.keyId;
   }
 
   #signHead(transaction: StoreTransaction, owner: Scope): { owner: Scope; row: TreeHeadRow }[] {
     // It may have been deleted since it was listed.
     if (owner !== INSTALLATION && !transaction.has(keys.tenant(owner))) return [];
     const now = this.#now();
-    const { signed, head } = currentTreeHead(transaction, owner, now, this.#signingKey);
+    const { signed, head } = currentTreeHead(transaction, owner, now, this.#signingKeys.signingKey);
     const row: TreeHeadRow = {
       size: head.size,
       root: head.root,
@@ -176,6 +181,7 @@ export class TreeHeads {
       generation: this.#generation,
       size: row.size,
       issuedAt: row.issuedAt,
+      keyId: row.keyId,
       signed: Buffer.from(encodeSigned(signedHeadOf(row))).toString('base64'),
     });
   }

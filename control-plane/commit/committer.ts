@@ -42,7 +42,7 @@ interface StagedChange {
 export class Committer {
   readonly #store: ControlStore;
   readonly #pool: CompilePool;
-  readonly #signingKey: SigningKey;
+  readonly #signingKeys: { readonly signingKey: SigningKey };
   readonly #now: () => number;
   /** Called after a change is durable, before the caller is answered. Must not throw. */
   readonly #onCommitted: (outcome: ChangeOutcome) => void;
@@ -54,7 +54,8 @@ export class Committer {
   constructor(options: {
     store: ControlStore;
     pool: CompilePool;
-    signingKey: SigningKey;
+    /** Asked at each commit: keys rotate. */
+    signingKeys: { readonly signingKey: SigningKey };
     now: () => number;
     onCommitted: (outcome: ChangeOutcome) => void;
     /** Throws when the actor may not change what an environment serves, by whatever edit (model, “edits that reach further”). */
@@ -64,7 +65,7 @@ export class Committer {
   }) {
     this.#store = options.store;
     this.#pool = options.pool;
-    this.#signingKey = options.signingKey;
+    this.#signingKeys = options.signingKeys;
     this.#now = options.now;
     this.#onCommitted = options.onCommitted;
     this.#assertMayServe = options.assertMayServe;
@@ -165,7 +166,7 @@ export class Committer {
     }
     const now = this.#now();
     const context = {
-      signingKey: this.#signingKey,
+      signingKey: this.#signingKeys.signingKey,
       now,
       actorName: request.actor.name,
       retention: this.#retention,

@@ -7,7 +7,7 @@ import type { ControlPlaneCore } from '../core.js';
 import type { StoreReader } from '../store/control-store.js';
 import { keys } from '../store/keys.js';
 import { configMessage, findAccessList } from './config-message.js';
-import { renewManifest } from './sign-documents.js';
+import { renewAccessList, renewManifest } from './sign-documents.js';
 
 const MSGPACK = 'application/msgpack';
 const config = { action: 'node.read-config' } as const;
@@ -82,7 +82,8 @@ export function registerInternalRoutes(
     handler: (request, reply) => {
       const accessList = findAccessList(store, getEnvironmentRef(store, request.params));
       if (accessList === undefined) throw notFound();
-      return reply.type(MSGPACK).send(Buffer.from(encodeSigned(accessList)));
+      const inForce = renewAccessList(accessList, core.now(), signingKeys.signingKey);
+      return reply.type(MSGPACK).send(Buffer.from(encodeSigned(inForce)));
     },
   });
 

@@ -6,6 +6,7 @@ import {
   DOCUMENT_SCHEMA,
   encodeDocument,
   type Manifest,
+  parseAccessList,
   parseManifest,
   type Signed,
   type SigningKey,
@@ -42,13 +43,21 @@ export function signManifest(
 }
 
 /**
- * The manifest as it is while more than half of its time is left, else signed again with new dates and everything else the same: a
- * node that comes to an environment nobody has changed for months must still be able to take it.
+ * The manifest as it is while more than half of its time is left and its key is the one that signs, else signed again with new dates and
+ * everything else the same: a node that comes to an environment nobody has changed for months must still be able to take it, and a key
+ * that was revoked must not stand in anybody's way.
  */
 export function renewManifest(environment: EnvironmentRef, signed: Signed, now: number, key: SigningKey): Signed {
   const manifest = parseManifest(signed.document);
-  if (manifest.expiresAt - now > MANIFEST_TTL_MS / 2) return signed;
+  if (manifest.keyId === key.keyId && manifest.expiresAt - now > MANIFEST_TTL_MS / 2) return signed;
   return signManifest(environment, { ...manifest, now }, key);
+}
+
+/** The access list as it is when the key that signs has signed it, else the same one signed again. */
+export function renewAccessList(signed: Signed, now: number, key: SigningKey): Signed {
+  const accessList = parseAccessList(signed.document);
+  if (accessList.keyId === key.keyId) return signed;
+  return signDocument(encodeDocument({ ...accessList, keyId: key.keyId, issuedAt: now }), key);
 }
 
 export function signAccessList(

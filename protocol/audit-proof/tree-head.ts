@@ -56,9 +56,10 @@ function isTreeHead(value: unknown): value is TreeHead {
 /** The tree head of `signed` when it carries the signature of the key it names, else undefined. */
 export function verifyTreeHead(
   signed: Signed,
-  keys: readonly { readonly keyId: string; readonly publicKey: string }[],
+  keys: readonly { readonly keyId: string; readonly publicKey: string; readonly notAfter?: number }[],
 ): TreeHead | undefined {
   const head = parseTreeHead(signed.document);
   const key = keys.find(({ keyId }) => keyId === head.keyId);
-  return key !== undefined && isSignedBy(signed, key.publicKey) ? head : undefined;
+  if (key === undefined || head.issuedAt > (key.notAfter ?? head.issuedAt)) return undefined;
+  return isSignedBy(signed, key.publicKey) ? head : undefined;
 }

@@ -59,12 +59,21 @@ export interface AccessEntry {
   readonly quotas?: CredentialQuotas;
 }
 
-/** The signing keys in force, signed by the root key. `version` only grows. */
+/** A key that signs manifests, access lists and tree heads. */
+export interface TrustedKey {
+  readonly keyId: string;
+  /** Raw 32 bytes, base64url. */
+  readonly publicKey: string;
+  /** It has been retired: what says that it was issued later (epoch milliseconds) is refused. Absent = in force. */
+  readonly notAfter?: number;
+}
+
+/** The signing keys in force or retired, signed by the root key. `version` only grows. A key that is not named has been revoked. */
 export interface KeySet {
   readonly schema: number;
   readonly version: number;
   readonly issuedAt: number;
-  readonly keys: readonly { readonly keyId: string; readonly publicKey: string }[];
+  readonly keys: readonly TrustedKey[];
 }
 
 /** Members are written in the order of the literal: equal documents give equal bytes. */
@@ -128,6 +137,7 @@ export function parseKeySet(bytes: Uint8Array): KeySet {
       return {
         keyId: text(key, 'keyId', /^[A-Za-z0-9_-]{1,64}$/),
         publicKey: text(key, 'publicKey', /^[A-Za-z0-9_-]{43}$/),
+        ...(key.notAfter === undefined ? {} : { notAfter: counter(key, 'notAfter') }),
       };
     }),
   };

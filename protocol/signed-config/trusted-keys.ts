@@ -56,18 +56,25 @@ export class TrustedKeys {
   /** What an audit log was, as the control plane signed it; whether it continues an earlier head is the caller's to check. */
   verifyTreeHead(signed: Signed): TreeHead {
     const head = parseTreeHead(signed.document);
-    this.#verifySignature(head.keyId, signed);
+    this.#verifySignature(head, signed);
     return head;
   }
 
-  #verifySignature(keyId: string, signed: Signed): void {
-    const key = this.#keySet?.keys.find((candidate) => candidate.keyId === keyId);
+  #verifySignature(document: { readonly keyId: string; readonly issuedAt: number }, signed: Signed): void {
+    const key = this.#keySet?.keys.find(({ keyId }) => keyId === document.keyId);
     if (key === undefined) throw untrusted('the document names a key that is not in force');
+    if (key.notAfter !== undefined && document.issuedAt > key.notAfter) {
+      throw untrusted('the document was issued after its key had been retired');
+    }
     if (!isSignedBy(signed, key.publicKey)) throw untrusted('the signature is wrong');
   }
 
-  #verify(environment: EnvironmentRef, document: EnvironmentRef & { keyId: string }, signed: Signed): void {
-    this.#verifySignature(document.keyId, signed);
+  #verify(
+    environment: EnvironmentRef,
+    document: EnvironmentRef & { readonly keyId: string; readonly issuedAt: number },
+    signed: Signed,
+  ): void {
+    this.#verifySignature(document, signed);
     if (!isSameEnvironment(environment, document)) throw untrusted('the document belongs to another environment');
   }
 }

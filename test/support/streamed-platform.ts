@@ -45,9 +45,8 @@ export class StreamedPlatform {
     this.server = server;
   }
 
-  /** Ends the node and starts it again on its own disk, on the same port. */
-  async restartNode(): Promise<void> {
-    const { port } = this.server;
+  /** Ends the node and starts it again on its own disk, on the same port unless another is given. */
+  async restartNode(port = this.server.port): Promise<void> {
     await this.server.close();
     this.server = await startNode(this.plane, this.bus, { ...this.#options, port });
   }

@@ -37,7 +37,7 @@ beforeEach(async () => {
   committer = new Committer({
     store,
     pool,
-    signingKey,
+    signingKeys: { signingKey },
     now: () => 1_700_000_000_000,
     onCommitted: () => {},
     assertMayServe: () => {},

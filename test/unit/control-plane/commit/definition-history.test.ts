@@ -45,7 +45,7 @@ function commitWith(retention?: HistoryRetention) {
   committer = new Committer({
     store,
     pool,
-    signingKey: generateSigningKey(),
+    signingKeys: { signingKey: generateSigningKey() },
     now: () => now,
     onCommitted: () => {},
     assertMayServe: () => {},

@@ -27,7 +27,7 @@ beforeAll(async () => {
   const committer = new Committer({
     store,
     pool,
-    signingKey: generateSigningKey(),
+    signingKeys: { signingKey: generateSigningKey() },
     now: () => 1,
     onCommitted: () => {},
     assertMayServe: () => {},
