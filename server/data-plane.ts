@@ -33,6 +33,7 @@ import { SnapshotStore } from './snapshot-store/snapshot-store.js';
 import type { StoreChange } from './snapshot-store/store-change.js';
 import { StreamEventsRoute } from './stream/events-route.js';
 import { SOCKET_MESSAGE_BYTES_MAX, StreamSocketRoute } from './stream/socket-route.js';
+import type { StreamBounds } from './stream/stream-bounds.js';
 import { StreamHub } from './stream/stream-hub.js';
 import { StreamTokenRoute } from './stream/stream-token-route.js';
 import { createApp, type ListeningApp, listen } from './uws-app.js';
@@ -65,6 +66,8 @@ export interface DataPlaneOptions {
   readonly staleAfterMs?: number;
   /** `parseNodeQuotas` reads them; without them rates are not limited, connections and unread answers are. */
   readonly quotas?: NodeQuotas;
+  /** Of live updates; the defaults suit a node of some ten thousand streams. */
+  readonly streams?: Partial<StreamBounds>;
 }
 
 /** What a process tells the other processes of its node. */
@@ -194,6 +197,7 @@ export class DataPlane {
       ...parts,
       views: this.#views,
       bodies: this.#bodies,
+      ...(options.streams === undefined ? {} : { bounds: options.streams }),
       onError: (error) => logger.error({ err: error }, 'streams could not be served'),
     });
     this.#closers.unshift(() => this.streams.close());

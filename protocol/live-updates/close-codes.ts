@@ -32,6 +32,5 @@ export const STREAM_LIMITS = {
   /** Client messages: so many a second, and so many at once. */
   messagesPerSecond: 20,
   messageBurst: 100,
-  heartbeatMs: 15_000,
   tokenMs: 3_600_000,
 } as const;

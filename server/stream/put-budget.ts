@@ -1,5 +1,5 @@
-const BYTES_PER_SECOND = 64 * 1024 * 1024;
-const BURST_BYTES = 16 * 1024 * 1024;
+/** What may be given out at once, in time. */
+const BURST_SECONDS = 0.25;
 /** A put costs at least so much, however small it is. */
 const PUT_BYTES_MIN = 8 * 1024;
 
@@ -8,14 +8,22 @@ const PUT_BYTES_MIN = 8 * 1024;
  * buffer of gigabytes. A bucket of bytes, as large as one burst.
  */
 export class PutBudget {
-  #bytes = BURST_BYTES;
+  readonly #bytesPerSecond: number;
+  readonly #burstBytes: number;
+  #bytes: number;
   #filledAtMs = performance.now();
+
+  constructor(bytesPerSecond: number) {
+    this.#bytesPerSecond = bytesPerSecond;
+    this.#burstBytes = bytesPerSecond * BURST_SECONDS;
+    this.#bytes = this.#burstBytes;
+  }
 
   /** Milliseconds until the next put may be sent; 0: now. */
   waitMs(nowMs: number): number {
-    this.#bytes = Math.min(BURST_BYTES, this.#bytes + ((nowMs - this.#filledAtMs) / 1000) * BYTES_PER_SECOND);
+    this.#bytes = Math.min(this.#burstBytes, this.#bytes + ((nowMs - this.#filledAtMs) / 1000) * this.#bytesPerSecond);
     this.#filledAtMs = nowMs;
-    return this.#bytes > 0 ? 0 : Math.ceil((-this.#bytes / BYTES_PER_SECOND) * 1000) + 1;
+    return this.#bytes > 0 ? 0 : Math.ceil((-this.#bytes / this.#bytesPerSecond) * 1000) + 1;
   }
 
   /** One may be larger than what is left: then the next one waits longer. */

@@ -16,6 +16,7 @@ import { EnvironmentStreams, type FanOutParts } from './environment-streams.js';
 import { FanOut } from './fan-out.js';
 import { PutBudget } from './put-budget.js';
 import { Stream, type StreamTransport } from './stream.js';
+import { STREAM_BOUNDS, type StreamBounds } from './stream-bounds.js';
 import { WebValues } from './web-values.js';
 
 export interface StreamHubParts
@@ -25,14 +26,10 @@ export interface StreamHubParts
   > {
   readonly views: ConfigViews;
   readonly directory: AccessDirectory;
+  readonly bounds?: Partial<StreamBounds>;
 }
 
 const SWEEP_INTERVAL_MS = 250;
-/** Connects a second, and at once: more are told to come back before their key is looked at (threat model 2.2). */
-const CONNECTS_PER_SECOND = 2_000;
-const CONNECT_BURST = 4_000;
-/** Waiting for a first frame; one further behind is told to come back. */
-const WAITING_MS_MAX = 30_000;
 /** A node that lags a little behind another one catches up. */
 const AHEAD_MS_MAX = 1_000;
 /** Clients that were told to go come back within so much, each at a time of its own. */
@@ -55,22 +52,25 @@ export class StreamHub {
     closed: new Map<string, number>(),
   };
   readonly #parts: StreamHubParts;
+  readonly #bounds: StreamBounds;
   readonly #fanOut = new FanOut();
   readonly #fanOutParts: FanOutParts;
   readonly #environments = new Map<EnvironmentSlot, { streams: EnvironmentStreams; unwatch: () => void }>();
   readonly #streams = new Set<Stream>();
   readonly #sweep: NodeJS.Timeout;
-  #connectTokens = CONNECT_BURST;
+  #connectTokens: number;
   #connectsAtMs = performance.now();
   #isDraining = false;
 
   constructor(parts: StreamHubParts) {
     this.#parts = parts;
+    this.#bounds = { ...STREAM_BOUNDS, ...parts.bounds };
+    this.#connectTokens = this.#bounds.connectBurst;
     this.#fanOutParts = {
       ...parts,
       counters: this.counters,
       fanOut: this.#fanOut,
-      budget: new PutBudget(),
+      budget: new PutBudget(this.#bounds.putBytesPerSecond),
       end: (stream, close) => this.end(stream, close),
     };
     parts.directory.onChange((slot) => this.#keysChanged(slot));
@@ -102,9 +102,10 @@ export class StreamHub {
 
   /** Throws `overloaded` when too many connect at once. Called before anything is known of the sender, so that a storm costs little. */
   admitConnect(): void {
+    const { connectsPerSecond, connectBurst } = this.#bounds;
     const nowMs = performance.now();
-    const earned = ((nowMs - this.#connectsAtMs) / 1000) * CONNECTS_PER_SECOND;
-    this.#connectTokens = Math.min(CONNECT_BURST, this.#connectTokens + earned);
+    const earned = ((nowMs - this.#connectsAtMs) / 1000) * connectsPerSecond;
+    this.#connectTokens = Math.min(connectBurst, this.#connectTokens + earned);
     this.#connectsAtMs = nowMs;
     if (!this.#isDraining && this.#connectTokens >= 1) {
       this.#connectTokens -= 1;
@@ -116,7 +117,7 @@ export class StreamHub {
 
   /** A stream of an authenticated caller who was counted in. */
   open(caller: Caller, transport: StreamTransport, origin: string): Stream {
-    const stream = new Stream(caller, transport, origin, performance.now());
+    const stream = new Stream(caller, transport, origin, this.#bounds.heartbeatMs);
     this.counters.opened[transport.kind] += 1;
     this.#streams.add(stream);
     this.#take(caller.slot).streams.add(stream);
@@ -201,8 +202,7 @@ export class StreamHub {
 
   /** Keys of the environment may have ended, and origins may have been taken away. */
   #keysChanged(slot: EnvironmentSlot): void {
-    const streams = this.#environments.get(slot)?.streams.streams ?? [];
-    for (const stream of [...streams]) {
+    for (const stream of this.#environments.get(slot)?.streams.streams ?? []) {
       if (slot.accessList === undefined) this.end(stream, STREAM_CLOSE.gone);
       else if (!this.#mayStay(stream)) this.end(stream, STREAM_CLOSE.credential);
     }
@@ -227,7 +227,7 @@ export class StreamHub {
   #overdue(stream: Stream, nowMs: number): StreamClose | undefined {
     const { mode, movedAtMs, caller } = stream;
     if (mode === 'greeting' && nowMs - movedAtMs > STREAM_LIMITS.helloMs) return STREAM_CLOSE.noHello;
-    if (stream.isSlow(nowMs)) return STREAM_CLOSE.slow;
+    if (stream.isSlow(nowMs, this.#bounds.slowMs)) return STREAM_CLOSE.slow;
     const { notAfter } = caller.entry;
     if (notAfter !== null && this.#parts.now() >= notAfter) return STREAM_CLOSE.credential;
     if (mode !== 'due') return undefined;
@@ -235,14 +235,14 @@ export class StreamHub {
     if (stream.has !== undefined && serving !== undefined && comparePositions(stream.has, serving) > 0) {
       return nowMs - movedAtMs > AHEAD_MS_MAX ? STREAM_CLOSE.ahead : undefined;
     }
-    if (nowMs - movedAtMs > WAITING_MS_MAX) return STREAM_CLOSE.busy;
+    if (nowMs - movedAtMs > this.#bounds.waitingMs) return STREAM_CLOSE.busy;
     this.#environments.get(caller.slot)?.streams.retryAside(stream);
     return undefined;
   }
 
   /** Says where the client is by now, also when nothing changed for its context. Who does not take what was sent needs no more. */
   #beat(stream: Stream, nowMs: number): void {
-    stream.nextHeartbeatMs = nowMs + STREAM_LIMITS.heartbeatMs * (0.9 + Math.random() / 5);
+    stream.nextHeartbeatMs = nowMs + this.#bounds.heartbeatMs * (0.9 + Math.random() / 5);
     const { transport, mode } = stream;
     if (mode === 'greeting' || transport.bufferedBytes > 0) return;
     const at = stream.has ?? { epoch: 0, revision: 0 };

@@ -17,7 +17,7 @@ export interface StreamTransport {
 
 /**
  * One stream, mode by mode. A stream has one `put` or `patch` under way at most; whatever changes meanwhile is one patch to the newest afterwards, so
- * a slow client costs one frame and its lag is bounded by SLOW_MS.
+ * a slow client costs one frame and its lag is bounded by `slowMs` (stream-bounds.ts).
  *
  *   mode      means                                             leaves by
  *   greeting  connected, has not said hello (never SSE)         hello -> due; 5 s -> ended 4408
@@ -40,7 +40,6 @@ const MOVES: Readonly<Record<StreamMode, readonly StreamMode[]>> = {
   ended: [],
 };
 
-export const SLOW_MS = 30_000;
 /** Beyond the frame under way. */
 export const BUFFERED_BYTES_MAX = 1024 * 1024;
 const BYTES_PER_SLOW_MS = 256;
@@ -67,7 +66,8 @@ export class Stream {
   #messageTokens: number = STREAM_LIMITS.messageBurst;
   #messagesAtMs: number;
 
-  constructor(caller: Caller, transport: StreamTransport, origin: string, nowMs: number) {
+  constructor(caller: Caller, transport: StreamTransport, origin: string, heartbeatMs: number) {
+    const nowMs = performance.now();
     this.caller = caller;
     this.transport = transport;
     this.origin = origin;
@@ -75,7 +75,7 @@ export class Stream {
     this.movedAtMs = nowMs;
     this.#messagesAtMs = nowMs;
     // Jittered: connections that came together do not beat together.
-    this.nextHeartbeatMs = nowMs + STREAM_LIMITS.heartbeatMs * (0.5 + Math.random() / 2);
+    this.nextHeartbeatMs = nowMs + heartbeatMs * (0.5 + Math.random() / 2);
   }
 
   move(mode: StreamMode, nowMs: number): void {
@@ -93,8 +93,8 @@ export class Stream {
   }
 
   /** It takes too long over what was sent. */
-  isSlow(nowMs: number): boolean {
+  isSlow(nowMs: number, slowMs: number): boolean {
     if (this.transport.bufferedBytes > BUFFERED_BYTES_MAX + this.sendingBytes) return true;
-    return this.mode === 'sending' && nowMs - this.movedAtMs > SLOW_MS + this.sendingBytes / BYTES_PER_SLOW_MS;
+    return this.mode === 'sending' && nowMs - this.movedAtMs > slowMs + this.sendingBytes / BYTES_PER_SLOW_MS;
   }
 }

@@ -153,7 +153,7 @@ export class ClientConfig {
   }
 
   #clear(): void {
-    for (const name of [...this.texts.keys()]) {
+    for (const name of this.texts.keys()) {
       const separator = name.indexOf('/');
       this.#tree.delete(name.slice(0, separator), name.slice(separator + 1));
     }
