@@ -9,6 +9,7 @@ import type {
   ExplainRequest,
   ReplayAnswer,
   ReplayRequest,
+  TryAnswer,
   WorkerAnswer,
   WorkerTask,
 } from './compile-task.js';
@@ -47,7 +48,19 @@ interface Lane {
   taskCount: number;
   /** Settles when the last task taken has ended. */
   tail: Promise<unknown>;
+  /** Changes to be tried that wait for the batch under way; they count as tasks. */
+  readonly tries: PendingTry[];
+  isTrying: boolean;
 }
+
+interface PendingTry {
+  readonly request: CompileRequest;
+  readonly resolve: (answer: TryAnswer) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** Changes that travel to a worker together: what is tried meanwhile goes in the next batch. */
+const TRIES_PER_BATCH_MAX = 32;
 
 /**
  * Compiles, verifies and smoke-tests snapshots, and explains evaluations, off the serving thread. The only place that names Piscina.
@@ -77,6 +90,8 @@ export class CompilePool {
     this.#newLane = () => ({
       taskCount: 0,
       tail: Promise.resolve(),
+      tries: [],
+      isTrying: false,
       piscina: new Piscina<WorkerTask, WorkerAnswer>({
         filename: new URL('./compile-worker.js', import.meta.url).href,
         minThreads: 1,
@@ -90,7 +105,8 @@ export class CompilePool {
 
   /** Compiles waiting, over all lanes. */
   get queueCount(): number {
-    return this.#lanes.reduce((sum, lane) => sum + Math.max(0, (lane?.taskCount ?? 0) - 1), 0);
+    const waiting = (lane: Lane | undefined) => Math.max(0, (lane?.taskCount ?? 0) - 1) + (lane?.tries.length ?? 0);
+    return this.#lanes.reduce((sum, lane) => sum + waiting(lane), 0);
   }
 
   /**
@@ -103,7 +119,7 @@ export class CompilePool {
     const lane = this.#laneOf(rest.environment);
     const answer = await this.#run(lane, { task: 'compile', request: rest, changed: packed }, packed.buffer);
     if (answer.status === 'overloaded') throw new PlatformError('overloaded', answer.detail);
-    if (answer.status === 'explained' || answer.status === 'replayed') {
+    if (answer.status === 'explained' || answer.status === 'replayed' || answer.status === 'tried') {
       throw new Error('a worker answered another task');
     }
     if (answer.status !== 'compiled') return answer;
@@ -114,6 +130,49 @@ export class CompilePool {
       root,
       newBlocks: new Map(blockIds.map((id, index) => [id, blocks[index] ?? new Uint8Array()])),
     };
+  }
+
+  /**
+   * Finds out whether `compile` would take a change, which costs what the change reaches. What passes is a base of later tries, not of compiles.
+   * Throws as `compile` does. Many at a time travel together; one that ends the worker does not take the others with it.
+   */
+  tryChange(request: CompileRequest): Promise<TryAnswer> {
+    const lane = this.#laneOf(request.environment);
+    return new Promise((resolve, reject) => {
+      if (this.#isClosed || lane === undefined) throw new PlatformError('overloaded', 'the compile pool is closed');
+      if (lane.taskCount + lane.tries.length > this.#queueCountMax) {
+        throw new PlatformError('overloaded', 'the compile queue is full');
+      }
+      lane.tries.push({ request, resolve, reject });
+      if (!lane.isTrying) void this.#runTries(lane);
+    });
+  }
+
+  /** Never rejects. */
+  async #runTries(lane: Lane): Promise<void> {
+    lane.isTrying = true;
+    // What is asked for in the same turn travels together.
+    await Promise.resolve();
+    while (lane.tries.length > 0) await this.#runBatch(lane, lane.tries.splice(0, TRIES_PER_BATCH_MAX));
+    lane.isTrying = false;
+  }
+
+  async #runBatch(lane: Lane, batch: readonly PendingTry[]): Promise<void> {
+    const packed = packBytes(batch.flatMap(({ request }) => request.changed));
+    const requests = batch.map(({ request: { changed, ...rest } }) => ({ ...rest, changedCount: changed.length }));
+    try {
+      const answer = await this.#run(lane, { task: 'try', requests, changed: packed }, packed.buffer);
+      if (answer.status !== 'tried') throw new Error('a worker answered another task');
+      for (const [index, { resolve, reject }] of batch.entries()) {
+        const own = answer.answers[index] ?? { status: 'overloaded', detail: 'a worker left out an answer' };
+        if (own.status === 'overloaded') reject(new PlatformError('overloaded', own.detail));
+        else resolve(own);
+      }
+    } catch (error) {
+      // One of them ended the worker: each by itself, so that it is the only one to fail.
+      if (batch.length > 1) for (const pending of batch) await this.#runBatch(lane, [pending]);
+      else batch[0]?.reject(error);
+    }
   }
 
   /** Throws as `compile` does, and `timeout` once `signal` says that nobody waits for the answer any more; then it stops. */

@@ -41,6 +41,12 @@ export interface CompiledAnswer {
   readonly entries: readonly DefinitionEntry[];
 }
 
+/** Of CompilePool.tryChange: `passed` where `compile` would answer `compiled`. */
+export type TryAnswer = Exclude<CompileAnswer, CompiledAnswer> | { readonly status: 'passed' };
+
+/** A request to try whose changed definitions are the next `changedCount` of those that travel packed. */
+export type PackedTry = Omit<CompileRequest, 'changed'> & { readonly changedCount: number };
+
 export interface ExplainRequest {
   readonly environment: EnvironmentRef;
   /** Digest of the definitions in force. */
@@ -95,6 +101,7 @@ export interface PackedStep {
 /** What crosses the thread border. Byte arrays travel packed into one transferred buffer (see packed-bytes.ts). */
 export type WorkerTask =
   | { readonly task: 'compile'; readonly request: Omit<CompileRequest, 'changed'>; readonly changed: PackedBytes }
+  | { readonly task: 'try'; readonly requests: readonly PackedTry[]; readonly changed: PackedBytes }
   | {
       readonly task: 'explain';
       readonly request: Omit<ExplainRequest, 'definitions'>;
@@ -111,8 +118,15 @@ export type WorkerAnswer =
   | (Omit<CompiledAnswer, 'root' | 'newBlocks'> & { readonly blockIds: readonly string[]; readonly bytes: PackedBytes })
   | ExplainAnswer
   | ReplayAnswer
-  /** The worker lacks memory: an error would lose its code on the way between threads. */
-  | { readonly status: 'overloaded'; readonly detail: string };
+  /** One per request, in their order. */
+  | { readonly status: 'tried'; readonly answers: readonly (TryAnswer | OverloadedAnswer)[] }
+  | OverloadedAnswer;
+
+/** The worker lacks memory: an error would lose its code on the way between threads. */
+export interface OverloadedAnswer {
+  readonly status: 'overloaded';
+  readonly detail: string;
+}
 
 export interface PackedBytes {
   readonly buffer: ArrayBuffer;

@@ -1,31 +1,64 @@
 import { workerData } from 'node:worker_threads';
-import { type CompiledEnvironment, checkFlagSet, compileSnapshot, ReferenceEvaluation } from '@guidon/engine';
-import { deleteProto, type Issue, LIMITS, PlatformError } from '@guidon/protocol';
+import { type CompiledEnvironment, ReferenceEvaluation } from '@guidon/engine';
+import { deleteProto, PlatformError } from '@guidon/protocol';
 import { move, transferableSymbol, valueSymbol } from 'piscina';
 import { applyChange } from './apply-change.js';
-import type { CompileRequest, DefinitionEntry, ExplainRequest, WorkerAnswer, WorkerTask } from './compile-task.js';
+import type {
+  CompileRequest,
+  DefinitionEntry,
+  ExplainRequest,
+  OverloadedAnswer,
+  PackedTry,
+  TryAnswer,
+  WorkerAnswer,
+  WorkerTask,
+} from './compile-task.js';
+import { compileWhole } from './compile-whole.js';
 import { packBytes, unpackBytes } from './packed-bytes.js';
 import { replay } from './replay.js';
 import { SmokeKernel } from './smoke-evaluation.js';
+import { TrialLines } from './trial-lines.js';
+import { tryChange } from './try-change.js';
 import { WorkerStates } from './worker-state.js';
 
 /** The worker's side of CompilePool: one per thread, state in module scope lives and dies with the thread. */
 deleteProto();
 const states = new WorkerStates(stateBytesMaxFrom(workerData));
+const lines = new TrialLines(stateBytesMaxFrom(workerData));
 const smokeKernel = new SmokeKernel();
 
 export default async function run(task: WorkerTask): Promise<unknown> {
   if (task.task === 'compile') {
-    try {
-      return transferred(await compile(task.request, unpackBytes(task.changed)));
-    } catch (error) {
-      if (!(error instanceof PlatformError) || error.code !== 'overloaded') throw error;
-      const answer: WorkerAnswer = { status: 'overloaded', detail: error.message };
-      return answer;
-    }
+    return transferred(await orOverloaded(() => compile(task.request, unpackBytes(task.changed))));
   }
+  if (task.task === 'try') return { status: 'tried', answers: await tryAll(task.requests, unpackBytes(task.changed)) };
   if (task.task === 'replay') return replay(task.request, unpackBytes(task.changed));
   return explain(task.request, task.definitions === undefined ? undefined : unpackBytes(task.definitions));
+}
+
+async function orOverloaded<Answer>(work: () => Promise<Answer>): Promise<Answer | OverloadedAnswer> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof PlatformError) || error.code !== 'overloaded') throw error;
+    return { status: 'overloaded', detail: error.message };
+  }
+}
+
+/** One after the other: each may be made on the one before it. */
+async function tryAll(
+  requests: readonly PackedTry[],
+  changed: readonly Uint8Array[],
+): Promise<(TryAnswer | OverloadedAnswer)[]> {
+  const answers: (TryAnswer | OverloadedAnswer)[] = [];
+  let from = 0;
+  for (const { changedCount, ...request } of requests) {
+    // A line keeps the bytes, which must not keep those of all the others.
+    const own = changed.slice(from, from + changedCount).map((bytes) => bytes.slice());
+    from += changedCount;
+    answers.push(await orOverloaded(() => tryChange({ lines, kernel: smokeKernel }, request, own)));
+  }
+  return answers;
 }
 
 /** Tells Piscina to hand the packed bytes over instead of cloning them. */
@@ -38,7 +71,7 @@ async function compile(
   request: Omit<CompileRequest, 'changed'>,
   changed: readonly Uint8Array[],
 ): Promise<WorkerAnswer> {
-  const { environment, revision, base, removed, expectedDigest } = request;
+  const { environment, base, removed, expectedDigest } = request;
   const from = base === undefined ? undefined : states.find(environment, base);
   // A state made to explain has nothing compiled to start from: the blocks that the caller holds would not be known here.
   if (base !== undefined && from?.compiled === undefined) return { status: 'needs-all' };
@@ -48,16 +81,8 @@ async function compile(
   if (expectedDigest !== undefined && state.digest !== expectedDigest) {
     return { status: 'digest-mismatch', digest: state.digest };
   }
-  const setIssues = checkFlagSet(state.flagSet, from === undefined ? undefined : applied.definitions);
-  if (setIssues.length > 0) return { status: 'refused', issues: setIssues };
-  const { compiled, issues } = compileSnapshot(state.flagSet, {
-    environment,
-    revision,
-    ...(from?.compiled === undefined ? {} : { previous: from.compiled }),
-  });
+  const { compiled, issues } = await compileWhole(smokeKernel, request, applied, from);
   if (compiled === undefined) return { status: 'refused', issues };
-  const refused = sizeIssue(compiled) ?? (await smokeKernel.findIssue(compiled.snapshot, state.flagSet));
-  if (refused !== undefined) return { status: 'refused', issues: [refused] };
   states.put(environment, { ...state, compiled }, from);
   return answerOf(state.digest, entries, compiled, from?.compiled);
 }
@@ -75,14 +100,6 @@ function answerOf(
   const newBytes = blockIds.map((id) => blocks.get(id) ?? new Uint8Array());
   const bytes = packBytes([compiled.snapshot.root, ...newBytes]);
   return { status: 'compiled', digest, isFull: previous === undefined, entries, blockIds, droppedBlockIds, bytes };
-}
-
-/** I11: the same bound as where it is written, also against an honest compiler gone wrong. */
-function sizeIssue({ snapshot }: CompiledEnvironment): Issue | undefined {
-  let bytes = snapshot.root.length;
-  for (const block of snapshot.blocks.values()) bytes += block.length;
-  if (bytes <= LIMITS.snapshotBytes) return undefined;
-  return { pointer: '', code: 'limit-exceeded', detail: `the snapshot has ${bytes} bytes` };
 }
 
 function explain(

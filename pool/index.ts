@@ -10,6 +10,7 @@ export type {
   ReplayAnswer,
   ReplayRequest,
   ReplayStep,
+  TryAnswer,
 } from './compile-task.js';
 export {
   EvaluationPool,

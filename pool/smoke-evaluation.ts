@@ -37,13 +37,16 @@ export class SmokeKernel {
    */
   readonly #residents = new Map<string, Resident>();
 
-  /** Throws `overloaded` when this worker lacks the memory: that says nothing about the snapshot. */
-  async findIssue(snapshot: CompiledSnapshot, flagSet: FlagSet): Promise<Issue | undefined> {
+  /**
+   * Throws `overloaded` when this worker lacks the memory: that says nothing about the snapshot. `isKept` false: another one of the environment
+   * stays loaded, and this one does not.
+   */
+  async findIssue(snapshot: CompiledSnapshot, flagSet: FlagSet, { isKept = true } = {}): Promise<Issue | undefined> {
     const host = await this.#currentHost();
     try {
       const resident = await this.#load(host, snapshot);
       const issue = evaluateAll(host, resident, [...flagSet.flags.keys()]);
-      if (issue === undefined) this.#keep(host, resident);
+      if (issue === undefined && isKept) this.#keep(host, resident);
       else host.release(resident);
       return issue;
     } catch (error) {

@@ -20,7 +20,7 @@ export async function findCompileIssues(
   const changed = put.map(({ bytes = new Uint8Array() }) => bytes);
   const removed = definitions.flatMap(({ kind, key, hash }) => (hash === undefined ? [[kind, key] as const] : []));
   const request = { environment, revision: next.revision, expectedDigest: next.digest };
-  let answer = await pool.compile(
+  let answer = await pool.tryChange(
     base.revision === 0 ? { ...request, changed, removed: [] } : { ...request, base: base.digest, changed, removed },
   );
   let names = put;
@@ -34,9 +34,9 @@ export async function findCompileIssues(
       ...kept.map(({ entry, definition }) => ({ ...entry, bytes: definition, previousHash: entry.hash })),
     ];
     const all = [...changed, ...kept.map(({ definition }) => definition)];
-    answer = await pool.compile({ ...request, changed: all, removed: [] });
+    answer = await pool.tryChange({ ...request, changed: all, removed: [] });
   }
-  if (answer.status === 'compiled') return [];
+  if (answer.status === 'passed') return [];
   if (answer.status === 'refused') return answer.issues.map((issue) => renamed(issue, names));
   throw new PlatformError('storage-unavailable', 'what would be stored does not have the digest that would be signed');
 }

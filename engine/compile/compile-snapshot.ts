@@ -50,16 +50,17 @@ export interface CompiledUnits {
 /**
  * Compiles a flag set to snapshot bytes. Pure: the same definitions, environment and revision give the same bytes, whether or not
  * `previous` is given; definitions that are the same object as in `previous.flagSet` are not compiled again. Where something is
- * wrong nothing is compiled and the issues are listed, their pointers starting with `/flags/<key>` or `/segments/<key>`.
+ * wrong nothing is compiled and the issues are listed, their pointers starting with `/flags/<key>` or `/segments/<key>`. `interner`:
+ * that of another compile, whose slots can then be compared with these; only without `previous`.
  */
 export function compileSnapshot(
   flagSet: FlagSet,
-  options: { environment: EnvironmentRef; revision: number; previous?: CompiledEnvironment },
+  options: { environment: EnvironmentRef; revision: number; previous?: CompiledEnvironment; interner?: SlotInterner },
 ): { compiled?: CompiledEnvironment; issues: Issue[] } {
-  const { environment, revision, previous } = options;
+  const { environment, revision, previous, interner = previous?.units.interner ?? new SlotInterner() } = options;
   const issues = checkFlagSet(flagSet, previous && changedSince(previous.flagSet, flagSet));
   if (issues.length > 0) return { issues };
-  const units = compileUnits(flagSet, previous?.units, issues);
+  const units = compileUnits(flagSet, interner, previous?.units, issues);
   if (issues.length > 0) return { issues };
   const lists = collectLists(units.segmentKeys);
   const listsOf = (list: 'included' | 'excluded', key: string): readonly SegmentKeyList[] =>
@@ -95,8 +96,12 @@ function changedSince(previous: FlagSet, flagSet: FlagSet): Set<Definition> {
 }
 
 /** Compiles what is not there yet. Issues are collected, so that one call names all of them. */
-function compileUnits(flagSet: FlagSet, previous: CompiledUnits | undefined, issues: Issue[]): CompiledUnits {
-  const interner = previous?.interner ?? new SlotInterner();
+function compileUnits(
+  flagSet: FlagSet,
+  interner: SlotInterner,
+  previous: CompiledUnits | undefined,
+  issues: Issue[],
+): CompiledUnits {
   const writer = new ByteWriter();
   const flags = compileSorted(previous?.flags ?? [], flagSet.flags, issues, (definition: FlagDefinition) =>
     compileFlag(new UnitBuilder(writer, interner), definition),

@@ -25,6 +25,12 @@ export class DigestTree {
     return copy;
   }
 
+  /** The definition hash in force. */
+  find(kind: string, key: string): Uint8Array | undefined {
+    const entry = entryOf(kind, key);
+    return this.#buckets[bucketIndexOf(entry)]?.get(entry);
+  }
+
   set(kind: string, key: string, definitionHash: Uint8Array): void {
     const entry = entryOf(kind, key);
     const index = bucketIndexOf(entry);

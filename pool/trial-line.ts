@@ -1,0 +1,239 @@
+import {
+  type CompiledEnvironment,
+  type Definition,
+  definitionKey,
+  type FlagDefinition,
+  type SegmentDefinition,
+  type SegmentKeysDefinition,
+  segmentReferencesOf,
+} from '@guidon/engine';
+import type { DigestTree } from '@guidon/protocol/signed-config';
+import { FlagSetDraft, type WorkerState } from './worker-state.js';
+
+type CompiledFlag = CompiledEnvironment['units']['flags'][number];
+type Slot = CompiledFlag['slots'][number];
+
+/** A flag that took the place of another one with its key. */
+export interface ReplacedFlag {
+  readonly flag: FlagDefinition;
+  readonly bytes: Uint8Array;
+  readonly hash: Uint8Array;
+  readonly unit: CompiledFlag;
+}
+
+/** Changes that can be taken back, newest last; the one before the newest is what a refused or a dry run leaves. */
+const STEPS_MAX = 64;
+/** Definitions that are tried by themselves; a change that reaches further is tried in the whole. */
+export const NEIGHBOURS_MAX = 200;
+
+interface Step {
+  readonly digestBefore: string;
+  readonly flags: readonly {
+    readonly key: string;
+    readonly before: ReplacedFlag | undefined;
+    readonly hash: Uint8Array;
+  }[];
+}
+
+/**
+ * One environment as the last changes that passed left it: a state that was compiled as a whole (`anchor`) and the flags replaced since. Mutable, so
+ * that a change costs what it reaches. What is replaced never adds or takes away a name that the tables of the root are made of, so those
+ * are as the anchor's compile found them.
+ */
+export class TrialLine {
+  readonly anchor: WorkerState;
+  readonly #compiled: CompiledEnvironment;
+  readonly #replaced = new Map<string, ReplacedFlag>();
+  readonly #tree: DigestTree;
+  readonly #steps: Step[] = [];
+  readonly #units: Map<string, CompiledFlag>;
+  /** Flags by the flag that they have as a prerequisite. */
+  readonly #dependents = new Map<string, Set<string>>();
+  readonly #chunks = new Map<string, SegmentKeysDefinition[]>();
+  /** How many units ask for a place of a context. */
+  readonly #slotCounts = new Map<Slot, number>();
+  #digest: string;
+  #snapshotBytes: number;
+
+  constructor(anchor: WorkerState, compiled: CompiledEnvironment) {
+    this.anchor = anchor;
+    this.#compiled = compiled;
+    this.#tree = anchor.tree.clone();
+    this.#digest = anchor.digest;
+    const { flags, segments } = compiled.units;
+    this.#units = new Map(flags.map((unit) => [unit.definition.key, unit]));
+    for (const unit of flags) this.#countFlag(unit, 1);
+    for (const unit of segments) this.#countSlots(placesOf(unit), 1);
+    // What the root asks for by itself.
+    this.#countSlots([compiled.units.interner.kind('user')], 1);
+    for (const chunk of anchor.flagSet.segmentKeys.values()) {
+      const chunks = this.#chunks.get(chunk.segment) ?? [];
+      this.#chunks.set(chunk.segment, chunks);
+      chunks.push(chunk);
+      const keys = compiled.units.interner.slotOf(chunk.contextKind, ['targetingKey']);
+      this.#countSlots(placesOf({ slots: [keys] }), 1);
+    }
+    this.#snapshotBytes = compiled.snapshot.root.length;
+    for (const block of compiled.snapshot.blocks.values()) this.#snapshotBytes += block.length;
+  }
+
+  get digest(): string {
+    return this.#digest;
+  }
+
+  get replacedCount(): number {
+    return this.#replaced.size;
+  }
+
+  /** About what a whole snapshot would have. */
+  get snapshotBytes(): number {
+    return this.#snapshotBytes;
+  }
+
+  get interner(): CompiledEnvironment['units']['interner'] {
+    return this.#compiled.units.interner;
+  }
+
+  findFlag(key: string): FlagDefinition | undefined {
+    return this.#replaced.get(key)?.flag ?? this.anchor.flagSet.flags.get(key);
+  }
+
+  /** Of the flags replaced since the anchor, except those named. */
+  replacedBytes(except: ReadonlySet<string>): Uint8Array[] {
+    return [...this.#replaced].flatMap(([key, { bytes }]) => (except.has(key) ? [] : [bytes]));
+  }
+
+  /** Takes changes back until `digest` is in force. False when that is further back than is remembered. */
+  rewindTo(digest: string): boolean {
+    if (digest !== this.#digest && !this.#steps.some(({ digestBefore }) => digestBefore === digest)) return false;
+    while (this.#digest !== digest) this.#undo();
+    return true;
+  }
+
+  /**
+   * `flags` with everything that they name and everything that has them as a prerequisite, however far: what a change of them can change
+   * the meaning of. Undefined when that is too much to be cheaper than the whole.
+   */
+  neighboursOf(flags: readonly FlagDefinition[]): FlagSetDraft | undefined {
+    const neighbours = new FlagSetDraft();
+    const waiting: Definition[] = [...flags];
+    for (const flag of this.#dependentsOf(flags)) waiting.push(flag);
+    let count = 0;
+    for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+      count += 1;
+      if (count + waiting.length > NEIGHBOURS_MAX) return undefined;
+      if (next.kind === 'segment-keys') neighbours.set(definitionKey(next), next);
+      else if (neighbours[next.kind === 'flag' ? 'flags' : 'segments'].get(next.key) !== undefined) count -= 1;
+      else {
+        neighbours.set(next.key, next);
+        waiting.push(...this.#namedBy(next, neighbours, flags));
+      }
+    }
+    return neighbours;
+  }
+
+  /** Puts the flags in force. False, and nothing done, when some place of a context is asked for the first time or no longer. */
+  replace(flags: readonly ReplacedFlag[]): boolean {
+    const touched = new Map<Slot, boolean>();
+    for (const { unit } of flags) {
+      for (const slot of [...placesOf(this.#unitOf(unit.definition.key)), ...placesOf(unit)]) {
+        touched.set(slot, (this.#slotCounts.get(slot) ?? 0) > 0);
+      }
+    }
+    const step: Step = {
+      digestBefore: this.#digest,
+      flags: flags.map(({ flag, hash }) => ({
+        key: flag.key,
+        before: this.#replaced.get(flag.key),
+        hash: this.#tree.find('flag', flag.key) ?? hash,
+      })),
+    };
+    for (const replaced of flags) this.#put(replaced.flag.key, replaced, replaced.hash);
+    this.#steps.push(step);
+    this.#digest = this.#tree.digest();
+    if (this.#steps.length > STEPS_MAX) this.#steps.shift();
+    const isSame = [...touched].every(([slot, wasAsked]) => (this.#slotCounts.get(slot) ?? 0) > 0 === wasAsked);
+    if (!isSame) this.#undo();
+    return isSame;
+  }
+
+  #undo(): void {
+    const step = this.#steps.pop();
+    if (step === undefined) throw new Error('there is no change to take back');
+    for (const { key, before, hash } of step.flags.toReversed()) this.#put(key, before, hash);
+    this.#digest = step.digestBefore;
+    this.#tree.digest();
+  }
+
+  #put(key: string, replaced: ReplacedFlag | undefined, hash: Uint8Array): void {
+    const before = this.#unitOf(key);
+    if (replaced === undefined) this.#replaced.delete(key);
+    else this.#replaced.set(key, replaced);
+    const after = this.#unitOf(key);
+    if (before !== undefined) this.#countFlag(before, -1);
+    if (after !== undefined) this.#countFlag(after, 1);
+    this.#snapshotBytes += (after?.block.length ?? 0) - (before?.block.length ?? 0);
+    this.#tree.set('flag', key, hash);
+  }
+
+  #unitOf(key: string): CompiledFlag | undefined {
+    return this.#replaced.get(key)?.unit ?? this.#units.get(key);
+  }
+
+  #countFlag(unit: CompiledFlag, by: 1 | -1): void {
+    this.#countSlots(placesOf(unit), by);
+    for (const { flag } of unit.definition.prerequisites) {
+      const dependents = this.#dependents.get(flag) ?? new Set();
+      this.#dependents.set(flag, dependents);
+      if (by === 1) dependents.add(unit.definition.key);
+      else dependents.delete(unit.definition.key);
+    }
+  }
+
+  #countSlots(slots: Iterable<Slot>, by: number): void {
+    for (const slot of slots) this.#slotCounts.set(slot, (this.#slotCounts.get(slot) ?? 0) + by);
+  }
+
+  /** Flags whose prerequisites lead to one of `flags`. */
+  #dependentsOf(flags: readonly FlagDefinition[]): FlagDefinition[] {
+    const found = new Map<string, FlagDefinition>();
+    const waiting = flags.map(({ key }) => key);
+    const own = new Set(waiting);
+    for (let key = waiting.pop(); key !== undefined && found.size <= NEIGHBOURS_MAX; key = waiting.pop()) {
+      for (const dependent of this.#dependents.get(key) ?? []) {
+        const flag = this.findFlag(dependent);
+        if (flag === undefined || own.has(dependent) || found.has(dependent)) continue;
+        found.set(dependent, flag);
+        waiting.push(dependent);
+      }
+    }
+    return [...found.values()];
+  }
+
+  #namedBy(
+    definition: FlagDefinition | SegmentDefinition,
+    { flags, segments }: FlagSetDraft,
+    changed: readonly FlagDefinition[],
+  ): Definition[] {
+    const named: Definition[] = [];
+    for (const { segment } of segmentReferencesOf(definition)) {
+      const found = segments.has(segment) ? undefined : this.anchor.flagSet.segments.get(segment);
+      if (found !== undefined) named.push(found, ...(this.#chunks.get(segment) ?? []));
+    }
+    if (definition.kind === 'segment') return named;
+    for (const { flag } of definition.prerequisites) {
+      const found = changed.find(({ key }) => key === flag) ?? this.findFlag(flag);
+      if (found !== undefined && !flags.has(flag)) named.push(found);
+    }
+    return named;
+  }
+}
+
+/** The places of a unit with those they lie in. */
+function placesOf(unit: { readonly slots: readonly Slot[] } | undefined): Set<Slot> {
+  const places = new Set<Slot>();
+  for (const slot of unit?.slots ?? []) {
+    for (let at: Slot | undefined = slot; at !== undefined && !places.has(at); at = at.parent) places.add(at);
+  }
+  return places;
+}

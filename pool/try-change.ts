@@ -1,0 +1,129 @@
+import {
+  type CompiledEnvironment,
+  compileSnapshot,
+  type Definition,
+  decodeDefinition,
+  definitionKey,
+  type FlagDefinition,
+} from '@guidon/engine';
+import { type Issue, LIMITS } from '@guidon/protocol';
+import { hashDefinition } from '@guidon/protocol/signed-config';
+import { applyChange } from './apply-change.js';
+import type { CompileRequest, TryAnswer } from './compile-task.js';
+import { compileWhole } from './compile-whole.js';
+import type { SmokeKernel } from './smoke-evaluation.js';
+import { TrialLine } from './trial-line.js';
+import type { TrialLines } from './trial-lines.js';
+
+/** A line with more flags replaced starts anew from a compile of the whole. */
+const REPLACED_MAX = 500;
+
+interface Tools {
+  readonly lines: TrialLines;
+  readonly kernel: SmokeKernel;
+}
+
+/**
+ * Finds out whether `compile` would take a change. One that only replaces flags is tried with its neighbours: they are parsed, checked, compiled,
+ * verified, loaded into the kernel and evaluated as a snapshot of their own. All else stays as it passed before: the bytes of its
+ * blocks, and the names that the tables of the root are made of, are the same. Everything that this does not hold for is tried in the whole.
+ */
+export async function tryChange(
+  { lines, kernel }: Tools,
+  request: Omit<CompileRequest, 'changed'>,
+  changed: readonly Uint8Array[],
+): Promise<TryAnswer> {
+  const { environment, base, removed } = request;
+  const line = base === undefined ? undefined : lines.find(environment, base);
+  if (base !== undefined && line === undefined) return { status: 'needs-all' };
+  const { definitions, issues } = parseAll(changed);
+  if (issues.length > 0) return { status: 'refused', issues };
+  if (line !== undefined && removed.length === 0 && line.replacedCount < REPLACED_MAX) {
+    const flags = replacementsIn(line, definitions);
+    const answer = flags && (await tryNeighbours(line, kernel, request, { flags, changed }));
+    if (answer !== undefined) return answer;
+  }
+  return tryWhole({ lines, kernel }, request, { line, definitions, changed });
+}
+
+function parseAll(changed: readonly Uint8Array[]): { definitions: Definition[]; issues: Issue[] } {
+  const definitions: Definition[] = [];
+  const issues: Issue[] = [];
+  for (const [index, bytes] of changed.entries()) {
+    const parsed = decodeDefinition(bytes);
+    if (parsed.ok) definitions.push(parsed.value);
+    else issues.push(...parsed.issues.map((issue) => ({ ...issue, pointer: `/changed/${index}${issue.pointer}` })));
+  }
+  return { definitions, issues };
+}
+
+/** The definitions as flags that each take the place of another one; undefined when they are something else too. */
+function replacementsIn(line: TrialLine, definitions: readonly Definition[]): FlagDefinition[] | undefined {
+  const flags = definitions.filter((definition) => definition.kind === 'flag');
+  const keys = new Set(flags.map(({ key }) => key));
+  if (keys.size < definitions.length || flags.some(({ key }) => line.findFlag(key) === undefined)) return undefined;
+  return flags;
+}
+
+/** Undefined when only the whole can tell. */
+async function tryNeighbours(
+  line: TrialLine,
+  kernel: SmokeKernel,
+  { environment, revision, expectedDigest }: Omit<CompileRequest, 'changed'>,
+  { flags, changed }: { readonly flags: readonly FlagDefinition[]; readonly changed: readonly Uint8Array[] },
+): Promise<TryAnswer | undefined> {
+  const neighbours = line.neighboursOf(flags);
+  if (neighbours === undefined) return undefined;
+  const { compiled, issues } = compileSnapshot(neighbours, { environment, revision, interner: line.interner });
+  if (compiled === undefined) return { status: 'refused', issues };
+  // Far from the bound the sum of the blocks says enough; near it the bytes themselves have to.
+  if (line.snapshotBytes + bytesOf(compiled) > LIMITS.snapshotBytes / 2) return undefined;
+  const issue = await kernel.findIssue(compiled.snapshot, neighbours, { isKept: false });
+  if (issue !== undefined) return { status: 'refused', issues: [issue] };
+  const units = new Map(compiled.units.flags.map((unit) => [unit.definition.key, unit]));
+  const base = line.digest;
+  const isReplaced = line.replace(
+    flags.flatMap((flag, index) => {
+      const unit = units.get(flag.key);
+      const bytes = changed[index];
+      return unit === undefined || bytes === undefined ? [] : [{ flag, bytes, hash: hashDefinition(bytes), unit }];
+    }),
+  );
+  if (!isReplaced) return undefined;
+  if (expectedDigest === undefined || line.digest === expectedDigest) return { status: 'passed' };
+  const { digest } = line;
+  line.rewindTo(base);
+  return { status: 'digest-mismatch', digest };
+}
+
+function bytesOf({ snapshot }: CompiledEnvironment): number {
+  let bytes = snapshot.root.length;
+  for (const block of snapshot.blocks.values()) bytes += block.length;
+  return bytes;
+}
+
+async function tryWhole(
+  { lines, kernel }: Tools,
+  request: Omit<CompileRequest, 'changed'>,
+  {
+    line,
+    definitions,
+    changed,
+  }: {
+    readonly line: TrialLine | undefined;
+    readonly definitions: readonly Definition[];
+    readonly changed: readonly Uint8Array[];
+  },
+): Promise<TryAnswer> {
+  const { environment, removed, expectedDigest } = request;
+  const named = [...definitions.map((one) => [one.kind, definitionKey(one)] as const), ...removed];
+  const flagKeys = new Set(named.flatMap(([kind, key]) => (kind === 'flag' ? [key] : [])));
+  const applied = applyChange(line?.anchor, [...changed, ...(line?.replacedBytes(flagKeys) ?? [])], removed);
+  if ('issues' in applied) return { status: 'refused', issues: applied.issues };
+  const { digest } = applied.state;
+  if (expectedDigest !== undefined && digest !== expectedDigest) return { status: 'digest-mismatch', digest };
+  const { compiled, issues } = await compileWhole(kernel, request, applied, line?.anchor);
+  if (compiled === undefined) return { status: 'refused', issues };
+  lines.put(environment, new TrialLine({ ...applied.state, compiled }, compiled), line);
+  return { status: 'passed' };
+}
