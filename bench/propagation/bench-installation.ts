@@ -8,6 +8,8 @@ import { fileURLToPath } from 'node:url';
 
 const GUIDON = fileURLToPath(new URL('../../../cli/dist/main.js', import.meta.url));
 const START_MS_MAX = 60_000;
+/** Ten thousand streams, and those that ask beside them. */
+const CONNECTION_COUNT_MAX = 15_000;
 
 /**
  * nats-server, `guidon control-plane` and `guidon server`, each a process of its own on loopback, with one tenant, one environment and its
@@ -109,6 +111,8 @@ export class BenchInstallation {
       '0',
       '--metrics-port',
       '0',
+      '--quotas',
+      JSON.stringify({ node: { connections: CONNECTION_COUNT_MAX } }),
     ]);
     const [, url = '', metricsUrl = ''] = await node.waitFor(/data plane: (http\S+)\s+health: (http\S+)\/readyz/);
     this.nodeUrl = url;

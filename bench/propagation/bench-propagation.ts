@@ -1,6 +1,7 @@
 import { isQuick } from '../support/arguments.js';
 import { BenchInstallation } from './bench-installation.js';
 import { measureNatsDown, measureNode } from './measure-node.js';
+import { measureClients, measureStorm, measureWeb } from './measure-streams.js';
 
 /**
  * How long a change takes to where it counts: over NATS to a node, and by poll when NATS is gone. Everything is a process of
@@ -11,10 +12,16 @@ const FLAG_COUNT = isQuick ? 20 : 1_000;
 const installation = await BenchInstallation.start(FLAG_COUNT);
 try {
   const node = await measureNode(installation);
+  const clients = await measureClients(installation);
+  const web = await measureWeb(installation);
+  const storm = await measureStorm(installation);
   // Last: it leaves the installation without NATS.
   const natsDown = await measureNatsDown(installation);
   console.table({ 'over NATS': node, 'NATS down': natsDown });
-  console.log(JSON.stringify({ node, natsDown }));
+  console.table(clients);
+  console.table({ web });
+  console.table({ storm });
+  console.log(JSON.stringify({ node, clients, web, natsDown, storm }));
 } finally {
   await installation.stop();
 }
