@@ -5,6 +5,7 @@ import { adminUrl, tokenFile } from './options/admin-options.js';
 import { configurable } from './options/configuration.js';
 import { controlPlaneCa, publicUrl, tlsCert, tlsKey, trustedProxy } from './options/exposure-options.js';
 import { addNatsOptions, natsReplicas } from './options/nats-options.js';
+import { addOidcOptions } from './options/oidc-options.js';
 import { givenText, httpUrl, portNumber, wholeNumber } from './options/parsers.js';
 
 /**
@@ -88,7 +89,7 @@ program
   .addOption(logLevel())
   .action(async (options) => (await import('./run/dev.js')).runDev(options));
 
-addNatsOptions(program.command('control-plane'))
+addOidcOptions(addNatsOptions(program.command('control-plane')))
   .description('the admin API and the only writer of the store')
   .addOption(natsReplicas())
   .addOption(data('./data/control-plane'))

@@ -22,18 +22,13 @@ import type { HistoryRetention } from './commit/definition-history.js';
 import type { ControlPlaneCore } from './core.js';
 import { NODES } from './credentials/platform-credential-routes.js';
 import { PlatformCredentialService } from './credentials/platform-credential-service.js';
-import { registerInvitationRoutes } from './invitations/invitation-routes.js';
+import { Identity } from './identity.js';
 import { RequestRates } from './limits/request-rates.js';
-import { PasswordHasher } from './people/password-hasher.js';
+import type { OidcOptions } from './oidc/oidc-client.js';
 import { loadEnvironmentDigests } from './publish/environment-digests.js';
 import { registerInternalRoutes } from './publish/internal-routes.js';
 import { OutboxPublisher } from './publish/outbox-publisher.js';
-import { LoginLimiter } from './sessions/login-limiter.js';
 import { SessionDirectory } from './sessions/session-directory.js';
-import { registerSessionRoutes } from './sessions/session-routes.js';
-import { SessionService } from './sessions/session-service.js';
-import { registerSetupRoutes } from './setup/setup-routes.js';
-import { SetupService } from './setup/setup-service.js';
 import { SigningKeys } from './signing-keys/signing-keys.js';
 import { ControlStore } from './store/control-store.js';
 import { STORE_MIGRATIONS } from './store-migrations.js';
@@ -57,6 +52,8 @@ export interface ControlPlaneOptions {
   readonly trustedProxies?: readonly string[];
   /** What people and nodes call, when it is not what this listens on: scheme, host, port and path before `/api`. */
   readonly publicUrl?: string;
+  /** Where people may log in besides; default: with passwords alone. */
+  readonly oidc?: OidcOptions | undefined;
   /** Not closed by the control plane. */
   readonly bus: ChangeBus;
   readonly logger: Logger;
@@ -138,34 +135,38 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
     const recorder = new BoundedRecorder(store, logger, now);
     const denials = new DenialRecorder(recorder, logger);
     const rates = new RequestRates((tenantId) => findTenant(store, tenantId)?.quotas);
-    const hasher = new PasswordHasher();
-    const sessionService = new SessionService(core, { hasher, recorder, limiter: new LoginLimiter(monotonicNow) });
     const app = createAdminApp({
       logger,
       guard: { authenticator, resources, rates, onDenied: (denial) => denials.record(denial) },
       idempotencyKeys,
       tls: options.tls,
       trustedProxies: options.trustedProxies,
+      publicUrl: options.publicUrl,
     });
-    const setup = new SetupService(core, hasher);
+    let publicUrl = options.publicUrl ?? '';
+    const identity = new Identity(core, {
+      directory: sessions,
+      recorder,
+      monotonicNow,
+      oidc: options.oidc,
+      publicUrl: () => publicUrl,
+    });
     await collectOpenApi(app);
     app.register(async (routes) => {
-      registerSetupRoutes(routes, setup);
-      registerSessionRoutes(routes, core, sessionService);
-      registerInvitationRoutes(routes, core, { sessions: sessionService, hasher });
+      identity.register(routes);
       registerRoutes(routes, core, { resources, rates });
       registerInternalRoutes(routes, core, digests);
       registerReference(routes);
     });
     const listeningUrl = await app.listen({ host: options.host ?? '127.0.0.1', port: options.port });
     const url = options.tls === undefined ? listeningUrl : listeningUrl.replace(/^http:/, 'https:');
-    const publicUrl = options.publicUrl ?? url;
+    publicUrl = options.publicUrl ?? url;
     publisher.resume();
     const maintenance = setInterval(() => maintain(core, idempotencyKeys), MAINTENANCE_INTERVAL_MS);
     maintenance.unref();
     const signing = setInterval(() => signHeads(core), options.treeHeadIntervalMs ?? TREE_HEAD_INTERVAL_MS);
     signing.unref();
-    const setupToken = await setup.open();
+    const setupToken = await identity.setup.open();
     return {
       url,
       publicUrl,

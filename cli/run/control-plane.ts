@@ -1,6 +1,7 @@
 import { startControlPlane } from '@guidon/control-plane';
 import { InProcessChangeBus } from '@guidon/protocol';
 import { busSettingsFrom, type NatsOptions } from '../options/nats-options.js';
+import { type OidcCliOptions, oidcFrom } from '../options/oidc-options.js';
 import { prepareDataFolder } from './data-folder.js';
 import { type ExposureOptions, exposureOf } from './exposure.js';
 import { mustBeFree } from './free-port.js';
@@ -10,7 +11,7 @@ import { findPrivateFile, writePrivateFile } from './private-file.js';
 import { closeOnSignal, reloadOnHangup } from './shutdown.js';
 import { dieOnStoreFailure } from './store-failure.js';
 
-export interface ControlPlaneOptions extends ExposureOptions, NatsOptions {
+export interface ControlPlaneOptions extends ExposureOptions, NatsOptions, OidcCliOptions {
   readonly data: string;
   readonly port: number;
   readonly publicUrl?: string;
@@ -22,6 +23,7 @@ export interface ControlPlaneOptions extends ExposureOptions, NatsOptions {
 export async function runControlPlane(options: ControlPlaneOptions): Promise<void> {
   const exposure = exposureOf(options);
   const dataDirectory = prepareDataFolder(options.data);
+  const oidc = oidcFrom(options);
   await mustBeFree(options.host, options.port, '--port');
   const logger = createLogger(options.logLevel);
   const settings = busSettingsFrom(options);
@@ -33,6 +35,7 @@ export async function runControlPlane(options: ControlPlaneOptions): Promise<voi
     port: options.port,
     ...exposure,
     ...(options.publicUrl === undefined ? {} : { publicUrl: options.publicUrl }),
+    ...(oidc === undefined ? {} : { oidc }),
     bus,
     logger,
     onStoreFailure: dieOnStoreFailure,

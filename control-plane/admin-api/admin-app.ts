@@ -30,8 +30,10 @@ export function createAdminApp(options: {
   tls?: TlsFiles | undefined;
   /** Addresses and CIDR ranges whose `X-Forwarded-*` say who asks and how; from anybody else these headers mean nothing. */
   trustedProxies?: readonly string[] | undefined;
+  /** What people call, when it is not what this listens on: pages from there are ours. */
+  publicUrl?: string | undefined;
 }): FastifyInstance {
-  const { logger, guard, idempotencyKeys, tls, trustedProxies = [] } = options;
+  const { logger, guard, idempotencyKeys, tls, trustedProxies = [], publicUrl } = options;
   const routes: KnownRoute[] = [];
   const base: FastifyBaseLogger = logger;
   const app: FastifyInstance = fastify({
@@ -53,6 +55,7 @@ export function createAdminApp(options: {
     },
   });
   app.decorate('idempotencyKeys', idempotencyKeys);
+  app.decorate('publicOrigin', publicUrl === undefined ? undefined : new URL(publicUrl).origin);
   app.decorateRequest('authenticated', undefined);
   app.decorateRequest('bodyDigest', '');
   app.setValidatorCompiler<z.ZodType>(

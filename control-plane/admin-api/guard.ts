@@ -89,7 +89,7 @@ function identify(request: FastifyRequest, authenticator: Authenticator): Authen
     tenantId: isId(tenantId) ? parseTenantId(tenantId) : undefined,
   });
   const isUnsafe = request.method !== 'GET' && request.method !== 'HEAD';
-  if (authenticated.isSession && isUnsafe) assertMadeHere(request.headers, cookies.isSecure, authenticated.secret);
+  if (authenticated.isSession && isUnsafe) assertMadeHere(cookies, authenticated.secret);
   return authenticated;
 }
 

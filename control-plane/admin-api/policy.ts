@@ -17,6 +17,7 @@ const OWN: Allowed = ['member'];
 /** Who may do what. Every route names one of these actions; a route whose action has no entry here fails the boot (I18). */
 export const POLICY = {
   'account.read': ACCOUNT,
+  'account.link': ACCOUNT,
   'invitation.accept': ACCOUNT,
   'account.change-password': ACCOUNT,
   'session.list': ACCOUNT,

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import type { IncomingHttpHeaders } from 'node:http';
 import { Readable } from 'node:stream';
 import { type Json, PlatformError } from '@guidon/protocol';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
@@ -34,7 +33,6 @@ export interface RouteInput<Params, Query, Body> {
   readonly write: WriteRequest;
   /** For what logs in and out; every other route has its actor. */
   readonly cookies: Cookies;
-  readonly headers: IncomingHttpHeaders;
 }
 
 export interface RouteDefinition<Params extends z.ZodType, Query extends z.ZodType, Body extends z.ZodType> {
@@ -152,7 +150,6 @@ export function registerRoute<Params extends z.ZodType, Query extends z.ZodType,
           body: request.body as z.infer<Body>,
           write,
           cookies: new Cookies(request),
-          headers: request.headers,
         });
         if (answer.body instanceof FileBody) return sendFile(reply, answer.body);
         return send(request, reply, encode(answer), route.isList === true ? answer.body : undefined);

@@ -18,7 +18,7 @@ import { INVITATION_HTML, INVITATION_SCRIPT } from './invitation-page.js';
 import {
   acceptInvitationBody,
   createInvitationBody,
-  InvitationService,
+  type InvitationService,
   invitationSchema,
   invitationTokenSchema,
   newInvitationSchema,
@@ -34,11 +34,12 @@ const membershipSchema = z
 interface Services {
   readonly sessions: SessionService;
   readonly hasher: PasswordHasher;
+  readonly invitations: InvitationService;
 }
 
 export function registerInvitationRoutes(app: FastifyInstance, core: ControlPlaneCore, services: Services): void {
   const { store } = core;
-  const service = new InvitationService(core);
+  const service = services.invitations;
 
   registerRoute(app, {
     method: 'GET',
@@ -114,8 +115,8 @@ function registerAcceptance(
     params: z.object({}),
     body: acceptInvitationBody,
     replies: { 200: ownSessionSchema },
-    handle: async ({ body: { token, name, password }, write, cookies, headers }) => {
-      assertNotFromElsewhere(headers, cookies.isSecure);
+    handle: async ({ body: { token, name, password }, write, cookies }) => {
+      assertNotFromElsewhere(cookies);
       // No work on a password before it is known that somebody was invited.
       service.mustFind(token);
       const person = await service.acceptAsNew(write, token, { name, passwordHash: await hasher.hash(password) });

@@ -1,4 +1,12 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import type { FastifyRequest } from 'fastify';
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Scheme, host and port that people call, when it is known to be another one than this listens on. */
+    publicOrigin: string | undefined;
+  }
+}
 
 /** `guidon`: the session. `guidon-login`: a login through an identity provider that has not come back yet. */
 export type CookieName = 'guidon' | 'guidon-login';
@@ -9,17 +17,25 @@ export type CookieName = 'guidon' | 'guidon-login';
  */
 export class Cookies {
   readonly isSecure: boolean;
-  readonly #header: string;
+  /** What a page of ours has as its origin. */
+  readonly ownOrigins: readonly string[];
+  readonly headers: IncomingHttpHeaders;
 
-  constructor(request: Pick<FastifyRequest, 'protocol' | 'headers'>) {
-    this.isSecure = request.protocol === 'https' || !isLoopbackHost(request.headers.host ?? '');
-    this.#header = request.headers.cookie ?? '';
+  constructor(
+    request: Pick<FastifyRequest, 'protocol' | 'host' | 'headers'> & { server: { publicOrigin?: string | undefined } },
+  ) {
+    const { protocol, host, headers, server } = request;
+    const isPublic = server.publicOrigin?.startsWith('https:') === true;
+    this.isSecure = protocol === 'https' || isPublic || !isLoopbackHost(host);
+    const here = `${this.isSecure ? 'https' : 'http'}://${host.toLowerCase()}`;
+    this.ownOrigins = server.publicOrigin === undefined ? [here] : [here, server.publicOrigin];
+    this.headers = headers;
   }
 
   /** Undefined also when it is there twice: one of the two is somebody else's. */
   find(name: CookieName): string | undefined {
     const start = `${this.#nameOf(name)}=`;
-    const found = this.#header
+    const found = (this.headers.cookie ?? '')
       .split(';')
       .map((part) => part.trim())
       .filter((part) => part.startsWith(start));

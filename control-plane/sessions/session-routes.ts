@@ -3,10 +3,12 @@ import { z } from 'zod';
 import { assertLoggedIn } from '../admin-api/actor.js';
 import { pageSchema } from '../admin-api/pagination.js';
 import { registerRoute } from '../admin-api/register-route.js';
+import { registerStaticFile } from '../admin-api/static-file.js';
 import type { ControlPlaneCore } from '../core.js';
 import { newPasswordSchema, passwordSchema } from '../people/password-hasher.js';
 import { getPerson, viewPerson } from '../people/person-read-model.js';
 import { assertNotFromElsewhere } from './csrf.js';
+import { LOGIN_HTML, LOGIN_SCRIPT } from './login-page.js';
 import { isOpenSession, listSessions } from './session-directory.js';
 import { csrfTokenOf, findSessionToken } from './session-record.js';
 import { loginBody, ownSessionSchema, type SessionService, sessionSchema, viewSession } from './session-service.js';
@@ -28,8 +30,8 @@ export function registerSessionRoutes(app: FastifyInstance, core: ControlPlaneCo
     body: loginBody,
     isRateLimited: true,
     replies: { 200: ownSessionSchema },
-    handle: ({ body, write, cookies, headers }) => {
-      assertNotFromElsewhere(headers, cookies.isSecure);
+    handle: ({ body, write, cookies }) => {
+      assertNotFromElsewhere(cookies);
       return service.login(write, body, cookies);
     },
   });
@@ -50,6 +52,19 @@ export function registerSessionRoutes(app: FastifyInstance, core: ControlPlaneCo
   });
 
   registerAccountRoutes(app, core, service);
+  const publicBecause = 'the page itself holds nothing';
+  registerStaticFile(app, {
+    url: '/login',
+    contentType: 'text/html; charset=utf-8',
+    content: LOGIN_HTML,
+    publicBecause,
+  });
+  registerStaticFile(app, {
+    url: '/login.js',
+    contentType: 'text/javascript; charset=utf-8',
+    content: LOGIN_SCRIPT,
+    publicBecause,
+  });
 }
 
 function registerAccountRoutes(app: FastifyInstance, { store, now }: ControlPlaneCore, service: SessionService): void {

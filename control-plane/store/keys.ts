@@ -49,6 +49,9 @@ export const keys = {
   people: () => range(INSTALLATION, INSTALLATION, 'person'),
   /** Who has an email address (in the form of `emailKeyOf`): one person in the installation. */
   personEmail: (email: string) => key(INSTALLATION, INSTALLATION, 'person-email', hashedPart(email)),
+  /** Which person a provider's subject is. */
+  identity: (issuer: string, subject: string) =>
+    key(INSTALLATION, INSTALLATION, 'identity', hashedPart(JSON.stringify([issuer, subject]))),
   session: (personId: string, sessionId: string) => key(INSTALLATION, INSTALLATION, 'session', personId, sessionId),
   sessions: (personId: string) => range(INSTALLATION, INSTALLATION, 'session', personId),
   nodeCredential: (credentialId: string) => key(INSTALLATION, INSTALLATION, 'node-credential', credentialId),

@@ -10,7 +10,13 @@ const merge = (body: unknown): OperationCase => ({ body, contentType: 'applicati
 const NOTHING: OperationCase = {};
 
 /** Operations that need no credential: what they answer depends on what is in their bodies alone. */
-export const PUBLIC_OPERATIONS: readonly string[] = ['completeSetup', 'login', 'acceptInvitation'];
+export const PUBLIC_OPERATIONS: readonly string[] = [
+  'completeSetup',
+  'login',
+  'acceptInvitation',
+  'beginOidcLogin',
+  'finishOidcLogin',
+];
 
 /** By operationId. An operation of the OpenAPI document that is not here fails the suite: every new route gets a case. */
 export const OPERATION_CASES: Readonly<Record<string, OperationCase>> = {
@@ -22,6 +28,9 @@ export const OPERATION_CASES: Readonly<Record<string, OperationCase>> = {
   endOwnSession: NOTHING,
   endOwnSessions: NOTHING,
   changeOwnPassword: { body: { currentPassword: 'x', newPassword: 'long enough to be one' } },
+  beginOidcLogin: { body: {} },
+  linkOwnIdentity: { body: {} },
+  finishOidcLogin: NOTHING,
   listOwnTenants: NOTHING,
   joinTenant: { body: { token: 'no such token' } },
   listMembers: NOTHING,

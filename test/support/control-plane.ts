@@ -33,29 +33,12 @@ export class TestControlPlane {
   readonly #ownBus: ChangeBus | undefined;
 
   static async start(
-    options: Partial<
-      Pick<
-        ControlPlaneOptions,
-        'bus' | 'now' | 'monotonicNow' | 'historyRetention' | 'logger' | 'trustedProxies' | 'treeHeadIntervalMs'
-      >
-    > & {
-      directory?: string;
-    } = {},
+    options: Partial<Omit<ControlPlaneOptions, 'dataDirectory'>> & { directory?: string } = {},
   ): Promise<TestControlPlane> {
-    const { historyRetention, monotonicNow, trustedProxies, treeHeadIntervalMs } = options;
-    const directory = options.directory ?? mkdtempSync(join(tmpdir(), 'guidon-control-plane-'));
+    const { directory = mkdtempSync(join(tmpdir(), 'guidon-control-plane-')), ...rest } = options;
     const bus = options.bus ?? new InProcessChangeBus();
-    const running = await startControlPlane({
-      dataDirectory: directory,
-      port: 0,
-      bus,
-      logger: options.logger ?? pino({ level: 'silent' }),
-      ...(options.now === undefined ? {} : { now: options.now }),
-      ...(monotonicNow === undefined ? {} : { monotonicNow }),
-      ...(historyRetention === undefined ? {} : { historyRetention }),
-      ...(trustedProxies === undefined ? {} : { trustedProxies }),
-      ...(treeHeadIntervalMs === undefined ? {} : { treeHeadIntervalMs }),
-    });
+    const logger = pino({ level: 'silent' });
+    const running = await startControlPlane({ port: 0, logger, ...rest, dataDirectory: directory, bus });
     const admin = await running.createSystemCredential();
     return new TestControlPlane(running, directory, admin, options.bus === undefined ? bus : undefined);
   }
