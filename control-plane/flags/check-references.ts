@@ -1,7 +1,14 @@
-import { checkFlagSet, type Definition, type FlagSet, findDanglingReferences } from '@guidon/engine';
+import {
+  checkFlagSet,
+  type Definition,
+  type FlagDefinition,
+  type FlagSet,
+  findDanglingReferences,
+  segmentReferencesOf,
+} from '@guidon/engine';
 import type { Issue } from '@guidon/protocol';
 import type { DefinitionChange } from '../commit/change.js';
-import { withDefinitions } from '../commit/environment-workspace.js';
+import { EMPTY_FLAG_SET, withDefinitions } from '../commit/environment-workspace.js';
 import { refusal } from './flag-input.js';
 
 /** Where in the body of the request a flag or segment was given; undefined when the request did not hold it. */
@@ -14,7 +21,9 @@ export type LocateDefinition = (kind: 'flag' | 'segment', key: string) => string
 export function assertFits(base: FlagSet, changes: readonly DefinitionChange[], locate: LocateDefinition): void {
   const put = changes.flatMap((change) => ('put' in change ? [change.put] : []));
   const removed = changes.flatMap((change) => ('remove' in change ? [change.remove] : []));
-  const flagSet = withDefinitions(base, put, removed);
+  // What names the same as before changes nothing for the rest, which need not be looked at.
+  const isSameGraph = removed.length === 0 && put.every((definition) => namesTheSame(base, definition));
+  const flagSet = isSameGraph ? namedBy(base, put) : withDefinitions(base, put, removed);
   const changedPlaces = new Set(put.flatMap((definition) => placeOf(definition) ?? []));
   // What dangled before is not this caller's doing and must not stand in the way.
   const dangling = findDanglingReferences(flagSet).filter((issue) => changedPlaces.has(placeIn(issue.pointer)));
@@ -22,6 +31,26 @@ export function assertFits(base: FlagSet, changes: readonly DefinitionChange[], 
   const others = checkFlagSet(flagSet, new Set<Definition>(put)).filter(({ pointer }) => !known.has(pointer));
   const issues = [...dangling, ...others];
   if (issues.length > 0) throw refusal(issues.map((issue) => located(issue, locate)));
+}
+
+/** Whether it is a flag in the place of one with the same variations that names the same flags and segments. */
+function namesTheSame({ flags }: FlagSet, definition: Definition): boolean {
+  const before = definition.kind === 'flag' ? flags.get(definition.key) : undefined;
+  return before !== undefined && definition.kind === 'flag' && namesIn(before) === namesIn(definition);
+}
+
+function namesIn(flag: FlagDefinition): string {
+  const segments = segmentReferencesOf(flag).map(({ segment }) => segment);
+  return JSON.stringify([flag.variations.map(({ key }) => key), flag.requires, flag.prerequisites, segments]);
+}
+
+/** The definitions with what they name, one step far. */
+function namedBy(base: FlagSet, put: readonly Definition[]): FlagSet {
+  const flags = put.filter((definition) => definition.kind === 'flag');
+  const named = flags.flatMap(({ prerequisites }) => prerequisites.flatMap(({ flag }) => base.flags.get(flag) ?? []));
+  const segments = flags.flatMap(segmentReferencesOf).flatMap(({ segment }) => base.segments.get(segment) ?? []);
+  // Last, so that a flag that others of them name is the new one.
+  return withDefinitions(EMPTY_FLAG_SET, [...named, ...segments, ...flags], []);
 }
 
 function placeOf(definition: Definition): string | undefined {

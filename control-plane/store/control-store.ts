@@ -9,7 +9,7 @@ import { DATA_FILE, makeDataFile } from './data-file.js';
 import { type KeyRange, keys, type StoreKey } from './keys.js';
 import { decodeBytes, decodeRecord, encodeBytes, encodeRecord } from './record-codec.js';
 import { assertSoundFile } from './sound-file.js';
-import { type StagedRow, StagedRows } from './staged-rows.js';
+import { nameOf, type StagedRow, StagedRows } from './staged-rows.js';
 import { WriterLock } from './writer-lock.js';
 
 // The package's ES module bundle has no types that node16 resolution accepts; its CommonJS entry has.
@@ -326,8 +326,9 @@ export class ControlStore implements StoreReader {
       after === undefined || lmdb.compareKeys(key, [...range.prefix, after]) * (reverse ? -1 : 1) > 0;
     const rows = new Map<string, StagedRow>();
     // Each staged row takes one stored row away at most.
-    const stored = this.#listDurable(range, { ...options, limit: limit && limit + staged.length });
-    for (const row of [...stored, ...staged.filter(isBehind)]) rows.set(JSON.stringify(row.key), row);
+    const durable = this.#listDurable(range, { ...options, limit: limit && limit + staged.length });
+    const stored = durable.map(({ key, bytes }) => ({ key, name: nameOf(key), bytes }));
+    for (const row of [...stored, ...staged.filter(isBehind)]) rows.set(row.name, row);
     return [...rows.values()]
       .flatMap(({ key, bytes }) => (bytes === undefined ? [] : [{ key, bytes }]))
       .sort((a, b) => lmdb.compareKeys(a.key, b.key) * (reverse ? -1 : 1))
@@ -386,15 +387,16 @@ export class ControlStore implements StoreReader {
     findBytes: (key) => this.findBytes(key),
     has: (key) => this.has(key),
     list: <Value>(range: KeyRange, options?: ListOptions) => this.list<Value>(range, options),
-    put: (key, value) => this.#stageRow({ key, bytes: encodeRecord(value) }),
-    putBytes: (key, bytes) => this.#stageRow({ key, bytes: encodeBytes(bytes) }),
-    remove: (key) => this.#stageRow({ key, bytes: undefined }),
+    put: (key, value) => this.#stageRow(key, encodeRecord(value)),
+    putBytes: (key, bytes) => this.#stageRow(key, encodeBytes(bytes)),
+    remove: (key) => this.#stageRow(key, undefined),
   };
 
-  #stageRow(row: StagedRow): void {
+  #stageRow(key: StoreKey, bytes: Buffer | undefined): void {
+    const row = { key, name: nameOf(key), bytes };
     assert(this.#draft !== undefined, 'a transaction ends when its work returns');
     // What LMDB would refuse must not reach a group: it would fail for all that are in it.
-    assert(JSON.stringify(row.key).length <= KEY_CHARS_MAX, 'a key is made of ids and keys, which are short');
+    assert(row.name.length <= KEY_CHARS_MAX, 'a key is made of ids and keys, which are short');
     this.#draft.set(row);
   }
 

@@ -3,6 +3,8 @@ import type { KeyRange, StoreKey } from './keys.js';
 /** A row as a write leaves it; `bytes` undefined = removed. */
 export interface StagedRow {
   readonly key: StoreKey;
+  /** `nameOf` the key: what rows are told apart by. */
+  readonly name: string;
   readonly bytes: Buffer | undefined;
 }
 
@@ -12,46 +14,33 @@ const GROUP_PARTS = 3;
 /** Rows written but not committed, the newest form of each. Grouped by the start of their keys, so that a list looks at its own noun alone. */
 export class StagedRows {
   readonly #groups = new Map<string, Map<string, StagedRow>>();
-  #count = 0;
-
-  get count(): number {
-    return this.#count;
-  }
 
   find(key: StoreKey): StagedRow | undefined {
-    return this.#groups.get(groupOf(key))?.get(JSON.stringify(key));
+    return this.#groups.get(groupOf(key))?.get(nameOf(key));
   }
 
   set(row: StagedRow): void {
-    const name = groupOf(row.key);
-    let group = this.#groups.get(name);
-    if (group === undefined) {
-      group = new Map();
-      this.#groups.set(name, group);
-    }
-    const text = JSON.stringify(row.key);
-    if (!group.has(text)) this.#count += 1;
-    group.set(text, row);
+    const group = groupOf(row.key);
+    const rows = this.#groups.get(group);
+    if (rows === undefined) this.#groups.set(group, new Map([[row.name, row]]));
+    else rows.set(row.name, row);
   }
 
   /** Takes the row out again, unless it has been written anew since. */
   delete(row: StagedRow): void {
-    const name = groupOf(row.key);
-    const group = this.#groups.get(name);
-    const text = JSON.stringify(row.key);
-    if (group === undefined || group.get(text) !== row) return;
-    group.delete(text);
-    this.#count -= 1;
-    if (group.size === 0) this.#groups.delete(name);
+    const group = groupOf(row.key);
+    const rows = this.#groups.get(group);
+    if (rows?.get(row.name) !== row) return;
+    rows.delete(row.name);
+    if (rows.size === 0) this.#groups.delete(group);
   }
 
   clear(): void {
     this.#groups.clear();
-    this.#count = 0;
   }
 
   *[Symbol.iterator](): Generator<StagedRow> {
-    for (const group of this.#groups.values()) yield* group.values();
+    for (const rows of this.#groups.values()) yield* rows.values();
   }
 
   /** Rows of a range, in no order. */
@@ -61,6 +50,11 @@ export class StagedRows {
   }
 }
 
-function groupOf(key: StoreKey): string {
-  return JSON.stringify(key.slice(0, GROUP_PARTS));
+/** The key as text. A number and its digits are not the same part. */
+export function nameOf(key: StoreKey): string {
+  return JSON.stringify(key);
+}
+
+function groupOf([owner, place, noun]: StoreKey): string {
+  return `${owner}\0${place}\0${noun}`;
 }
