@@ -2,6 +2,7 @@ export { type CompiledEnvironment, type CompiledSnapshot, compileSnapshot } from
 export type { BlockId } from './compile/compiled-unit.js';
 export { encodeMsgpack } from './compile/encode-msgpack.js';
 export { environmentTag } from './compile/environment-tag.js';
+export { hashTableOf } from './compile/hash-table.js';
 export { LAYOUT_HASH, SNAPSHOT_FORMAT_VERSION } from './compile/layout.js';
 export { verifySnapshot } from './compile/verify-snapshot.js';
 export { parseAttributePath } from './evaluate/attribute-path.js';

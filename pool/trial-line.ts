@@ -3,17 +3,19 @@ import {
   type Definition,
   definitionKey,
   type FlagDefinition,
+  hashTableOf,
   type SegmentDefinition,
   type SegmentKeysDefinition,
   segmentReferencesOf,
 } from '@guidon/engine';
+import { LIMITS, PlatformError } from '@guidon/protocol';
 import type { DigestTree } from '@guidon/protocol/signed-config';
 import { FlagSetDraft, type WorkerState } from './worker-state.js';
 
 type CompiledFlag = CompiledEnvironment['units']['flags'][number];
 type Slot = CompiledFlag['slots'][number];
 
-/** A flag that took the place of another one with its key. */
+/** A flag that is new, or took the place of another one with its key. */
 export interface ReplacedFlag {
   readonly flag: FlagDefinition;
   readonly bytes: Uint8Array;
@@ -31,14 +33,15 @@ interface Step {
   readonly flags: readonly {
     readonly key: string;
     readonly before: ReplacedFlag | undefined;
-    readonly hash: Uint8Array;
+    /** In force before; undefined = the flag was not there. */
+    readonly hash: Uint8Array | undefined;
   }[];
 }
 
 /**
- * One environment as the last changes that passed left it: a state that was compiled as a whole (`anchor`) and the flags replaced since. Mutable, so
- * that a change costs what it reaches. What is replaced never adds or takes away a name that the tables of the root are made of, so those
- * are as the anchor's compile found them.
+ * One environment as the last changes that passed left it: a state that was compiled as a whole (`anchor`) and the flags put since. Mutable, so
+ * that a change costs what it reaches. The tables of the root are made of names: those of places in a context stay what the anchor's compile found
+ * them to be, and with a new flag the table of flags is made to see whether it can be.
  */
 export class TrialLine {
   readonly anchor: WorkerState;
@@ -132,7 +135,7 @@ export class TrialLine {
     return neighbours;
   }
 
-  /** Puts the flags in force. False, and nothing done, when some place of a context is asked for the first time or no longer. */
+  /** Puts the flags in force. False, and nothing done, when the names in the root's tables would be others, or too many. */
   replace(flags: readonly ReplacedFlag[]): boolean {
     const touched = new Map<Slot, boolean>();
     for (const { unit } of flags) {
@@ -140,21 +143,34 @@ export class TrialLine {
         touched.set(slot, (this.#slotCounts.get(slot) ?? 0) > 0);
       }
     }
-    const step: Step = {
-      digestBefore: this.#digest,
-      flags: flags.map(({ flag, hash }) => ({
-        key: flag.key,
-        before: this.#replaced.get(flag.key),
-        hash: this.#tree.find('flag', flag.key) ?? hash,
-      })),
-    };
+    const steps = flags.map(({ flag: { key } }) => ({
+      key,
+      before: this.#replaced.get(key),
+      hash: this.#tree.find('flag', key),
+    }));
+    const isLarger = steps.some(({ hash }) => hash === undefined);
+    this.#steps.push({ digestBefore: this.#digest, flags: steps });
     for (const replaced of flags) this.#put(replaced.flag.key, replaced, replaced.hash);
-    this.#steps.push(step);
     this.#digest = this.#tree.digest();
     if (this.#steps.length > STEPS_MAX) this.#steps.shift();
     const isSame = [...touched].every(([slot, wasAsked]) => (this.#slotCounts.get(slot) ?? 0) > 0 === wasAsked);
-    if (!isSame) this.#undo();
-    return isSame;
+    if (isSame && (!isLarger || this.#hasRoomForFlags())) return true;
+    this.#undo();
+    return false;
+  }
+
+  #hasRoomForFlags(): boolean {
+    const hashes = new Map<string, number>();
+    for (const [key, { keyHash }] of this.#units) hashes.set(key, keyHash);
+    for (const [key, { unit }] of this.#replaced) hashes.set(key, unit.keyHash);
+    if (hashes.size > LIMITS.flagsPerEnvironment) return false;
+    try {
+      hashTableOf([...hashes.values()].map((hash, index) => ({ hash, index })));
+      return true;
+    } catch (error) {
+      if (error instanceof PlatformError) return false;
+      throw error;
+    }
   }
 
   #undo(): void {
@@ -165,7 +181,7 @@ export class TrialLine {
     this.#tree.digest();
   }
 
-  #put(key: string, replaced: ReplacedFlag | undefined, hash: Uint8Array): void {
+  #put(key: string, replaced: ReplacedFlag | undefined, hash: Uint8Array | undefined): void {
     const before = this.#unitOf(key);
     if (replaced === undefined) this.#replaced.delete(key);
     else this.#replaced.set(key, replaced);
@@ -173,7 +189,8 @@ export class TrialLine {
     if (before !== undefined) this.#countFlag(before, -1);
     if (after !== undefined) this.#countFlag(after, 1);
     this.#snapshotBytes += (after?.block.length ?? 0) - (before?.block.length ?? 0);
-    this.#tree.set('flag', key, hash);
+    if (hash === undefined) this.#tree.delete('flag', key);
+    else this.#tree.set('flag', key, hash);
   }
 
   #unitOf(key: string): CompiledFlag | undefined {

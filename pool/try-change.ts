@@ -15,7 +15,7 @@ import type { SmokeKernel } from './smoke-evaluation.js';
 import { TrialLine } from './trial-line.js';
 import type { TrialLines } from './trial-lines.js';
 
-/** A line with more flags replaced starts anew from a compile of the whole. */
+/** A line with more flags put since its anchor starts anew from a compile of the whole. */
 const REPLACED_MAX = 500;
 
 interface Tools {
@@ -24,9 +24,9 @@ interface Tools {
 }
 
 /**
- * Finds out whether `compile` would take a change. One that only replaces flags is tried with its neighbours: they are parsed, checked, compiled,
+ * Finds out whether `compile` would take a change. One that only puts flags is tried with its neighbours: they are parsed, checked, compiled,
  * verified, loaded into the kernel and evaluated as a snapshot of their own. All else stays as it passed before: the bytes of its
- * blocks, and the names that the tables of the root are made of, are the same. Everything that this does not hold for is tried in the whole.
+ * blocks is the same, and the tables of the root are made of the same names or known to have room for a flag more. Everything that this does not hold for is tried in the whole.
  */
 export async function tryChange(
   { lines, kernel }: Tools,
@@ -39,7 +39,7 @@ export async function tryChange(
   const { definitions, issues } = parseAll(changed);
   if (issues.length > 0) return { status: 'refused', issues };
   if (line !== undefined && removed.length === 0 && line.replacedCount < REPLACED_MAX) {
-    const flags = replacementsIn(line, definitions);
+    const flags = flagsIn(definitions);
     const answer = flags && (await tryNeighbours(line, kernel, request, { flags, changed }));
     if (answer !== undefined) return answer;
   }
@@ -57,12 +57,10 @@ function parseAll(changed: readonly Uint8Array[]): { definitions: Definition[]; 
   return { definitions, issues };
 }
 
-/** The definitions as flags that each take the place of another one; undefined when they are something else too. */
-function replacementsIn(line: TrialLine, definitions: readonly Definition[]): FlagDefinition[] | undefined {
+/** The definitions as flags, each with another key; undefined when they are something else too. */
+function flagsIn(definitions: readonly Definition[]): FlagDefinition[] | undefined {
   const flags = definitions.filter((definition) => definition.kind === 'flag');
-  const keys = new Set(flags.map(({ key }) => key));
-  if (keys.size < definitions.length || flags.some(({ key }) => line.findFlag(key) === undefined)) return undefined;
-  return flags;
+  return new Set(flags.map(({ key }) => key)).size === definitions.length ? flags : undefined;
 }
 
 /** Undefined when only the whole can tell. */

@@ -111,5 +111,6 @@ export function countOf(count: number, word: string): string {
 
 /** The flag model's shapes are JSON with optional members; JSON text leaves out what is undefined. */
 function isSame(a: unknown, b: unknown): boolean {
-  return isJsonEqual(JSON.parse(JSON.stringify(a)) as Json, JSON.parse(JSON.stringify(b)) as Json);
+  const [textA, textB] = [JSON.stringify(a), JSON.stringify(b)];
+  return textA === textB || isJsonEqual(JSON.parse(textA) as Json, JSON.parse(textB) as Json);
 }

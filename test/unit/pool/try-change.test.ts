@@ -164,6 +164,20 @@ describe('CompilePool.tryChange()', () => {
     await environment.pass([asking('last', names(full, left + 1))]);
   });
 
+  test('the bound on all flags holds for a new one, which may be taken back', async () => {
+    const environment = new Environment();
+    const flags = Array.from({ length: LIMITS.flagsPerEnvironment - 1 }, (_, index) => aFlag(`f${index}`));
+    await environment.pass(flags);
+    expect(await environment.try([aFlag('one'), aFlag('too-many')])).toMatchObject({
+      status: 'refused',
+      issues: [{ code: 'limit-exceeded', pointer: '/flags' }],
+    });
+    await environment.pass([aFlag('one')]);
+    expect(await environment.try([aFlag('too-many')])).toMatchObject({ status: 'refused' });
+    await environment.pass([], [aFlag('one')]);
+    await environment.pass([aFlag('another')]);
+  });
+
   test('refuses content that has not the digest to be signed, and goes on from what it had', async () => {
     const environment = new Environment();
     await environment.pass([aFlag('a'), aFlag('b')]);
