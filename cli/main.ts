@@ -155,6 +155,21 @@ addNatsOptions(program.command('server'))
 for (const command of program.commands) configurable(command);
 
 program
+  .command('break-glass')
+  .description(
+    'print a token of an installation admin that ends in an hour; needs to read the data of the control plane',
+  )
+  .addOption(data('./data/control-plane'))
+  .addOption(
+    new Option('--control-plane <url>', 'where the control plane answers, on this machine or another')
+      .env('GUIDON_CONTROL_PLANE_URL')
+      .argParser(httpUrl)
+      .default('http://127.0.0.1:4200'),
+  )
+  .addOption(new Option('--reason <text>', 'why; kept in the audit log').argParser(givenText).makeOptionMandatory())
+  .action(async (options) => (await import('./run/break-glass.js')).runBreakGlass(options));
+
+program
   .command('audit')
   .description('check an audit log offline')
   .command('verify')

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import type { BoundedRecorder } from './audit/bounded-recorder.js';
+import { registerBreakGlassRoutes } from './break-glass/break-glass-routes.js';
 import type { ControlPlaneCore } from './core.js';
 import { registerInvitationRoutes } from './invitations/invitation-routes.js';
 import { InvitationService } from './invitations/invitation-service.js';
@@ -54,6 +55,7 @@ export class Identity {
 
   register(routes: FastifyInstance): void {
     registerSetupRoutes(routes, this.setup);
+    registerBreakGlassRoutes(routes, this.#core);
     registerSessionRoutes(routes, this.#core, this.#sessions);
     registerInvitationRoutes(routes, this.#core, {
       sessions: this.#sessions,

@@ -117,6 +117,7 @@ export const POLICY = {
   'session.refused': [],
   /** Recorded for the first start; its route is public and guarded by the one-time token. */
   'setup.complete': [],
+  'break-glass.open': [],
 } as const satisfies Record<string, Allowed>;
 
 export type Action = keyof typeof POLICY;

@@ -45,6 +45,8 @@ export const keys = {
   idempotencyExpiry: (expiresAt: number, scope: Scope, credentialId: string, keyHash: string) =>
     key(INSTALLATION, INSTALLATION, 'idempotency-expiry', expiresAt, scope, credentialId, keyHash),
   idempotencyExpiries: () => range(INSTALLATION, INSTALLATION, 'idempotency-expiry'),
+  /** A break-glass assertion that has been used. */
+  breakGlass: (assertionId: string) => key(INSTALLATION, INSTALLATION, 'break-glass', assertionId),
   person: (personId: string) => key(INSTALLATION, INSTALLATION, 'person', personId),
   people: () => range(INSTALLATION, INSTALLATION, 'person'),
   /** Who has an email address (in the form of `emailKeyOf`): one person in the installation. */

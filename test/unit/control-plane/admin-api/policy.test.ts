@@ -103,7 +103,13 @@ describe('authorise()', () => {
   });
 
   test('nobody may do what only records name', () => {
-    for (const action of ['authz.denied', 'setup.complete', 'session.create', 'session.refused'] as const) {
+    for (const action of [
+      'authz.denied',
+      'setup.complete',
+      'break-glass.open',
+      'session.create',
+      'session.refused',
+    ] as const) {
       for (const actor of Object.values(actors)) expect(verdictOf(actor, action, { tenantId })).not.toBe('allow');
     }
   });
