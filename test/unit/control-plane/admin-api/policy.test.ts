@@ -34,7 +34,7 @@ const actors: Record<string, Actor> = {
 const actions = Object.keys(POLICY) as Action[];
 
 describe('authorise()', () => {
-  const NODE_ACTIONS: readonly string[] = ['node.read-config', 'node.report-status'];
+  const NODE_ACTIONS: readonly string[] = ['node.read-config', 'node.report-status', 'node.witness'];
 
   test('anonymous and SDK keys may nothing; nodes read config and report status', () => {
     for (const action of actions) {
