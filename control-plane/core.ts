@@ -1,10 +1,12 @@
 import type { CompilePool } from '@guidon/pool';
 import type { ChangeBus } from '@guidon/protocol';
+import type { EnvironmentDigests } from '@guidon/protocol/signed-config';
 import type { Logger } from 'pino';
 import type { TreeHeads } from './audit/tree-heads.js';
 import type { Committer } from './commit/committer.js';
 import type { SigningKeys } from './signing-keys/signing-keys.js';
 import type { ControlStore } from './store/control-store.js';
+import type { TenantRemovals } from './tenants/tenant-removals.js';
 
 /** What every noun is given: reads go to `store`, writes to `committer`, nothing else is shared. */
 export interface ControlPlaneCore {
@@ -14,6 +16,9 @@ export interface ControlPlaneCore {
   readonly pool: CompilePool;
   readonly signingKeys: SigningKeys;
   readonly treeHeads: TreeHeads;
+  readonly removals: TenantRemovals;
+  /** Where every environment stands, for nodes. */
+  readonly digests: EnvironmentDigests;
   readonly bus: ChangeBus;
   readonly logger: Logger;
   /** Epoch milliseconds, for display, expiry and signature windows only (I27). */

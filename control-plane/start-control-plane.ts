@@ -33,6 +33,7 @@ import { SigningKeys } from './signing-keys/signing-keys.js';
 import { ControlStore } from './store/control-store.js';
 import { STORE_MIGRATIONS } from './store-migrations.js';
 import { findTenant } from './tenants/tenant-read-model.js';
+import { TenantRemovals } from './tenants/tenant-removals.js';
 
 const MAINTENANCE_INTERVAL_MS = 60_000;
 const TREE_HEAD_INTERVAL_MS = 60_000;
@@ -127,7 +128,19 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
       retention: options.historyRetention,
     });
     const treeHeads = new TreeHeads(store, signingKeys, now);
-    const core: ControlPlaneCore = { store, committer, pool, signingKeys, treeHeads, bus, logger, now };
+    const removals = new TenantRemovals(store, logger);
+    const core: ControlPlaneCore = {
+      store,
+      committer,
+      pool,
+      signingKeys,
+      treeHeads,
+      removals,
+      digests,
+      bus,
+      logger,
+      now,
+    };
     const { monotonicNow = () => performance.now() } = options;
     const sessions = new SessionDirectory({ store, logger, now, monotonicNow });
     const authenticator = new Authenticator(store, sessions, now);
@@ -155,13 +168,14 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
     app.register(async (routes) => {
       identity.register(routes);
       registerRoutes(routes, core, { resources, rates });
-      registerInternalRoutes(routes, core, digests);
+      registerInternalRoutes(routes, core);
       registerReference(routes);
     });
     const listeningUrl = await app.listen({ host: options.host ?? '127.0.0.1', port: options.port });
     const url = options.tls === undefined ? listeningUrl : listeningUrl.replace(/^http:/, 'https:');
     publicUrl = options.publicUrl ?? url;
     publisher.resume();
+    void removals.resume({ isStart: true });
     const maintenance = setInterval(() => maintain(core, idempotencyKeys), MAINTENANCE_INTERVAL_MS);
     maintenance.unref();
     const signing = setInterval(() => signHeads(core), options.treeHeadIntervalMs ?? TREE_HEAD_INTERVAL_MS);
@@ -183,6 +197,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
         clearInterval(signing);
         await app.close();
         await treeHeads.close();
+        await removals.close();
         await publisher.close();
         await pool.close();
         await store.close();
@@ -206,8 +221,9 @@ function assertKeysAreThere(dataDirectory: string): void {
   );
 }
 
-function maintain({ store, logger }: ControlPlaneCore, idempotencyKeys: IdempotencyKeys): void {
+function maintain({ store, logger, removals }: ControlPlaneCore, idempotencyKeys: IdempotencyKeys): void {
   store.maintain();
+  void removals.resume({ isStart: false });
   idempotencyKeys
     .sweep()
     .catch((error: unknown) => logger.warn({ err: error }, 'expired idempotency records were not removed'));

@@ -125,6 +125,8 @@ export class Authenticator {
     }
     const owner = this.#store.find<CredentialOwnerRow>(keys.credentialOwner(credentialId));
     if (owner === undefined || owner.kind !== kind) return undefined;
+    // Of a tenant that is being removed, some credentials are still there.
+    if (owner.scope !== INSTALLATION && !this.#store.has(keys.tenant(owner.scope))) return undefined;
     if (kind === 'srv' || kind === 'web') return this.#findSdkCredential(owner, credentialId);
     const record = this.#store.find<PlatformCredentialRecord>(
       kind === 'node' ? keys.nodeCredential(credentialId) : keys.adminCredential(owner.scope, credentialId),

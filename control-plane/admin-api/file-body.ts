@@ -3,9 +3,13 @@ export class FileBody {
   readonly contentType: string;
   /** Name to save it under. */
   readonly name: string;
-  readonly chunks: AsyncIterable<string>;
+  readonly chunks: AsyncIterable<string | Uint8Array>;
 
-  constructor(file: { readonly contentType: string; readonly name: string; readonly chunks: AsyncIterable<string> }) {
+  constructor(file: {
+    readonly contentType: string;
+    readonly name: string;
+    readonly chunks: AsyncIterable<string | Uint8Array>;
+  }) {
     this.contentType = file.contentType;
     this.name = file.name;
     this.chunks = file.chunks;

@@ -103,6 +103,7 @@ function assertAllowed(
   const { actor } = authenticated;
   if (decision.verdict !== 'allow') onDenied({ actor, action, requestId: request.id, from: originOf(request) });
   assertAuthorised(decision);
+  if (!resources.hasTenantOf(request.params)) throw notFound();
 }
 
 function assertWellFormed(request: FastifyRequest): void {

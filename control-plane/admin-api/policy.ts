@@ -32,6 +32,9 @@ export const POLICY = {
   /** Needed besides `tenant.update` to change quotas; no route has it. */
   'tenant.limit': INSTALLATION_ONLY,
   'tenant.archive': INSTALLATION_ONLY,
+  'tenant.delete': TENANT,
+  'tenant.export': TENANT,
+  'tenant.import': INSTALLATION_ONLY,
   'usage.read': TENANT,
   'installation-credential.create': INSTALLATION_ONLY,
   'installation-credential.list': INSTALLATION_ONLY,

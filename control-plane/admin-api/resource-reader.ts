@@ -26,6 +26,12 @@ export class ResourceReader {
     return { tenantId, path, tags: this.#tagsOf(tenantId, rest) };
   }
 
+  /** False only for what names a tenant that is not there, or no longer. */
+  hasTenantOf(params: unknown): boolean {
+    const { tenantId } = params as Readonly<Record<string, string>>;
+    return tenantId === undefined || this.#store.has(keys.tenant(parseTenantId(tenantId)));
+  }
+
   /** An environment as the edits that reach it name it. */
   resourceOfEnvironment(environment: EnvironmentRef): Resource {
     const { tenantId, projectId, environmentId } = environment;

@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify';
+import { registerArchiveFileRoutes } from '../archives/archive-routes.js';
 import { registerAuditRoutes } from '../audit/audit-routes.js';
 import { registerWitnessRoutes } from '../audit/witness-routes.js';
 import { registerChangeRoutes } from '../changes/change-routes.js';
@@ -33,6 +34,7 @@ export function registerRoutes(
 ): void {
   registerTenantRoutes(app, core);
   registerUsageRoutes(app, core, rates);
+  registerArchiveFileRoutes(app, core);
   registerProjectRoutes(app, core);
   registerEnvironmentRoutes(app, core, [flagEnvironmentContent]);
   registerCredentialRoutes(app, core);

@@ -23,7 +23,7 @@ export interface AuditProof {
 
 /** What the log is now, signed, and the same to read. */
 export function currentTreeHead(
-  store: StoreReader,
+  store: Pick<StoreReader, 'find'>,
   owner: Scope,
   now: number,
   key: SigningKey,

@@ -19,7 +19,7 @@ export function appendAuditEntry(
   return sequence;
 }
 
-export function readAuditHead(store: StoreReader, owner: Scope): AuditHead {
+export function readAuditHead(store: Pick<StoreReader, 'find'>, owner: Scope): AuditHead {
   return store.find<AuditHead>(keys.auditHead(owner)) ?? EMPTY;
 }
 

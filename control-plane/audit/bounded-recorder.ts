@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { ControlStore } from '../store/control-store.js';
-import type { Scope } from '../store/keys.js';
+import { INSTALLATION, keys, type Scope } from '../store/keys.js';
 import type { AuditEntry } from './audit-entry.js';
 import { appendAuditEntry } from './audit-store.js';
 
@@ -34,7 +34,9 @@ export class BoundedRecorder {
     if (!this.#mayRecord(source)) return;
     this.#waiting += 1;
     this.#store
-      .transaction((transaction) =>
+      .transaction((transaction) => {
+        // The tenant may have been deleted meanwhile: nothing is written below it any more.
+        if (owner !== INSTALLATION && !transaction.has(keys.tenant(owner))) return;
         appendAuditEntry(transaction, owner, {
           at: this.#now(),
           ...entry,
@@ -43,8 +45,8 @@ export class BoundedRecorder {
           beforeDigest: '',
           afterDigest: '',
           environments: [],
-        }),
-      )
+        });
+      })
       .catch((error: unknown) => this.#logger.warn({ err: error, action: entry.action }, 'a refusal was not recorded'))
       .finally(() => {
         this.#waiting -= 1;

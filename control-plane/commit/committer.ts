@@ -3,11 +3,12 @@ import type { CompilePool } from '@guidon/pool';
 import { type EnvironmentRef, type Issue, PlatformError } from '@guidon/protocol';
 import type { SigningKey } from '@guidon/protocol/signed-config';
 import { type Actor, auditActorOf } from '../admin-api/actor.js';
+import { notFound } from '../admin-api/problems.js';
 import { boundedDiff, digestOf } from '../audit/audit-entry.js';
 import { appendAuditEntry } from '../audit/audit-store.js';
 import { assertWithinQuotas, countUsage, usageDeltaOf } from '../limits/tenant-usage.js';
 import type { ControlStore, StoreTransaction } from '../store/control-store.js';
-import { INSTALLATION } from '../store/keys.js';
+import { INSTALLATION, keys } from '../store/keys.js';
 import type {
   Change,
   ChangeOutcome,
@@ -159,6 +160,8 @@ export class Committer {
         transaction.put(key, value);
       }
     }
+    // A tenant that was deleted while the change was made gets no row any more.
+    if (change.owner !== INSTALLATION && !transaction.has(keys.tenant(change.owner))) throw notFound();
     countUsage(transaction, change.owner, change.records);
     for (const { key, value } of change.rows ?? []) {
       if (value === undefined) transaction.remove(key);

@@ -48,6 +48,10 @@ export function listEnvironments(store: StoreReader, project: ProjectRecord): En
     .map(({ value }) => value);
 }
 
+export function listEnvironmentsOfTenant(store: StoreReader, tenantId: TenantId): EnvironmentRecord[] {
+  return store.list<EnvironmentRecord>(keys.environmentsOfTenant(tenantId)).map(({ value }) => value);
+}
+
 export function refOf({ tenantId, projectId, environmentId }: EnvironmentRef): EnvironmentRef {
   return { tenantId, projectId, environmentId };
 }

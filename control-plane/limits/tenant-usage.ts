@@ -83,8 +83,12 @@ function putUsage(
   before: TenantUsage,
   delta: ReadonlyMap<Resource, number>,
 ): void {
+  transaction.put(keys.tenantUsage(tenantId), usageRowOf(before, delta));
+}
+
+export function usageRowOf(before: TenantUsage, delta: ReadonlyMap<Resource, number>): TenantUsage {
   const usage = RESOURCES.map((resource) => [resource, (before[resource] ?? 0) + (delta.get(resource) ?? 0)] as const);
-  transaction.put(keys.tenantUsage(tenantId), Object.fromEntries(usage.filter(([, count]) => count !== 0)));
+  return Object.fromEntries(usage.filter(([, count]) => count !== 0));
 }
 
 /** Counts what a tenant has from its rows: for a store of a build that did not count. */

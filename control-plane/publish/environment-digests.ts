@@ -11,7 +11,8 @@ export function loadEnvironmentDigests(store: StoreReader): EnvironmentDigests {
   for (const { value: environment } of store.list<EnvironmentRef>(keys.environmentOwners())) {
     const state = store.find<EnvironmentStateRow>(keys.environmentState(environment));
     const access = store.find<AccessStateRow>(keys.accessState(environment));
-    if (state === undefined || access === undefined) continue;
+    // Of a tenant that is being removed, some are still there.
+    if (state === undefined || access === undefined || !store.has(keys.tenant(environment.tenantId))) continue;
     const { tenantId, projectId, environmentId, epoch, revision } = state;
     digests.set({ tenantId, projectId, environmentId, epoch, revision, accessSequence: access.sequence });
   }

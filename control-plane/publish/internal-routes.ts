@@ -1,5 +1,5 @@
 import type { EnvironmentRef } from '@guidon/protocol';
-import { type EnvironmentDigests, encodeConfigMessage, encodeSigned } from '@guidon/protocol/signed-config';
+import { encodeConfigMessage, encodeSigned } from '@guidon/protocol/signed-config';
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { notFound, problemSchema } from '../admin-api/problems.js';
@@ -14,12 +14,8 @@ const config = { action: 'node.read-config' } as const;
 const environmentParams = z.object({ environmentId: z.string() });
 
 /** What nodes read: digests every few seconds, then only what changed. Answers are signed documents or lead to them. */
-export function registerInternalRoutes(
-  app: FastifyInstance,
-  core: ControlPlaneCore,
-  digests: EnvironmentDigests,
-): void {
-  const { store, signingKeys } = core;
+export function registerInternalRoutes(app: FastifyInstance, core: ControlPlaneCore): void {
+  const { store, signingKeys, digests } = core;
 
   app.route({
     method: 'GET',
@@ -102,7 +98,8 @@ export function registerInternalRoutes(
 function getEnvironmentRef(store: StoreReader, params: unknown): EnvironmentRef {
   const { environmentId } = params as z.infer<typeof environmentParams>;
   const environment = store.find<EnvironmentRef>(keys.environmentOwner(environmentId));
-  if (environment === undefined) throw notFound();
+  // Of a tenant that is being removed, some are still there.
+  if (environment === undefined || !store.has(keys.tenant(environment.tenantId))) throw notFound();
   return environment;
 }
 

@@ -40,6 +40,8 @@ export const BUILT_IN_ROLES: readonly Role[] = [
 const RESERVED: Readonly<Record<string, readonly string[]>> = {
   'tenant.update': ['owner'],
   'tenant.archive': ['owner'],
+  'tenant.delete': ['owner'],
+  'tenant.export': ['owner', 'admin'],
   'role.create': ['owner', 'admin'],
   'role.update': ['owner', 'admin'],
   'role.delete': ['owner', 'admin'],

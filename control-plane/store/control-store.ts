@@ -38,6 +38,8 @@ export interface Migration {
 }
 
 const CLOSE_DEADLINE_MS = 1_000;
+const SNAPSHOT_DEADLINE_MS = 10 * 60_000;
+const SNAPSHOT_PAGE_ROWS = 100;
 /** LMDB takes keys of 1 978 bytes. */
 const KEY_CHARS_MAX = 1_500;
 /** Transactions that wait for one commit; one more is refused. */
@@ -77,6 +79,13 @@ export interface StoreReader {
   has(key: StoreKey): boolean;
   /** Rows below a prefix, in key order. Nothing outside the prefix is ever read. */
   list<Value>(range: KeyRange, options?: ListOptions): ListedRow<Value>[];
+}
+
+/** See ControlStore.openSnapshot. */
+export interface StoreSnapshot extends Pick<StoreReader, 'find'> {
+  /** Rows below a prefix in the order of their keys, some at a time; bytes without their checksum. */
+  pages(range: KeyRange): Generator<readonly StoredRow[]>;
+  close(): void;
 }
 
 /** Reads and writes of one transaction; reads see its own writes and those staged before. */
@@ -246,6 +255,44 @@ export class ControlStore implements StoreReader {
         cause,
       });
     }
+  }
+
+  /**
+   * The durable store as it is now, for whoever reads for long. Close it: as long as it is open no page that it can see is used again (M7), so it
+   * refuses to be read after SNAPSHOT_DEADLINE_MS.
+   */
+  openSnapshot(): StoreSnapshot {
+    const transaction = this.#database.useReadTransaction();
+    const openedAt = performance.now();
+    const assertInTime = (): void => {
+      if (performance.now() - openedAt <= SNAPSHOT_DEADLINE_MS) return;
+      throw new PlatformError('timeout', 'reading the store took too long');
+    };
+    const database = this.#database;
+    return {
+      find: <Value>(key: StoreKey): Value | undefined => {
+        assertInTime();
+        const row = database.get(key, { transaction });
+        return row === undefined ? undefined : decodeRecord<Value>(row);
+      },
+      *pages({ prefix }: KeyRange): Generator<readonly StoredRow[]> {
+        let after: StoreKey | undefined;
+        for (;;) {
+          assertInTime();
+          const range = {
+            start: after ?? [...prefix],
+            end: [...prefix, '\uffff'],
+            exclusiveStart: after !== undefined,
+          };
+          const rows = [...database.getRange({ ...range, limit: SNAPSHOT_PAGE_ROWS, transaction })];
+          yield rows.map(({ key, value }) => ({ key: key as StoreKey, bytes: decodeBytes(value) }));
+          const last = rows[rows.length - 1];
+          if (last === undefined || rows.length < SNAPSHOT_PAGE_ROWS) return;
+          after = last.key as StoreKey;
+        }
+      },
+      close: () => transaction.done(),
+    };
   }
 
   /** Frees reader slots of processes that died, which would keep old pages from being used again (M7). Call it now and then. */
@@ -457,7 +504,7 @@ async function makeFirstRows(path: string): Promise<void> {
   await settlesWithin(database.close(), CLOSE_DEADLINE_MS);
 }
 
-interface StoredRow {
+export interface StoredRow {
   readonly key: StoreKey;
   readonly bytes: Buffer;
 }

@@ -33,6 +33,13 @@ export const keys = {
   tenants: () => range(INSTALLATION, INSTALLATION, 'tenant'),
   /** Which tenant has a key: keys of tenants are unique in the installation. */
   tenantKey: (tenantKey: string) => key(INSTALLATION, INSTALLATION, 'tenant-key', tenantKey),
+  /** Of a tenant that is being removed, or not wholly imported yet. */
+  tenantRemoval: (tenantId: TenantId) => key(INSTALLATION, INSTALLATION, 'tenant-removal', tenantId),
+  tenantRemovals: () => range(INSTALLATION, INSTALLATION, 'tenant-removal'),
+  /** Everything of a tenant and of all of its environments: for what is done to the whole of it. */
+  tenantRows: (tenantId: TenantId) => range(tenantId),
+  /** A row of a tenant from its parts behind the tenant's id, as archives have them. */
+  tenantRow: (tenantId: TenantId, parts: readonly (string | number)[]) => key(tenantId, ...parts),
   /** How much a tenant has of what its quotas limit. */
   tenantUsage: (tenantId: TenantId) => key(tenantId, INSTALLATION, 'usage'),
   /** Whose credential an id is: the tenant comes from the credential, so it is looked up before any tenant is known. */

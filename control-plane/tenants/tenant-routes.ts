@@ -80,6 +80,21 @@ export function registerTenantRoutes(app: FastifyInstance, core: ControlPlaneCor
     handle: ({ params, body, write }) => service.update(write, params.tenantId, readPatch({ body, write })),
   });
 
+  registerRoute(app, {
+    method: 'DELETE',
+    url: TENANT,
+    operationId: 'deleteTenant',
+    tag: 'tenants',
+    summary: 'Delete an archived tenant and everything of it',
+    description: 'Nothing can bring it back but the import of an export. Answers when nothing is left.',
+    action: 'tenant.delete',
+    params: tenantParams,
+    query: z.strictObject({ confirm: z.string().describe('The key of the tenant') }),
+    changesExisting: true,
+    replies: { 204: null },
+    handle: ({ params, query, write }) => service.delete(write, params.tenantId, query.confirm),
+  });
+
   registerArchiveRoutes(app, {
     url: TENANT,
     name: 'Tenant',

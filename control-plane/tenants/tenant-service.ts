@@ -6,15 +6,18 @@ import { applyPatch, type Patch } from '../admin-api/patch.js';
 import { assertAuthorised, authorise } from '../admin-api/policy.js';
 import { parseWith } from '../admin-api/problems.js';
 import { tenantQuotasSchema } from '../admin-api/quota-schemas.js';
-import type { Change, EnvironmentChange, Reply, WriteRequest } from '../commit/change.js';
+import { readAuditHead } from '../audit/audit-store.js';
+import type { Change, EnvironmentChange, Reply, Versioned, WriteRequest } from '../commit/change.js';
 import { assertIfMatch } from '../commit/if-match.js';
 import type { ControlPlaneCore } from '../core.js';
-import { listEnvironments, refOf } from '../environments/environment-read-model.js';
+import { listEnvironments, listEnvironmentsOfTenant, refOf } from '../environments/environment-read-model.js';
+import type { EnvironmentRecord } from '../environments/environment-record.js';
 import { dataPlaneQuotasOf } from '../limits/tenant-quotas.js';
 import { listProjects } from '../projects/project-read-model.js';
-import { keys } from '../store/keys.js';
+import { INSTALLATION, keys } from '../store/keys.js';
 import { getTenant } from './tenant-read-model.js';
 import type { TenantRecord } from './tenant-record.js';
+import type { TenantRemovalRow } from './tenant-removals.js';
 import { tenantWrite } from './tenant-store.js';
 
 export const createTenantBody = z.strictObject({ key: keySchema, name: nameSchema });
@@ -97,6 +100,49 @@ export class TenantService {
         reply: () => replyOf(after),
       };
     });
+  }
+
+  /** Takes the tenant out of sight in one transaction, then everything of it away. What stays is one entry in the installation's log. */
+  async delete(write: WriteRequest, tenantId: TenantId, confirmedKey: string): Promise<Reply> {
+    const { store, committer, digests, removals, treeHeads, now } = this.#core;
+    const environments: EnvironmentRecord[] = [];
+    const reply = await committer.commit(write, undefined, () => {
+      const tenant = getTenant(store, tenantId);
+      assertIfMatch(write, tenant);
+      if (!tenant.archived) throw new PlatformError('conflict', 'archive the tenant before you delete it');
+      if (confirmedKey !== tenant.key) {
+        const issue = {
+          pointer: '/confirm',
+          code: 'validation-failed',
+          detail: 'must be the key of the tenant',
+        } as const;
+        throw new PlatformError('validation-failed', issue.detail, { issues: [issue] });
+      }
+      environments.splice(0, environments.length, ...listEnvironmentsOfTenant(store, tenantId));
+      const { sequence, hash } = readAuditHead(store, tenantId);
+      const removal: TenantRemovalRow = { because: 'deletion', at: now() };
+      const keyRow = keys.tenantKey(tenant.key);
+      return {
+        owner: INSTALLATION,
+        action: 'tenant.delete',
+        subject: `tenants/${tenant.key}`,
+        summary: `Deleted tenant ${tenant.key} and everything of it`,
+        before: viewTenant(tenant),
+        after: undefined,
+        details: { auditEntries: sequence, lastAuditHash: hash },
+        records: [
+          { key: keys.tenant(tenantId), read: tenant, value: undefined },
+          { key: keyRow, read: store.find<Versioned>(keyRow), value: undefined },
+        ],
+        rows: [{ key: keys.tenantRemoval(tenantId), value: removal }],
+        reply: () => ({ status: 204, body: undefined }),
+      };
+    });
+    if (write.dryRun) return reply;
+    for (const { environmentId } of environments) digests.delete(environmentId);
+    treeHeads.forget(tenantId);
+    await removals.remove(tenantId);
+    return reply;
   }
 
   #environmentsOf(tenantId: TenantId): EnvironmentChange[] {

@@ -124,7 +124,7 @@ describe('roles', () => {
     (action) =>
       /^(flag|targeting|segment)\./.test(action) || /^(environment\.(change|serve)|revision\.evaluate)$/.test(action),
   );
-  const OWNER_ONLY: readonly string[] = ['tenant.update'];
+  const OWNER_ONLY: readonly string[] = ['tenant.update', 'tenant.delete'];
   const everything = actions.filter((action) => verdictOf(actors.own, action, { tenantId }) === 'allow');
   const table: Record<string, readonly string[]> = {
     viewer: READS,

@@ -34,6 +34,7 @@ const pool = new CompilePool({ threadCount: 1 });
 beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'guidon-committer-'));
   store = await ControlStore.open({ directory, mapBytes: 1 << 30 });
+  await store.transaction((transaction) => transaction.put(keys.tenant(environment.tenantId), { version: 1 }));
   committer = new Committer({
     store,
     pool,

@@ -33,6 +33,7 @@ let committer: Committer;
 beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'guidon-history-'));
   store = await ControlStore.open({ directory, mapBytes: 1 << 30 });
+  await store.transaction((transaction) => transaction.put(keys.tenant(environment.tenantId), { version: 1 }));
   now = 1_000;
 });
 afterEach(async () => {

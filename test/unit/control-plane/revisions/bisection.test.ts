@@ -7,6 +7,7 @@ import { Bisection } from '@guidon/control-plane/revisions/bisection.js';
 import { readContext } from '@guidon/control-plane/revisions/evaluate-input.js';
 import { PastDefinitions } from '@guidon/control-plane/revisions/past-definitions.js';
 import { ControlStore } from '@guidon/control-plane/store/control-store.js';
+import { keys } from '@guidon/control-plane/store/keys.js';
 import type { Definition } from '@guidon/engine';
 import { CompilePool } from '@guidon/pool';
 import { parseEnvironmentRef } from '@guidon/protocol';
@@ -24,6 +25,7 @@ let store: ControlStore;
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), 'guidon-bisection-'));
   store = await ControlStore.open({ directory, mapBytes: 1 << 30 });
+  await store.transaction((transaction) => transaction.put(keys.tenant(environment.tenantId), { version: 1 }));
   const committer = new Committer({
     store,
     pool,
