@@ -27,7 +27,7 @@ const SUITES = [
 ] as const;
 /** Its files start whole installations and benchmarks: one after the other, or they wait for each other's cores. */
 const SEQUENTIAL_SUITES: ReadonlySet<string> = new Set(['e2e']);
-const DEEP_SUITES: readonly string[] = ['vectors', 'property', 'processes', 'distribution'];
+const DEEP_SUITES: readonly string[] = ['vectors', 'property', 'processes', 'distribution', 'isolation'];
 
 interface Outcome {
   readonly name: string;
