@@ -13,7 +13,7 @@ const running = await startControlPlane({
   treeHeadIntervalMs: 3_600_000,
 });
 const token = await running.createSystemCredential();
-const { transaction } = ControlStore.prototype;
+const transaction = Reflect.get(ControlStore.prototype, 'transaction');
 let count = 0;
 ControlStore.prototype.transaction = function transactionOrDeath(work) {
   count += 1;

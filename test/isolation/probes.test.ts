@@ -52,7 +52,7 @@ class Dice {
 }
 
 /** What a path parameter is filled with: mostly things of B, else of A, of nobody, or of another kind. */
-function valueOf(name: string, dice: Dice): string {
+function fillingOf(name: string, dice: Dice): string {
   const { a, b } = installation;
   const ofTenant = (tenant: PlantedTenant): string =>
     ({
@@ -88,7 +88,7 @@ async function probe(index: number): Promise<{ readonly what: string; readonly a
   const dice = new Dice(`${SEED}/${index}`);
   const operation = operations[dice.below(operations.length)];
   if (operation === undefined) throw new Error('there are operations');
-  const path = operation.path.replaceAll(/\{(\w+)\}/g, (_, name: string) => valueOf(name, dice));
+  const path = operation.path.replaceAll(/\{(\w+)\}/g, (_, name: string) => fillingOf(name, dice));
   const own = operation.sent.query;
   const query = dice.oneOf([
     own,
