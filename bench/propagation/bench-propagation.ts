@@ -12,15 +12,16 @@ const FLAG_COUNT = isQuick ? 20 : 1_000;
 const installation = await BenchInstallation.start(FLAG_COUNT);
 try {
   const node = await measureNode(installation);
+  console.table({ 'over NATS': node });
   const clients = await measureClients(installation);
+  console.table(clients);
   const web = await measureWeb(installation);
+  console.table({ web });
   const storm = await measureStorm(installation);
+  console.table({ storm });
   // Last: it leaves the installation without NATS.
   const natsDown = await measureNatsDown(installation);
-  console.table({ 'over NATS': node, 'NATS down': natsDown });
-  console.table(clients);
-  console.table({ web });
-  console.table({ storm });
+  console.table({ 'NATS down': natsDown });
   console.log(JSON.stringify({ node, clients, web, natsDown, storm }));
 } finally {
   await installation.stop();

@@ -114,7 +114,10 @@ async function changes(
   let frameBytes = 0;
   for (let index = 0; index < CHANGE_COUNT; index += 1) {
     await sleep(50 + Math.random() * 50);
-    const { revision, acknowledgedAtMs } = await installation.turn(flagKey(TURNED[index % 2] ?? 0), !clients.isOn(index % 2));
+    const { revision, acknowledgedAtMs } = await installation.turn(
+      flagKey(TURNED[index % 2] ?? 0),
+      !clients.isOn(index % 2),
+    );
     const acknowledged = acknowledgedAtMs + (monotonicMs() - performance.now());
     for (const answer of await clients.ask({ type: 'arrivals', revision })) {
       for (const arrivedAtMs of answer.arrivals) times.push(Math.max(0, arrivedAtMs - acknowledged));

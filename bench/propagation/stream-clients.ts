@@ -22,7 +22,7 @@ export interface ClientsAnswer {
 
 const OPENING_COUNT_MAX = 100;
 const RETRY_MS = { min: 200, max: 2_000 } as const;
-const TIMEOUT_MS = 120_000;
+const TIMEOUT_MS = 240_000;
 
 class Client {
   epoch: number;

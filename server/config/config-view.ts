@@ -106,6 +106,11 @@ export class ConfigView {
     return since.revision === content.revision || this.#steps.some(({ revision }) => revision === since.revision);
   }
 
+  /** What changed from `since` to the newest, by `kind NUL key`; undefined when that is not known. */
+  namesSince(since: Position): ReadonlySet<string> | undefined {
+    return this.isKnown(since) ? this.#namesSince(since.revision) : undefined;
+  }
+
   /** Config from `since` to the newest; the whole when `since` is not known. Throws `not-ready` when there is none. */
   async message(since: Position | undefined): Promise<ConfigMessage & Position> {
     for (let count = 0; count < READS_MAX; count += 1) {

@@ -2,11 +2,12 @@ import { PlatformError } from '@guidon/protocol';
 import { comparePositions, type Position, STREAM_CLOSE, type StreamClose } from '@guidon/protocol/live-updates';
 import type { ConfigBodies } from '../config/config-bodies.js';
 import type { ConfigView } from '../config/config-view.js';
-import type { EnvironmentSlot } from '../environment-slot.js';
+import type { ActiveSnapshot, EnvironmentSlot } from '../environment-slot.js';
 import type { PooledEvaluation } from '../pooled-evaluation.js';
 import type { QuotaLedger } from '../quota/quota-ledger.js';
 import type { SnapshotKernel } from '../snapshot-kernel.js';
 import type { SnapshotResidency } from '../snapshot-residency.js';
+import { AffectedFlags } from './affected-flags.js';
 import type { FanOut, FanOutLine } from './fan-out.js';
 import type { PutBudget } from './put-budget.js';
 import type { Stream } from './stream.js';
@@ -50,6 +51,7 @@ export class EnvironmentStreams implements FanOutLine {
   readonly #updates = new Set<Stream>();
   readonly #newcomers = new Set<Stream>();
   readonly #flags = new SharedFlags();
+  readonly #affected: AffectedFlags;
   #isParked = false;
   /** Ascending, of what was evaluated last: when a clause on `@now` changes. */
   #instants: readonly number[] = [];
@@ -60,6 +62,7 @@ export class EnvironmentStreams implements FanOutLine {
     this.slot = slot;
     this.#view = view;
     this.#parts = parts;
+    this.#affected = new AffectedFlags(view, parts.onError);
   }
 
   get waitingCount(): number {
@@ -93,6 +96,8 @@ export class EnvironmentStreams implements FanOutLine {
     const nowMs = performance.now();
     for (const stream of this.streams) {
       if (kind === 'web' && stream.values === undefined) continue;
+      // An instant of @now has no names that changed.
+      if (kind === 'web') stream.isWholeDue = true;
       if (stream.mode === 'current') this.enqueue(stream, nowMs);
       else if (stream.mode === 'sending') stream.isStale = true;
     }
@@ -171,7 +176,11 @@ export class EnvironmentStreams implements FanOutLine {
       return values.isSent ? this.#isCurrent(stream, nowMs) : this.#putAside(stream);
     }
     if (active === undefined) return residency.whenResident(slot, 0, () => undefined);
+    const following = this.#affected.follow();
+    if (following !== undefined) return following;
     slot.touch();
+    const part = this.#sendPart(stream, active, nowMs);
+    if (part !== 'unknown') return part;
     const answer = kernel.evaluate(slot, active, values.body, this.#options(), inlineCostMax);
     if (answer.status === 'costly') return this.#evaluateInPool(stream);
     this.#watchInstants(active.resident.instants);
@@ -179,6 +188,33 @@ export class EnvironmentStreams implements FanOutLine {
       ledger.charge(stream.caller, answer.evaluations);
       this.#sendAnswer(stream, answer.bytes, active, nowMs);
     } else this.#cannotEvaluate(stream, answer.status, nowMs);
+    return 'done';
+  }
+
+  /** What changed since it was evaluated last, where that is known and cheap. */
+  #sendPart(stream: Stream, active: ActiveSnapshot, nowMs: number): 'done' | 'unknown' {
+    const { kernel, inlineCostMax, ledger } = this.#parts;
+    const { values, has } = stream;
+    if (values?.isSent !== true || has === undefined || stream.isWholeDue) return 'unknown';
+    const affected = this.#affected.since(has, active);
+    if (affected === undefined) return 'unknown';
+    const at = { epoch: active.epoch, revision: active.revision };
+    let frame: Uint8Array | undefined;
+    if (affected.flags.length > 0) {
+      const body = values.bodyFor(affected.member);
+      const answer = kernel.evaluate(this.slot, active, body, this.#options(), inlineCostMax);
+      if (answer.status !== 'ok') return 'unknown';
+      ledger.charge(stream.caller, answer.evaluations);
+      const part = values.partTo(answer.bytes, at, stream.transport.format, this.#flags);
+      if (part === 'unknown') return part;
+      frame = part;
+    }
+    this.#watchInstants(active.resident.instants);
+    if (frame !== undefined) this.#send(stream, frame, at, nowMs);
+    else {
+      stream.has = at;
+      this.#isCurrent(stream, nowMs);
+    }
     return 'done';
   }
 
@@ -212,6 +248,7 @@ export class EnvironmentStreams implements FanOutLine {
 
   #sendAnswer(stream: Stream, bytes: Uint8Array, { epoch, revision }: Position, nowMs: number): void {
     const at = { epoch, revision };
+    stream.isWholeDue = false;
     const frame = stream.values?.frameTo(bytes, at, stream.transport.format, this.#flags);
     if (frame !== undefined) {
       this.#send(stream, frame, at, nowMs);

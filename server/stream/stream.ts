@@ -60,6 +60,8 @@ export class Stream {
   heldBytes = 0;
   /** Something changed while a frame is on its way, or while it waits in line. */
   isStale = false;
+  /** All values of a `web` stream have to be evaluated, whatever changed. */
+  isWholeDue = false;
   nextHeartbeatMs: number;
   /** Of a `web` stream. */
   values: WebValues | undefined;

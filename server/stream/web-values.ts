@@ -4,6 +4,7 @@ import { MsgpackWalk } from './msgpack-walk.js';
 
 const packr = new Packr({ useRecords: false, variableMapSize: true });
 const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true, int64AsType: 'number' });
+const MAP_OF_2 = Buffer.from([0x82]);
 const PATCH = Buffer.from(packr.pack('patch'));
 const PUT = Buffer.from(packr.pack('put'));
 
@@ -14,6 +15,8 @@ interface Evaluated {
   readonly starts: Uint32Array;
   readonly ends: Uint32Array;
   readonly hashes: Float64Array;
+  /** Results that say that there is no such flag. */
+  readonly missing: ReadonlySet<number>;
 }
 
 /**
@@ -50,6 +53,40 @@ export class WebValues {
     return encode(format, before === undefined ? 'put' : 'patch', at, removed, results);
   }
 
+  /** `body` for some flags alone; `member` is the `flags` of the request. */
+  bodyFor(member: Uint8Array): Uint8Array {
+    // A map of one member becomes one of two.
+    return Buffer.concat([MAP_OF_2, this.body.subarray(1), member]);
+  }
+
+  /**
+   * As frameTo, of an answer for some flags: the others are as they were. 'unknown': flags have come or gone for this client, so that all have to be
+   * evaluated.
+   */
+  partTo(
+    answer: Uint8Array,
+    at: Position,
+    format: StreamFormat,
+    shared: SharedFlags,
+  ): Uint8Array | undefined | 'unknown' {
+    const part = evaluatedOf(answer, NOT_SHARED);
+    const changed: number[] = [];
+    for (const [index, flag] of part.flags.entries()) {
+      const place = shared.indexOf(this.#flags, flag);
+      const isMissing = part.missing.has(index);
+      if (place === -1 && isMissing) continue;
+      if (place === undefined || place === -1 || isMissing) return 'unknown';
+      if (this.#hashes[place] !== part.hashes[index]) changed.push(index);
+    }
+    if (changed.length === 0) return undefined;
+    for (const index of changed) {
+      const place = shared.indexOf(this.#flags, part.flags[index] ?? '') ?? -1;
+      this.#hashes[place] = part.hashes[index] ?? 0;
+    }
+    const results = changed.map((index) => answer.subarray(part.starts[index], part.ends[index]));
+    return encode(format, 'patch', at, [], results);
+  }
+
   #differences(now: Evaluated): { changed: number[]; removed: string[] } {
     const changed: number[] = [];
     const flags = this.#flags;
@@ -71,17 +108,28 @@ export class WebValues {
 /** The flags that the streams of one environment see, as one array for as long as they stay the same. */
 export class SharedFlags {
   #flags: readonly string[] = [];
+  #places: ReadonlyMap<string, number> | undefined;
+
+  /** -1 when it is not among them; undefined when `flags` is not the array held. */
+  indexOf(flags: readonly string[] | undefined, flag: string): number | undefined {
+    if (flags !== this.#flags) return undefined;
+    this.#places ??= new Map(this.#flags.map((held, index) => [held, index]));
+    return this.#places.get(flag) ?? -1;
+  }
 
   /** The array held already, when it has the same flags. */
   share(flags: readonly string[]): readonly string[] {
     const held = this.#flags;
     if (held.length === flags.length && held.every((flag, index) => flag === flags[index])) return held;
     this.#flags = flags;
+    this.#places = undefined;
     return flags;
   }
 }
 
-function evaluatedOf(answer: Uint8Array, shared: SharedFlags): Evaluated {
+const NOT_SHARED = { share: (flags: readonly string[]): readonly string[] => flags };
+
+function evaluatedOf(answer: Uint8Array, shared: Pick<SharedFlags, 'share'>): Evaluated {
   const walk = new MsgpackWalk(answer);
   const memberCount = walk.enterMap();
   for (let member = 0; member < memberCount; member += 1) {
@@ -104,21 +152,24 @@ export function revisionIn(answer: Uint8Array): number {
   throw new Error('an answer has a revision');
 }
 
-function resultsAt(walk: MsgpackWalk, answer: Uint8Array, shared: SharedFlags): Evaluated {
+function resultsAt(walk: MsgpackWalk, answer: Uint8Array, shared: Pick<SharedFlags, 'share'>): Evaluated {
   const count = walk.enterArray();
   const flags: string[] = [];
+  const missing = new Set<number>();
   const [starts, ends, hashes] = [new Uint32Array(count), new Uint32Array(count), new Float64Array(count)];
   for (let index = 0; index < count; index += 1) {
     starts[index] = walk.offset;
     const memberCount = walk.enterMap();
     for (let member = 0; member < memberCount; member += 1) {
-      if (walk.text() === 'flag') flags.push(walk.text());
-      else walk.skip();
+      const name = walk.text();
+      if (name === 'flag') flags.push(walk.text());
+      else if (name !== 'errorCode') walk.skip();
+      else if (walk.text() === 'FLAG_NOT_FOUND') missing.add(index);
     }
     ends[index] = walk.offset;
     hashes[index] = hashOf(answer, starts[index] ?? 0, walk.offset);
   }
-  return { flags: shared.share(flags), starts, ends, hashes };
+  return { flags: shared.share(flags), starts, ends, hashes, missing };
 }
 
 /** Two FNV-1a of 32 bits over different halves of each byte's way, 53 bits of them. */
