@@ -212,6 +212,34 @@ keys
   .addOption(tokenFile())
   .action(async (id, options) => (await import('./admin/keys.js')).runKeysRevoke(id, options));
 
+program
+  .command('backup')
+  .description('copy the store of a control plane, running or not, into one file')
+  .addOption(data('./data/control-plane'))
+  .addOption(new Option('--out <file>', 'the backup; must not exist yet').argParser(givenText).makeOptionMandatory())
+  .option('--with-keys', 'put the private keys into it, too: whoever has the file can then sign for this installation')
+  .action(async (options) => (await import('./run/backup.js')).runBackup(options));
+
+program
+  .command('restore')
+  .description('verify a backup, then put it in the place of the store of a control plane that is not running')
+  .argument('<backup>', 'file from guidon backup')
+  .addOption(data('./data/control-plane'))
+  .addOption(new Option('--trust-root <fingerprint>', 'root key that it must lead back to').env('GUIDON_TRUST_ROOT'))
+  .addOption(
+    new Option('--epoch-above <number>', 'an epoch that nodes have seen, when the store that is replaced is not here')
+      .argParser(wholeNumber(0, 1_000_000_000))
+      .default(0),
+  )
+  .option('--check', 'only verify and say what it would mean')
+  .action(async (file, options) => (await import('./run/restore.js')).runRestore(file, options));
+
+program
+  .command('compact')
+  .description('write the store of a control plane that is not running anew, without unused pages')
+  .addOption(data('./data/control-plane'))
+  .action(async (options) => (await import('./run/compact.js')).runCompact(options));
+
 try {
   await program.parseAsync();
 } catch (error) {

@@ -16,6 +16,7 @@ import { registerRoutes } from './admin-api/routes.js';
 import { BoundedRecorder } from './audit/bounded-recorder.js';
 import { DenialRecorder } from './audit/denials.js';
 import { TreeHeads } from './audit/tree-heads.js';
+import { raiseEpochs } from './backup/raise-epochs.js';
 import type { ChangeOutcome } from './commit/change.js';
 import { Committer } from './commit/committer.js';
 import type { HistoryRetention } from './commit/definition-history.js';
@@ -171,6 +172,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
       registerInternalRoutes(routes, core);
       registerReference(routes);
     });
+    const raisedCount = await raiseEpochs(core);
+    if (raisedCount > 0) logger.warn({ environments: raisedCount }, 'a backup was restored; every epoch was raised');
     const listeningUrl = await app.listen({ host: options.host ?? '127.0.0.1', port: options.port });
     const url = options.tls === undefined ? listeningUrl : listeningUrl.replace(/^http:/, 'https:');
     publicUrl = options.publicUrl ?? url;

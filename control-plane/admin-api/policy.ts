@@ -121,6 +121,8 @@ export const POLICY = {
   /** Recorded for the first start; its route is public and guarded by the one-time token. */
   'setup.complete': [],
   'break-glass.open': [],
+  /** Recorded by the first start after `guidon restore`. */
+  'installation.restore': [],
 } as const satisfies Record<string, Allowed>;
 
 export type Action = keyof typeof POLICY;

@@ -95,6 +95,8 @@ export interface EnvironmentChange {
   readonly access?: boolean;
   /** It only adds flags that are off, which nobody can have asked for: no answer changes, so nobody's leave to change what it serves is needed. */
   readonly changesNoAnswer?: boolean;
+  /** Raises the epoch to this; the revision is raised with it, whether or not anything served changes. Only a restore does (wire). */
+  readonly epoch?: number;
   /** The environment is made by this change: it gets revision 1 and access list 1 whatever it holds. */
   readonly isNew?: boolean;
 }

@@ -41,7 +41,8 @@ export function prepareEnvironment(
   }
   const resolved = (change.definitions ?? []).map((definition) => resolve(store, change, definition));
   const definitions = resolved.filter(({ hash, previousHash }) => hash !== previousHash);
-  const isRaised = definitions.length > 0 || change.isNew === true;
+  const epoch = Math.max(base.epoch, change.epoch ?? 0);
+  const isRaised = definitions.length > 0 || change.isNew === true || epoch > base.epoch;
   if (!isRaised) return { change, base, definitions, isRaised, next: base, undo: () => {} };
 
   const put = definitions.flatMap(({ definition }) => (definition === undefined ? [] : [definition]));
@@ -50,7 +51,7 @@ export function prepareEnvironment(
   const revision = base.revision + 1;
   const { digest, undo } = applyToTree(base.tree, definitions);
   const bytes = definitions.reduce((sum, definition) => sum + (definition.bytes?.length ?? 0), base.bytes);
-  const next: Workspace = { epoch: base.epoch, revision, digest, tree: base.tree, flagSet, bytes };
+  const next: Workspace = { epoch, revision, digest, tree: base.tree, flagSet, bytes };
   return { change, base, definitions, isRaised, next, undo };
 }
 

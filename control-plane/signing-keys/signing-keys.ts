@@ -67,6 +67,12 @@ export class SigningKeys {
     return new SigningKeys(directory, signed, signer);
   }
 
+  /** As they are, changing nothing: beside a process that owns them. Undefined when there is no key set. */
+  static read(directory: string): SigningKeys | undefined {
+    const stored = readIfThere(join(directory, 'key-set'));
+    return stored === undefined ? undefined : new SigningKeys(directory, stored, readKey(directory, 'root'));
+  }
+
   private constructor(directory: string, storedSet: Uint8Array, root: SigningKey | undefined) {
     const { signed, extra } = decodeSigned(storedSet);
     const rootPublicKey = root?.publicKey ?? extra.get('rootPublicKey');

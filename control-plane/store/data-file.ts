@@ -21,8 +21,10 @@ export async function makeDataFile(directory: string, makeIn: (path: string) => 
 }
 
 /** What was made or renamed in it survives a power cut from here on. */
-export function syncDirectory(directory: string): void {
-  const handle = openSync(directory, 'r');
+export const syncDirectory = (directory: string): void => syncFile(directory);
+
+export function syncFile(path: string): void {
+  const handle = openSync(path, 'r');
   try {
     fsyncSync(handle);
   } finally {

@@ -28,6 +28,8 @@ export const keys = {
   storeFormat: () => key(INSTALLATION, INSTALLATION, 'format'),
   writer: () => key(INSTALLATION, INSTALLATION, 'writer'),
   setup: () => key(INSTALLATION, INSTALLATION, 'setup'),
+  /** There from a restore until every environment has the epoch that it names. */
+  restoration: () => key(INSTALLATION, INSTALLATION, 'restoration'),
 
   tenant: (tenantId: TenantId) => key(INSTALLATION, INSTALLATION, 'tenant', tenantId),
   tenants: () => range(INSTALLATION, INSTALLATION, 'tenant'),

@@ -25,8 +25,9 @@ export class AccessInForce {
     this.readMark();
   }
 
-  get sequence(): number {
-    return this.#mark?.revision ?? 0;
+  /** Order is (epoch, sequence): after a restore a sequence may come again in a higher epoch. */
+  get standing(): { readonly accessEpoch: number; readonly accessSequence: number } {
+    return { accessEpoch: this.#mark?.epoch ?? 0, accessSequence: this.#mark?.revision ?? 0 };
   }
 
   /** What the disk says; another process may have written it. It never falls, whatever the disk says (I7). */

@@ -116,9 +116,10 @@ export class EnvironmentEntry {
     return this.#isBehind(state) && !this.reducer.isQuarantined(state);
   }
 
-  #wantsAccess({ accessSequence }: EnvironmentState): boolean {
-    const isBehind = accessSequence !== this.reducer.standing.accessSequence || this.slot.accessList === undefined;
-    return isBehind && accessSequence > 0;
+  #wantsAccess({ epoch, accessSequence }: EnvironmentState): boolean {
+    const { standing } = this.reducer;
+    const isOther = accessSequence !== standing.accessSequence || epoch > standing.accessEpoch;
+    return (isOther || this.slot.accessList === undefined) && accessSequence > 0;
   }
 
   /** What is under way has ended. */

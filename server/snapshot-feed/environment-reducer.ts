@@ -15,6 +15,14 @@ const TRAPS_MAX = 3;
 const FOLLOW_COUNT_MAX = 5;
 const NEVER_FOLLOWED: Signatures = { config: undefined, access: undefined };
 
+/** What serves, and which access list holds; zeros while there is none. */
+export interface Standing {
+  readonly epoch: number;
+  readonly revision: number;
+  readonly accessEpoch: number;
+  readonly accessSequence: number;
+}
+
 /**
  * The only way config and access lists come into force for one environment, whatever source they came from (I7, I9, I10):
  *
@@ -50,9 +58,9 @@ export class EnvironmentReducer {
   }
 
   /** Where this node stands, for the digest poll. */
-  get standing(): { readonly epoch: number; readonly revision: number; readonly accessSequence: number } {
+  get standing(): Standing {
     const { epoch, revision } = this.#inForce.served.serving ?? { epoch: 0, revision: 0 };
-    return { epoch, revision, accessSequence: this.#access.sequence };
+    return { epoch, revision, ...this.#access.standing };
   }
 
   get quarantine(): readonly Quarantine[] {

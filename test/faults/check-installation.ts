@@ -6,7 +6,7 @@ import type { EnvironmentStateRow, RevisionRow } from '@guidon/control-plane/com
 import { Workspaces } from '@guidon/control-plane/commit/environment-workspace.js';
 import type { AccessStateRow } from '@guidon/control-plane/commit/write-environment.js';
 import type { OutboxRow } from '@guidon/control-plane/publish/outbox-row.js';
-import { openSigningKeys } from '@guidon/control-plane/publish/signing-keys.js';
+import { SigningKeys } from '@guidon/control-plane/signing-keys/signing-keys.js';
 import { ControlStore } from '@guidon/control-plane/store/control-store.js';
 import { keys } from '@guidon/control-plane/store/keys.js';
 import { STORE_MIGRATIONS } from '@guidon/control-plane/store-migrations.js';
@@ -27,7 +27,7 @@ export async function findFaults(
   environments: readonly EnvironmentRef[],
   answers: readonly WriterAnswer[],
 ): Promise<Fault[]> {
-  const { signingKey } = openSigningKeys(join(directory, 'keys'), Date.now());
+  const { signingKey } = SigningKeys.open(join(directory, 'keys'), Date.now());
   const store = await ControlStore.open({ directory: join(directory, 'store'), migrations: STORE_MIGRATIONS });
   try {
     const faults: Fault[] = [];

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { SYSTEM_ACTOR } from '@guidon/control-plane/admin-api/actor.js';
 import { IdempotencyKeys } from '@guidon/control-plane/admin-api/idempotency.js';
 import { Committer } from '@guidon/control-plane/commit/committer.js';
-import { openSigningKeys } from '@guidon/control-plane/publish/signing-keys.js';
+import { SigningKeys } from '@guidon/control-plane/signing-keys/signing-keys.js';
 import { ControlStore, STORE_OPTIONS } from '@guidon/control-plane/store/control-store.js';
 import { keys } from '@guidon/control-plane/store/keys.js';
 import { STORE_MIGRATIONS } from '@guidon/control-plane/store-migrations.js';
@@ -17,7 +17,7 @@ const [directory, round, mode, environments] = process.argv.slice(2);
 const { GUIDON_TEST_FREE_BYTES_MIN: freeBytesMin = '' } = process.env;
 if (mode === 'unsynced') Object.assign(STORE_OPTIONS, { noSync: true });
 const print = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
-const { signingKey } = openSigningKeys(join(directory, 'keys'), Date.now());
+const signingKeys = SigningKeys.open(join(directory, 'keys'), Date.now());
 const store = await ControlStore.open({
   directory: join(directory, 'store'),
   migrations: STORE_MIGRATIONS,
@@ -28,7 +28,7 @@ const store = await ControlStore.open({
 const committer = new Committer({
   store,
   pool: new CompilePool({ threadCount: 1 }),
-  signingKey,
+  signingKeys,
   now: Date.now,
   onCommitted: () => {},
   assertMayServe: () => {},

@@ -7,7 +7,7 @@ const bus = {
   publish: () => Promise.resolve(),
   subscribe: () => () => {},
   status: () => 'connected',
-  onLost: () => () => {},
+  onLost: () => {},
   close: () => Promise.resolve(),
 };
 const print = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);

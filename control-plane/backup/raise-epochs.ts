@@ -1,0 +1,75 @@
+import type { EnvironmentRef } from '@guidon/protocol';
+import { SYSTEM_ACTOR } from '../admin-api/actor.js';
+import type { Change } from '../commit/change.js';
+import type { EnvironmentStateRow } from '../commit/definition-store.js';
+import type { ControlPlaneCore } from '../core.js';
+import { INSTALLATION, keys } from '../store/keys.js';
+
+/** The row under `keys.restoration`: a backup was put in place, and what nodes hold may be newer by number. */
+export interface RestorationRow {
+  /** What every environment's epoch becomes. */
+  readonly epoch: number;
+  /** Of the backup, epoch milliseconds. */
+  readonly madeAt: number;
+  readonly restoredAt: number;
+}
+
+/** Environments raised at the same time; their commits are grouped. */
+const IN_FLIGHT_MAX = 16;
+
+/**
+ * After a restore, before anything is served: gives every environment the new epoch, in a revision and an access list of its own with an audit
+ * entry, so that nodes take what was restored for newer than what they have (wire, (epoch, revision)). May be ended at any moment: the next
+ * start goes on. Answers how many were raised.
+ */
+export async function raiseEpochs(core: ControlPlaneCore): Promise<number> {
+  const { store } = core;
+  const restoration = store.find<RestorationRow>(keys.restoration());
+  if (restoration === undefined) return 0;
+  const behind = store
+    .list<EnvironmentRef>(keys.environmentOwners())
+    .map(({ value }) => ({ environment: value, state: store.find<EnvironmentStateRow>(keys.environmentState(value)) }))
+    .filter(({ state }) => state !== undefined && state.epoch < restoration.epoch);
+  for (let first = 0; first < behind.length; first += IN_FLIGHT_MAX) {
+    const next = behind.slice(first, first + IN_FLIGHT_MAX);
+    await Promise.all(next.map(({ environment, state }) => raise(core, environment, state?.epoch ?? 0, restoration)));
+  }
+  const done: Change = {
+    ...changeOf(restoration),
+    owner: INSTALLATION,
+    subject: 'installation',
+    before: undefined,
+    after: { epoch: restoration.epoch, environments: behind.length },
+    rows: [{ key: keys.restoration(), value: undefined }],
+  };
+  await core.committer.commit(WRITE, undefined, () => done);
+  return behind.length;
+}
+
+const WRITE = { actor: SYSTEM_ACTOR, requestId: 'restore', dryRun: false } as const;
+
+async function raise(
+  core: ControlPlaneCore,
+  environment: EnvironmentRef,
+  before: number,
+  restoration: RestorationRow,
+): Promise<void> {
+  const { tenantId, projectId, environmentId } = environment;
+  await core.committer.commit(WRITE, { projectId, environmentId }, () => ({
+    ...changeOf(restoration),
+    owner: tenantId,
+    subject: `environments/${environmentId}`,
+    before: { epoch: before },
+    after: { epoch: restoration.epoch },
+    environments: [{ environment, epoch: restoration.epoch, access: true }],
+  }));
+}
+
+function changeOf({ madeAt, epoch }: RestorationRow): Pick<Change, 'action' | 'summary' | 'records' | 'reply'> {
+  return {
+    action: 'installation.restore',
+    summary: `restored from the backup of ${new Date(madeAt).toISOString()}; the epoch is ${epoch} now`,
+    records: [],
+    reply: () => ({ status: 200, body: {} }),
+  };
+}
