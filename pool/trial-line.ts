@@ -10,6 +10,7 @@ import {
 } from '@guidon/engine';
 import { LIMITS, PlatformError } from '@guidon/protocol';
 import type { DigestTree } from '@guidon/protocol/signed-config';
+import { applyChange } from './apply-change.js';
 import { FlagSetDraft, type WorkerState } from './worker-state.js';
 
 type CompiledFlag = CompiledEnvironment['units']['flags'][number];
@@ -101,9 +102,16 @@ export class TrialLine {
     return this.#replaced.get(key)?.flag ?? this.anchor.flagSet.flags.get(key);
   }
 
-  /** Of the flags replaced since the anchor, except those named. */
-  replacedBytes(except: ReadonlySet<string>): Uint8Array[] {
-    return [...this.#replaced].flatMap(([key, { bytes }]) => (except.has(key) ? [] : [bytes]));
+  /** The anchor with the flags put since, none of which its `compiled` has. */
+  current(): WorkerState {
+    if (this.#replaced.size === 0) return this.anchor;
+    const applied = applyChange(
+      this.anchor,
+      [...this.#replaced.values()].map(({ bytes }) => bytes),
+      [],
+    );
+    if ('issues' in applied) throw new Error('flags that passed do not parse');
+    return { ...applied.state, compiled: this.#compiled };
   }
 
   /** Takes changes back until `digest` is in force. False when that is further back than is remembered. */

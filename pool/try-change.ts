@@ -3,7 +3,6 @@ import {
   compileSnapshot,
   type Definition,
   decodeDefinition,
-  definitionKey,
   type FlagDefinition,
 } from '@guidon/engine';
 import { type Issue, LIMITS } from '@guidon/protocol';
@@ -12,7 +11,7 @@ import { applyChange } from './apply-change.js';
 import type { CompileRequest, TryAnswer } from './compile-task.js';
 import { compileWhole } from './compile-whole.js';
 import type { SmokeKernel } from './smoke-evaluation.js';
-import { TrialLine } from './trial-line.js';
+import { NEIGHBOURS_MAX, TrialLine } from './trial-line.js';
 import type { TrialLines } from './trial-lines.js';
 
 /** A line with more flags put since its anchor starts anew from a compile of the whole. */
@@ -36,14 +35,15 @@ export async function tryChange(
   const { environment, base, removed } = request;
   const line = base === undefined ? undefined : lines.find(environment, base);
   if (base !== undefined && line === undefined) return { status: 'needs-all' };
-  const { definitions, issues } = parseAll(changed);
-  if (issues.length > 0) return { status: 'refused', issues };
-  if (line !== undefined && removed.length === 0 && line.replacedCount < REPLACED_MAX) {
+  const mayBeSmall = changed.length <= NEIGHBOURS_MAX && removed.length === 0;
+  if (line !== undefined && mayBeSmall && line.replacedCount < REPLACED_MAX) {
+    const { definitions, issues } = parseAll(changed);
+    if (issues.length > 0) return { status: 'refused', issues };
     const flags = flagsIn(definitions);
     const answer = flags && (await tryNeighbours(line, kernel, request, { flags, changed }));
     if (answer !== undefined) return answer;
   }
-  return tryWhole({ lines, kernel }, request, { line, definitions, changed });
+  return tryWhole({ lines, kernel }, request, line, changed);
 }
 
 function parseAll(changed: readonly Uint8Array[]): { definitions: Definition[]; issues: Issue[] } {
@@ -103,24 +103,16 @@ function bytesOf({ snapshot }: CompiledEnvironment): number {
 async function tryWhole(
   { lines, kernel }: Tools,
   request: Omit<CompileRequest, 'changed'>,
-  {
-    line,
-    definitions,
-    changed,
-  }: {
-    readonly line: TrialLine | undefined;
-    readonly definitions: readonly Definition[];
-    readonly changed: readonly Uint8Array[];
-  },
+  line: TrialLine | undefined,
+  changed: readonly Uint8Array[],
 ): Promise<TryAnswer> {
   const { environment, removed, expectedDigest } = request;
-  const named = [...definitions.map((one) => [one.kind, definitionKey(one)] as const), ...removed];
-  const flagKeys = new Set(named.flatMap(([kind, key]) => (kind === 'flag' ? [key] : [])));
-  const applied = applyChange(line?.anchor, [...changed, ...(line?.replacedBytes(flagKeys) ?? [])], removed);
+  const from = line?.current();
+  const applied = applyChange(from, changed, removed);
   if ('issues' in applied) return { status: 'refused', issues: applied.issues };
   const { digest } = applied.state;
   if (expectedDigest !== undefined && digest !== expectedDigest) return { status: 'digest-mismatch', digest };
-  const { compiled, issues } = await compileWhole(kernel, request, applied, line?.anchor);
+  const { compiled, issues } = await compileWhole(kernel, request, applied, from);
   if (compiled === undefined) return { status: 'refused', issues };
   lines.put(environment, new TrialLine({ ...applied.state, compiled }, compiled), line);
   return { status: 'passed' };
