@@ -4,6 +4,7 @@ import type { EnvironmentDigests } from '@guidon/protocol/signed-config';
 import type { Logger } from 'pino';
 import type { TreeHeads } from './audit/tree-heads.js';
 import type { Committer } from './commit/committer.js';
+import type { NodeDirectory } from './nodes/node-directory.js';
 import type { SigningKeys } from './signing-keys/signing-keys.js';
 import type { ControlStore } from './store/control-store.js';
 import type { TenantRemovals } from './tenants/tenant-removals.js';
@@ -20,6 +21,10 @@ export interface ControlPlaneCore {
   /** Where every environment stands, for nodes. */
   readonly digests: EnvironmentDigests;
   readonly bus: ChangeBus;
+  /** Where every environment stands, moved on after each commit. */
+  readonly digests: EnvironmentDigests;
+  /** What nodes say that they serve. */
+  readonly nodes: NodeDirectory;
   readonly logger: Logger;
   /** Epoch milliseconds, for display, expiry and signature windows only (I27). */
   readonly now: () => number;

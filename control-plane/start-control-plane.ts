@@ -25,6 +25,8 @@ import { NODES } from './credentials/platform-credential-routes.js';
 import { PlatformCredentialService } from './credentials/platform-credential-service.js';
 import { Identity } from './identity.js';
 import { RequestRates } from './limits/request-rates.js';
+import { NodeDirectory } from './nodes/node-directory.js';
+import { Propagation } from './nodes/propagation.js';
 import type { OidcOptions } from './oidc/oidc-client.js';
 import { loadEnvironmentDigests } from './publish/environment-digests.js';
 import { registerInternalRoutes } from './publish/internal-routes.js';
@@ -128,6 +130,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
       assertMayServe,
       retention: options.historyRetention,
     });
+    const nodes = new NodeDirectory(now);
     const treeHeads = new TreeHeads(store, signingKeys, now);
     const removals = new TenantRemovals(store, logger);
     const core: ControlPlaneCore = {
@@ -138,6 +141,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
       treeHeads,
       removals,
       digests,
+      nodes,
       bus,
       logger,
       now,
@@ -153,6 +157,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
       logger,
       guard: { authenticator, resources, rates, onDenied: (denial) => denials.record(denial) },
       idempotencyKeys,
+      propagation: new Propagation(nodes),
       tls: options.tls,
       trustedProxies: options.trustedProxies,
       publicUrl: options.publicUrl,

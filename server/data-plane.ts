@@ -1,8 +1,6 @@
 import type { TemplatedApp } from 'uWebSockets.js';
-import { randomBytes } from 'node:crypto';
 import { CompilePool } from '@guidon/pool';
 import type { ChangeBus } from '@guidon/protocol';
-import { findCredential } from '@guidon/protocol/signed-config';
 import type { TlsFiles } from '@guidon/protocol/tls-files';
 import type pino from 'pino';
 import { AccessDirectory } from './auth/access-directory.js';
@@ -12,6 +10,7 @@ import { ConfigViews } from './config/config-views.js';
 import type { EnvironmentSlot } from './environment-slot.js';
 import { HeldAnswers } from './held-answers.js';
 import { MetricsPage } from './metrics/metrics-page.js';
+import { readNodeId } from './node-id.js';
 import { PooledEvaluation } from './pooled-evaluation.js';
 import { CoarseClock } from './quota/coarse-clock.js';
 import { ConnectionGate } from './quota/connection-gate.js';
@@ -80,6 +79,8 @@ export interface SiblingListener {
   onTrap(environmentId: string, revision: number): void;
 }
 
+const VERSION = '0.1.0';
+const NOWHERE = { epoch: 0, revision: 0 } as const;
 const POLL_INTERVAL_MS = 5_000;
 const STALE_AFTER_MS = 60_000;
 const SNAPSHOT_MEMORY_BYTES = 512 * 1024 * 1024;
@@ -161,7 +162,9 @@ export class DataPlane {
       load: async (slot) => this.environments.entryOf(slot)?.load(),
     });
     const directory = new AccessDirectory(ledger, () => this.isReady);
+    const nodeId = readNodeId(options.dataDirectory, options.nodeCredential);
     const source = new HttpConfigSource({
+      nodeId,
       url: options.controlPlaneUrl,
       nodeCredential: options.nodeCredential,
       ca: options.controlPlaneCa,
@@ -174,7 +177,12 @@ export class DataPlane {
       logger,
     });
     this.#feed = new SnapshotFeed({
-      nodeId: findCredential(options.nodeCredential)?.credentialId ?? randomBytes(11).toString('hex'),
+      nodeId,
+      version: VERSION,
+      streams: {
+        count: () => this.streams.count,
+        countOf: (slot) => this.streams.propagationOf(slot, NOWHERE).streams,
+      },
       source,
       bus: options.bus,
       environments: this.environments,
@@ -220,7 +228,7 @@ export class DataPlane {
       ledger,
       streams: this.streams,
       gate: new ConnectionGate(this.#app, ledger.quotas.node.connections),
-      version: '0.1.0',
+      version: VERSION,
     });
   }
 

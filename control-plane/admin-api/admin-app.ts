@@ -8,6 +8,7 @@ import { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest, fast
 import { serializerCompiler } from 'fastify-type-provider-zod';
 import type { Logger } from 'pino';
 import type { z } from 'zod';
+import type { Propagation } from '../nodes/propagation.js';
 import { answerClientError } from './client-error.js';
 import { assertHasPolicy, type GuardOptions, guardRequest } from './guard.js';
 import type { IdempotencyKeys } from './idempotency.js';
@@ -27,13 +28,14 @@ export function createAdminApp(options: {
   logger: Logger;
   guard: GuardOptions;
   idempotencyKeys: IdempotencyKeys;
+  propagation: Propagation;
   tls?: TlsFiles | undefined;
   /** Addresses and CIDR ranges whose `X-Forwarded-*` say who asks and how; from anybody else these headers mean nothing. */
   trustedProxies?: readonly string[] | undefined;
   /** What people call, when it is not what this listens on: pages from there are ours. */
   publicUrl?: string | undefined;
 }): FastifyInstance {
-  const { logger, guard, idempotencyKeys, tls, trustedProxies = [], publicUrl } = options;
+  const { logger, guard, idempotencyKeys, propagation, tls, trustedProxies = [], publicUrl } = options;
   const routes: KnownRoute[] = [];
   const base: FastifyBaseLogger = logger;
   const app: FastifyInstance = fastify({
@@ -56,6 +58,7 @@ export function createAdminApp(options: {
   });
   app.decorate('idempotencyKeys', idempotencyKeys);
   app.decorate('publicOrigin', publicUrl === undefined ? undefined : new URL(publicUrl).origin);
+  app.decorate('propagation', propagation);
   app.decorateRequest('authenticated', undefined);
   app.decorateRequest('bodyDigest', '');
   app.setValidatorCompiler<z.ZodType>(
@@ -78,7 +81,8 @@ export function createAdminApp(options: {
     routes.push({ methods: [route.method].flat(), url: route.url });
   });
   app.addHook('onRequest', async (request, reply) => {
-    reply.headers(SECURITY_HEADERS);
+    // Nodes poll every few seconds and are no browsers: each byte of an idle poll counts.
+    reply.headers(request.url.startsWith('/internal/') ? INTERNAL_HEADERS : SECURITY_HEADERS);
     guardRequest(request, guard);
   });
   app.addHook('onResponse', async (request, reply) => logRequest(request, reply.statusCode, reply.elapsedTime));
@@ -99,6 +103,8 @@ export function reloadCertificate(app: FastifyInstance, files: TlsFiles): void {
 }
 
 const TLS_OPTIONS = { minVersion: 'TLSv1.2' } as const;
+
+const INTERNAL_HEADERS = { 'cache-control': 'no-store' } as const;
 
 const SECURITY_HEADERS = {
   'cache-control': 'no-store',

@@ -46,7 +46,10 @@ function addHeaders({ schema, url }: Transformed, route: { method: unknown; sche
       : {}),
     ...(route.method === 'GET'
       ? {}
-      : { 'X-Guidon-Comment': { type: 'string', description: 'Why, percent-encoded UTF-8; kept in the audit log' } }),
+      : {
+          'X-Guidon-Comment': { type: 'string', description: 'Why, percent-encoded UTF-8; kept in the audit log' },
+          Prefer: { type: 'string', description: '`wait=5`: answer when all live nodes serve it, 5 s later at most' },
+        }),
     ...(route.method === 'POST'
       ? { 'Idempotency-Key': { type: 'string', description: 'Any text of your own, unique per request' } }
       : {}),

@@ -3,20 +3,23 @@ import { Readable } from 'node:stream';
 import { type Json, PlatformError } from '@guidon/protocol';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import type { Reply, WriteRequest } from '../commit/change.js';
+import type { ChangeOutcome, Reply, WriteRequest } from '../commit/change.js';
 import { etagOf } from '../commit/if-match.js';
+import type { Propagation, WrittenRevision } from '../nodes/propagation.js';
 import { Cookies } from '../sessions/cookies.js';
 import { type Actor, ANONYMOUS_ACTOR, scopeOf } from './actor.js';
 import { FileBody } from './file-body.js';
 import type { IdempotencyClaim, IdempotencyKeys, StoredReply } from './idempotency.js';
 import { JSON_PATCH, MERGE_PATCH, mediaTypeOf, type Patch } from './patch.js';
 import type { Action } from './policy.js';
+import { addPropagation } from './prefer-wait.js';
 import { problemSchema } from './problems.js';
 import { originOf } from './request-origin.js';
 
 declare module 'fastify' {
   interface FastifyInstance {
     idempotencyKeys: IdempotencyKeys;
+    propagation: Propagation;
   }
   interface FastifyRequest {
     /** SHA-256 of the body as received, hex; '' without one. */
@@ -141,7 +144,13 @@ export function registerRoute<Params extends z.ZodType, Query extends z.ZodType,
       }
       try {
         const encode = (answer: Reply) => encodeReply(answer, replies);
-        const write = writeRequestOf(request, app.idempotencyKeys, claim, encode);
+        const written: WrittenRevision[] = [];
+        const write = {
+          ...writeRequestOf(request, app.idempotencyKeys, claim, encode),
+          committed: ({ environments }: ChangeOutcome) => {
+            written.push(...environments.filter(({ isRaised }) => isRaised));
+          },
+        };
         const { dryRun: _, ...query } = request.query as Record<string, unknown>;
         const answer = await route.handle({
           actor: actorOf(request),
@@ -151,6 +160,7 @@ export function registerRoute<Params extends z.ZodType, Query extends z.ZodType,
           write,
           cookies: new Cookies(request),
         });
+        await addPropagation(app.propagation, request, reply, written);
         if (answer.body instanceof FileBody) return sendFile(reply, answer.body);
         return send(request, reply, encode(answer), route.isList === true ? answer.body : undefined);
       } finally {

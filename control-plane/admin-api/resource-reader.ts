@@ -20,7 +20,8 @@ export class ResourceReader {
 
   /** Of the parameters of a route, all of which may name things that are not there: then they have no tags. */
   resourceOf(params: unknown): Resource {
-    const { tenantId, ...rest } = params as Readonly<Record<string, string>>;
+    const { tenantId, environmentId, ...rest } = params as Readonly<Record<string, string>>;
+    if (environmentId !== undefined && tenantId === undefined) return this.#resourceOfId(environmentId);
     const path = resourcePathOf(rest);
     if (tenantId === undefined) return { tenantId, path, tags: [] };
     return { tenantId, path, tags: this.#tagsOf(tenantId, rest) };
@@ -30,6 +31,14 @@ export class ResourceReader {
   hasTenantOf(params: unknown): boolean {
     const { tenantId } = params as Readonly<Record<string, string>>;
     return tenantId === undefined || this.#store.has(keys.tenant(parseTenantId(tenantId)));
+  }
+
+  /** One that is not there is nobody's: like that of another tenant. */
+  #resourceOfId(environmentId: string): Resource {
+    const environment = this.#store.find<EnvironmentRef>(keys.environmentOwner(environmentId));
+    return environment === undefined
+      ? { tenantId: '', path: resourcePathOf({}), tags: [] }
+      : this.resourceOfEnvironment(environment);
   }
 
   /** An environment as the edits that reach it name it. */

@@ -27,6 +27,8 @@ export interface WriteRequest {
   readonly comment?: string | undefined;
   /** Media type of a PATCH body. */
   readonly patchType?: 'application/merge-patch+json' | 'application/json-patch+json' | undefined;
+  /** Told what the change has made once it is durable. */
+  readonly committed?: ((outcome: ChangeOutcome) => void) | undefined;
   /** Writes the idempotency record of the reply inside the transaction of the change. */
   readonly remember?: ((transaction: StoreTransaction, reply: Reply) => void) | undefined;
 }

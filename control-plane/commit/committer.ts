@@ -86,7 +86,10 @@ export class Committer {
     });
     // The next change of the same thing is made on this one meanwhile; both may be in one commit.
     await durable;
-    if (outcome !== undefined) this.#onCommitted(outcome);
+    if (outcome !== undefined) {
+      this.#onCommitted(outcome);
+      request.committed?.(outcome);
+    }
     return reply;
   }
 

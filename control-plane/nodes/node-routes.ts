@@ -1,18 +1,19 @@
-import { PlatformError } from '@guidon/protocol';
-import type { FastifyInstance } from 'fastify';
+import { type EnvironmentRef, PlatformError } from '@guidon/protocol';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { pageSchema } from '../admin-api/pagination.js';
-import { timestampSchema } from '../admin-api/params.js';
-import { problemSchema } from '../admin-api/problems.js';
+import { notFound, problemSchema } from '../admin-api/problems.js';
 import { registerRoute } from '../admin-api/register-route.js';
+import type { RevisionRow } from '../commit/definition-store.js';
 import type { ControlPlaneCore } from '../core.js';
-import { NodeDirectory, type NodeStatus, nodeStatusSchema } from './node-directory.js';
+import { keys } from '../store/keys.js';
+import { type NodeStatus, nodeStatusSchema, nodeViewSchema, propagationSchema } from './node-directory.js';
 
 const STATUS_BYTES_MAX = 8 * 1024 * 1024;
 
 /** Nodes report what they serve and what they refused; the installation's admins read it. */
 export function registerNodeRoutes(app: FastifyInstance, core: ControlPlaneCore): void {
-  const directory = new NodeDirectory();
+  const { nodes, digests } = core;
   const problem = (description: string) => ({
     description,
     content: { 'application/problem+json': { schema: problemSchema } },
@@ -37,6 +38,7 @@ export function registerNodeRoutes(app: FastifyInstance, core: ControlPlaneCore)
         401: problem('The credential is missing or not valid'),
         403: problem('Not a node credential'),
         404: problem('The path names no node id'),
+        409: problem('It builds on a report that was not heard: send everything'),
         413: problem('The body is too large'),
         422: problem('Not valid; errors holds JSON pointers'),
       },
@@ -47,6 +49,7 @@ export function registerNodeRoutes(app: FastifyInstance, core: ControlPlaneCore)
         const issue = { pointer: '/nodeId', code: 'validation-failed', detail: 'must be the id in the path' } as const;
         throw new PlatformError('validation-failed', issue.detail, { issues: [issue] });
       }
+      assertOwnNode(request, status.nodeId);
       for (const { environmentId, quarantined } of status.environments) {
         for (const { revision, reason } of quarantined) {
           core.logger.warn({ nodeId: status.nodeId, environmentId, revision, reason }, 'a node refused a revision');
@@ -55,7 +58,7 @@ export function registerNodeRoutes(app: FastifyInstance, core: ControlPlaneCore)
       for (const { owner, size, shownSize, reason } of status.witness?.inconsistent ?? []) {
         core.logger.error({ nodeId: status.nodeId, owner, size, shownSize, reason }, 'an audit log was changed');
       }
-      directory.report(status, core.now());
+      if (!nodes.report(status)) throw new PlatformError('conflict', 'the report before this one was not heard');
       return reply.code(204).send();
     },
   });
@@ -65,10 +68,74 @@ export function registerNodeRoutes(app: FastifyInstance, core: ControlPlaneCore)
     url: '/api/v1/nodes',
     operationId: 'listNodes',
     tag: 'nodes',
-    summary: 'List data-plane nodes with what each serves and refused, as they last said',
+    summary: 'List data-plane nodes with how far each is and what it refused, as they last said',
     action: 'node.list',
     params: z.object({}),
-    replies: { 200: pageSchema(nodeStatusSchema.extend({ at: timestampSchema }).meta({ id: 'Node' })) },
-    handle: () => ({ status: 200, body: { items: directory.list(), nextCursor: null } }),
+    replies: { 200: pageSchema(nodeViewSchema) },
+    handle: () => ({ status: 200, body: { items: nodes.list(digests.states()), nextCursor: null } }),
   });
+
+  registerRoute(app, {
+    method: 'GET',
+    url: '/api/v1/status',
+    operationId: 'readStatus',
+    tag: 'nodes',
+    summary: 'The bus, and what waits to be published',
+    action: 'node.list',
+    params: z.object({}),
+    replies: { 200: installationStatusSchema },
+    handle: () => ({
+      status: 200,
+      body: {
+        bus: core.bus.status(),
+        environmentCount: digests.states().length,
+        outboxCount: core.store.list(keys.outboxRows()).length,
+      },
+    }),
+  });
+
+  registerRoute(app, {
+    method: 'GET',
+    url: '/api/v1/revisions/:environmentId/:revision/propagation',
+    operationId: 'readPropagation',
+    tag: 'revisions',
+    summary: 'Which nodes serve a revision, since when, and to how many streams',
+    description:
+      'A node that serves a newer revision counts as serving this one. A write waits for it with `Prefer: wait=5`.',
+    action: 'revision.read',
+    params: z.object({ environmentId: z.string(), revision: z.coerce.number().int().min(1) }),
+    replies: { 200: propagationSchema },
+    handle: ({ params: { environmentId, revision } }) => {
+      const environment = core.store.find<EnvironmentRef>(keys.environmentOwner(environmentId));
+      const row = environment && core.store.find<RevisionRow>(keys.revision(environment, revision));
+      if (row === undefined) throw notFound();
+      const { epoch, at: committedAt } = row;
+      return {
+        status: 200,
+        body: {
+          environmentId,
+          epoch,
+          revision,
+          committedAt,
+          ...nodes.propagation(environmentId, { epoch, revision }),
+        },
+      };
+    },
+  });
+}
+
+const installationStatusSchema = z
+  .object({
+    bus: z.object({ kind: z.enum(['in-process', 'nats']), isConnected: z.boolean(), detail: z.string() }),
+    environmentCount: z.int(),
+    outboxCount: z.int().describe('Changes that the bus has not taken yet'),
+  })
+  .meta({ id: 'InstallationStatus' });
+
+/** A node speaks for itself alone: its id is that of its credential, with a suffix where several nodes share one. */
+function assertOwnNode(request: FastifyRequest, nodeId: string): void {
+  const actor = request.authenticated?.actor;
+  const own = actor !== undefined && 'credentialId' in actor ? String(actor.credentialId) : '';
+  if (nodeId === own || nodeId.startsWith(`${own}-`)) return;
+  throw new PlatformError('forbidden', 'a node reports under the id of its own credential');
 }

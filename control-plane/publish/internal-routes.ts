@@ -15,7 +15,7 @@ const environmentParams = z.object({ environmentId: z.string() });
 
 /** What nodes read: digests every few seconds, then only what changed. Answers are signed documents or lead to them. */
 export function registerInternalRoutes(app: FastifyInstance, core: ControlPlaneCore): void {
-  const { store, signingKeys, digests } = core;
+  const { store, signingKeys, digests, nodes } = core;
 
   app.route({
     method: 'GET',
@@ -36,10 +36,12 @@ export function registerInternalRoutes(app: FastifyInstance, core: ControlPlaneC
           .string()
           .regex(/^[0-9a-f]{2}(,[0-9a-f]{2}){0,255}$/, 'must be buckets in hex, such as 0a,ff')
           .optional(),
+        node: z.string().max(64).optional().describe('Who polls: it is alive'),
       }),
     },
     handler: (request, reply) => {
-      const { buckets } = request.query as { buckets?: string };
+      const { buckets, node } = request.query as { buckets?: string; node?: string };
+      if (node !== undefined) nodes.touch(node);
       if (buckets !== undefined) {
         const named = new Set(buckets.split(',').map((bucket) => Number.parseInt(bucket, 16)));
         return reply.send({ environments: [...named].flatMap((bucket) => digests.statesOf(bucket)) });

@@ -34,6 +34,11 @@ export class EnvironmentDigests {
     return [...(this.#buckets[bucket]?.values() ?? [])];
   }
 
+  /** Of every environment. */
+  states(): readonly EnvironmentState[] {
+    return this.#buckets.flatMap((bucket) => [...bucket.values()]);
+  }
+
   bucketDigests(): readonly string[] {
     for (const [index, digest] of this.#bucketDigests.entries()) {
       if (digest === '') this.#bucketDigests[index] = digestOfStates(this.statesOf(index));
@@ -42,7 +47,8 @@ export class EnvironmentDigests {
   }
 
   root(): string {
-    this.#root ??= createHash('sha256').update(this.bucketDigests().join()).digest('hex');
+    // 128 bits, as the buckets: it is compared, never trusted, and travels with each poll.
+    this.#root ??= createHash('sha256').update(this.bucketDigests().join()).digest('hex').slice(0, 32);
     return this.#root;
   }
 

@@ -75,6 +75,8 @@ export class ConfigFromMessages {
             isWhole,
             fallback: this.#inForce.nextFallback(),
           });
+          // By two wall clocks, for display alone (I27). What is fetched whole may be as old as it likes.
+          if (!isWhole) this.#inForce.lagMs = Math.max(0, this.#inForce.parts.now() - manifest.issuedAt);
           return 'activated';
       }
     } catch (error) {

@@ -23,6 +23,8 @@ export class ConfigInForce {
   readonly quarantine: QuarantineList;
   readonly ledger: RevisionLedger;
   readonly served: ServedSnapshots;
+  /** From signing to serving, of the newest revision that came as a change, milliseconds. */
+  lagMs: number | undefined;
   #mark: HighWaterMark | undefined;
 
   constructor(slot: EnvironmentSlot, parts: ReducerParts, counters: ReducerCounters) {

@@ -22,15 +22,32 @@ export interface ConfigSource {
   }>;
   /** Hashes that show one size of a log to be the beginning of another; undefined when the log has no such sizes. */
   fetchConsistencyProof(owner: string, first: number, second: number): Promise<readonly Uint8Array[] | undefined>;
-  /** Tells the source where this node stands. */
-  postStatus(status: NodeStatus): Promise<void>;
+  /** Tells the source where this node stands. False: it has not heard the report before; send everything. */
+  postStatus(status: NodeStatus): Promise<boolean>;
 }
 
 export interface NodeStatus {
   readonly nodeId: string;
+  /** Another one after each start. */
+  readonly session: string;
+  /** From 1, one more with each report of the session. */
+  readonly sequence: number;
+  /** `environments` are all; else those that changed since the report before. */
+  readonly isWhole: boolean;
+  readonly version: string;
   readonly store: string;
+  readonly bus: string;
+  readonly streams: number;
+  /** From signing to serving, of the newest revision that came. */
+  readonly lagMs: number | null;
   readonly witness: WitnessStatus;
-  readonly environments: readonly (EnvironmentState & { readonly quarantined: readonly QuarantineReport[] })[];
+  readonly environments: readonly EnvironmentReport[];
+  readonly removed: readonly string[];
+}
+
+export interface EnvironmentReport extends EnvironmentState {
+  readonly streams?: number;
+  readonly quarantined: readonly QuarantineReport[];
 }
 
 /** What a node saw of the audit logs. */

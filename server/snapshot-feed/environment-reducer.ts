@@ -63,6 +63,11 @@ export class EnvironmentReducer {
     return { epoch, revision, ...this.#access.standing };
   }
 
+  /** See ConfigInForce. */
+  get lagMs(): number | undefined {
+    return this.#inForce.lagMs;
+  }
+
   get quarantine(): readonly Quarantine[] {
     return this.#inForce.quarantine.entries;
   }

@@ -14,6 +14,8 @@ import type { ConfigSource, NodeStatus } from './config-source.js';
 export interface HttpConfigSourceOptions {
   readonly url: string;
   readonly nodeCredential: string;
+  /** Named in each poll: who polls is alive. */
+  readonly nodeId?: string;
   /** PEM certificates that the control plane's must lead back to; default: the ones Node trusts. */
   readonly ca?: string | undefined;
   readonly deadlineMs?: number;
@@ -34,11 +36,13 @@ export class HttpConfigSource implements ConfigSource {
   readonly #deadlineMs: number;
   readonly #configDeadlineMs: number;
   readonly #agent: HttpAgent;
+  readonly #digestsPath: string;
   readonly #closing = new AbortController();
 
   constructor(options: HttpConfigSourceOptions) {
     this.#base = options.url.replace(/\/+$/, '');
     this.#headers = { authorization: `Bearer ${options.nodeCredential}` };
+    this.#digestsPath = `/internal/v1/digests${options.nodeId === undefined ? '' : `?node=${options.nodeId}`}`;
     this.#deadlineMs = options.deadlineMs ?? DEADLINE_MS;
     this.#configDeadlineMs = options.configDeadlineMs ?? CONFIG_DEADLINE_MS;
     const ca = options.ca === undefined ? {} : { ca: options.ca };
@@ -63,7 +67,7 @@ export class HttpConfigSource implements ConfigSource {
   }
 
   async fetchDigests(root: string): Promise<{ root: string; buckets: readonly string[] } | undefined> {
-    const answer = await this.#get('/internal/v1/digests', this.#deadlineMs, { 'if-none-match': `"${root}"` });
+    const answer = await this.#get(this.#digestsPath, this.#deadlineMs, { 'if-none-match': `"${root}"` });
     if (answer.statusCode === 304) {
       answer.resume();
       return undefined;
@@ -116,7 +120,7 @@ export class HttpConfigSource implements ConfigSource {
     return hashes.map((hash) => Buffer.from(String(hash), 'hex'));
   }
 
-  async postStatus(status: NodeStatus): Promise<void> {
+  async postStatus(status: NodeStatus): Promise<boolean> {
     const answer = await this.#fetch(`/internal/v1/nodes/${status.nodeId}/status`, this.#deadlineMs, {
       method: 'POST',
       headers: { ...this.#headers, 'content-type': 'application/json' },
@@ -124,7 +128,9 @@ export class HttpConfigSource implements ConfigSource {
     });
     answer.resume();
     const { statusCode = 0 } = answer;
+    if (statusCode === 409) return false;
     if (statusCode < 200 || statusCode > 299) throw refusalOf(statusCode, 'the status');
+    return true;
   }
 
   async #bytes(path: string): Promise<Uint8Array> {

@@ -7,13 +7,15 @@ import {
   type EnvironmentState,
 } from '@guidon/protocol/signed-config';
 import type pino from 'pino';
+import type { EnvironmentSlot } from '../environment-slot.js';
 import type { SnapshotStore } from '../snapshot-store/snapshot-store.js';
 import { AuditWitness } from './audit-witness.js';
 import { Backoff } from './backoff.js';
-import type { ConfigSource, NodeStatus } from './config-source.js';
+import type { ConfigSource, EnvironmentReport } from './config-source.js';
 import type { EnvironmentEntry } from './environment-entry.js';
 import type { EnvironmentSet } from './environment-set.js';
 import type { Outcome } from './reducer-parts.js';
+import { StatusReporter } from './status-reporter.js';
 
 export interface SnapshotFeedOptions {
   readonly nodeId: string;
@@ -22,6 +24,9 @@ export interface SnapshotFeedOptions {
   readonly environments: EnvironmentSet;
   readonly store: SnapshotStore;
   readonly pollIntervalMs: number;
+  /** Open streams of this process: all, and of one environment. */
+  readonly streams: { count(): number; countOf(slot: EnvironmentSlot): number };
+  readonly version: string;
   /** Told with each poll that was answered which environments are not at what the control plane has. */
   readonly onConfirmed?: (behind: ReadonlySet<string>) => void;
   readonly logger: pino.Logger;
@@ -32,10 +37,11 @@ const POLL_SPACING_MS = 100;
 const FAILED_POLL = { firstMs: 500, maxMs: 8_000 } as const;
 /** Polls between two looks at the key set when nothing was refused. */
 const KEY_SET_EVERY = 12;
+/** Polls between two looks at the heads of audit logs. */
+const WITNESS_EVERY = 12;
+const BUS_DETAIL_CHARS_MAX = 300;
 /** An environment is given up when the control plane has not named it in so many polls in a row (I13: absence is not news). */
 const ABSENT_POLLS_MAX = 3;
-/** The control plane does not take this node's status, whatever is wrong there. */
-const REFUSALS: ReadonlySet<string> = new Set(['invalid-credentials', 'not-found']);
 /** The envelope around the largest bus message. */
 const BUS_BYTES_MAX = BUS_MESSAGE_BYTES_MAX + 64 * 1024;
 
@@ -46,6 +52,9 @@ const BUS_BYTES_MAX = BUS_MESSAGE_BYTES_MAX + 64 * 1024;
 export class SnapshotFeed {
   readonly counters = { polls: 0, failedPolls: 0, busMessages: 0, busRefused: 0 };
   readonly witness: AuditWitness;
+  readonly status: StatusReporter;
+  readonly #reportedStreams = new WeakMap<EnvironmentSlot, number>();
+  #lagMs: number | null = null;
   readonly #options: SnapshotFeedOptions;
   readonly #logger: pino.Logger;
   readonly #environments: EnvironmentSet;
@@ -58,8 +67,6 @@ export class SnapshotFeed {
   #isClosed = false;
   #hasAnswered = false;
   #needsKeySet = false;
-  #isStatusDue = true;
-  #isStatusRefused = false;
 
   constructor(options: SnapshotFeedOptions) {
     this.#options = options;
@@ -67,6 +74,25 @@ export class SnapshotFeed {
     this.#environments = options.environments;
     const { source, store, logger, environments } = options;
     this.witness = new AuditWitness({ source, store, keys: environments.trust.keys, logger });
+    const { nodeId, version, streams } = options;
+    this.status = new StatusReporter({
+      source,
+      logger,
+      all: () => environments.entries.map((entry) => this.#reportOf(entry)),
+      reportOf: (environmentId) => {
+        const entry = environments.find(environmentId);
+        return entry === undefined ? undefined : this.#reportOf(entry);
+      },
+      node: () => ({
+        nodeId,
+        version,
+        store: store.status,
+        bus: this.#busState,
+        streams: streams.count(),
+        lagMs: this.#lagMs,
+        witness: this.witness.status,
+      }),
+    });
   }
 
   /** Takes what the disk has and does not serve yet, then follows the control plane. Resolves when the disk has been read. */
@@ -103,18 +129,27 @@ export class SnapshotFeed {
     );
   }
 
+  get #busState(): string {
+    const { bus } = this.#options;
+    if (bus === undefined) return 'none';
+    const { isConnected, detail } = bus.status();
+    return isConnected ? 'connected' : detail.slice(0, BUS_DETAIL_CHARS_MAX);
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#unsubscribe?.();
     clearTimeout(this.#timer);
     await this.#running;
+    await this.status.close();
     await this.#environments.idle();
   }
 
   #changed(entry: EnvironmentEntry, outcome: Outcome): void {
     if (outcome === 'refused') this.#needsKeySet = true;
     if (outcome === 'activated') entry.slot.confirmedAtMs = performance.now();
-    if (outcome === 'activated' || outcome === 'refused') this.#isStatusDue = true;
+    if (outcome === 'activated') this.#lagMs = entry.reducer.lagMs ?? this.#lagMs;
+    if (outcome === 'activated' || outcome === 'refused') this.status.changed(entry.environment.environmentId);
     if (outcome === 'failed') this.#wantPoll();
   }
 
@@ -169,8 +204,9 @@ export class SnapshotFeed {
       await this.#refreshKeys();
       await this.#compare();
       this.#backoff.succeeded();
-      if (await this.witness.look()) this.#isStatusDue = true;
-      await this.#postStatus();
+      await this.#lookAtLogs();
+      this.#noticeStreams();
+      await this.status.flush();
     } catch (error) {
       this.counters.failedPolls += 1;
       delayMs = Math.min(delayMs, this.#backoff.failedMs());
@@ -179,6 +215,12 @@ export class SnapshotFeed {
     }
     if (this.#isPollWanted) delayMs = POLL_SPACING_MS;
     this.#schedule(delayMs);
+  }
+
+  /** A minute apart by default, as their heads are signed: an idle poll stays one small question. */
+  async #lookAtLogs(): Promise<void> {
+    if ((this.counters.polls - 1) % WITNESS_EVERY !== 0) return;
+    if (await this.witness.look()) this.status.nodeChanged();
   }
 
   async #refreshKeys(): Promise<void> {
@@ -237,33 +279,32 @@ export class SnapshotFeed {
       this.#environments.delete(entry);
       await entry.idle();
       await entry.reducer.remove();
+      this.status.changed(entry.environment.environmentId);
       this.#logger.info({ environment: entry.environment }, 'environment removed');
     }
   }
 
-  async #postStatus(): Promise<void> {
-    if (!this.#isStatusDue) return;
-    this.#isStatusDue = false;
-    const status: NodeStatus = {
-      nodeId: this.#options.nodeId,
-      store: this.#options.store.status,
-      witness: this.witness.status,
-      environments: this.#environments.entries.map(({ environment, reducer }) => ({
-        ...environment,
-        ...reducer.standing,
-        quarantined: reducer.quarantine,
+  #reportOf({ environment, slot, reducer }: EnvironmentEntry): EnvironmentReport {
+    const streams = this.#options.streams.countOf(slot);
+    this.#reportedStreams.set(slot, streams);
+    return {
+      ...environment,
+      ...reducer.standing,
+      ...(streams === 0 ? {} : { streams }),
+      quarantined: reducer.quarantine.map(({ epoch, revision, digest, reason }) => ({
+        epoch,
+        revision,
+        digest,
+        reason,
       })),
     };
-    try {
-      await this.#options.source.postStatus(status);
-      this.#isStatusRefused = false;
-    } catch (error) {
-      this.#isStatusDue = true;
-      const isRefused = error instanceof PlatformError && REFUSALS.has(error.code);
-      // Once: it is tried again with every poll.
-      const level = isRefused && !this.#isStatusRefused ? 'warn' : 'debug';
-      this.#isStatusRefused ||= isRefused;
-      this.#logger[level]({ err: error }, 'the status could not be posted');
+  }
+
+  /** Told with the next report; streams come and go too often for one each. */
+  #noticeStreams(): void {
+    for (const { environment, slot } of this.#environments.entries) {
+      const isOther = this.#options.streams.countOf(slot) !== (this.#reportedStreams.get(slot) ?? 0);
+      if (isOther) this.status.streamsChanged(environment.environmentId);
     }
   }
 }

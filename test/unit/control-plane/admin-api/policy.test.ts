@@ -187,6 +187,7 @@ describe('assertHasPolicy() (I18)', () => {
         logger: pino({ level: 'silent' }),
         guard: {} as never,
         idempotencyKeys: {} as never,
+        propagation: {} as never,
       });
     expect(() => make().get('/forgotten', () => 'data')).toThrow(/GET \/forgotten declares no action/);
     const app = make();

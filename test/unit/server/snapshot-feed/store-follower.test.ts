@@ -74,6 +74,8 @@ beforeEach(async () => {
     environments: writer.environments,
     store: writer.store,
     pollIntervalMs: 50,
+    version: '0.1.0',
+    streams: { count: () => 0, countOf: () => 0 },
     logger,
   });
   await feed.start();
