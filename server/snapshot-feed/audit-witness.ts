@@ -60,9 +60,8 @@ export class AuditWitness {
     }
   }
 
-  /** Looks at the heads that are new since the last look. True when the status has changed; never rejects. */
-  async look(): Promise<boolean> {
-    const before = [...this.#inconsistent.keys()].join();
+  /** Looks at the heads that are new since the last look. Never rejects. */
+  async look(): Promise<void> {
     try {
       for (let count = 0; count < ANSWERS_PER_LOOK_MAX; count += 1) {
         const answer = await this.#source.fetchTreeHeads(this.#cursor);
@@ -75,7 +74,6 @@ export class AuditWitness {
       if (!this.#isUnavailable) this.#logger.warn({ err: error }, 'the heads of audit logs cannot be looked at');
       this.#isUnavailable = true;
     }
-    return [...this.#inconsistent.keys()].join() !== before;
   }
 
   async #takeAll(heads: readonly Uint8Array[]): Promise<void> {

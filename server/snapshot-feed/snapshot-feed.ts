@@ -220,7 +220,9 @@ export class SnapshotFeed {
   /** A minute apart by default, as their heads are signed: an idle poll stays one small question. */
   async #lookAtLogs(): Promise<void> {
     if ((this.counters.polls - 1) % WITNESS_EVERY !== 0) return;
-    if (await this.witness.look()) this.status.nodeChanged();
+    const before = JSON.stringify(this.witness.status);
+    await this.witness.look();
+    if (JSON.stringify(this.witness.status) !== before) this.status.nodeChanged();
   }
 
   async #refreshKeys(): Promise<void> {

@@ -93,7 +93,8 @@ function assertNothingOf(tenant: PlantedTenant, answer: Answer, operation: Opera
   }
 }
 
-const isOfTenant = ({ path }: Operation): boolean => path.includes('{tenantId}');
+const isOfTenant = ({ path }: Operation): boolean =>
+  path.includes('{tenantId}') || path.startsWith('/api/v1/revisions/');
 /** About the one who asks: it takes a session. */
 const isOfMe = ({ path }: Operation): boolean => /\/me(\/|$)|\/logout$/.test(path);
 /** What a page of ours sends for a member of A who has logged in. */
