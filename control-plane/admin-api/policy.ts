@@ -148,7 +148,6 @@ export function authorise(actor: Actor, action: Action, resource: Resource): Dec
   const allowed: readonly string[] = POLICY[action];
   if (actor.kind === 'sdk') return { verdict: 'wrong-kind' };
   if (actor.kind === 'node') return allowed.includes('node') ? ALLOW : { verdict: 'wrong-kind' };
-  if (allowed === NODES) return { verdict: 'wrong-kind' };
   if (actor.kind === 'person' && resource.tenantId !== undefined) return { verdict: 'hidden' };
   if (actor.kind === 'member' && resource.tenantId !== undefined && resource.tenantId !== actor.tenantId) {
     return { verdict: 'hidden' };
@@ -160,6 +159,7 @@ export function authorise(actor: Actor, action: Action, resource: Resource): Dec
     return { verdict: 'forbidden', reason: `${action} is for the members of the tenant` };
   }
   if (!allowed.includes(actor.kind)) {
+    if (allowed.includes('node')) return { verdict: 'wrong-kind' };
     return { verdict: 'forbidden', reason: `${action} is for the installation’s admins` };
   }
   if (actor.kind !== 'member' || allowed === OWN) return ALLOW;

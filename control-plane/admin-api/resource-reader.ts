@@ -21,7 +21,9 @@ export class ResourceReader {
   /** Of the parameters of a route, all of which may name things that are not there: then they have no tags. */
   resourceOf(params: unknown): Resource {
     const { tenantId, environmentId, ...rest } = params as Readonly<Record<string, string>>;
-    if (environmentId !== undefined && tenantId === undefined) return this.#resourceOfId(environmentId);
+    // What nodes read is no tenant's; a revision is.
+    if (environmentId !== undefined && tenantId === undefined && 'revision' in rest)
+      return this.#resourceOfId(environmentId);
     const path = resourcePathOf(rest);
     if (tenantId === undefined) return { tenantId, path, tags: [] };
     return { tenantId, path, tags: this.#tagsOf(tenantId, rest) };
