@@ -21,8 +21,6 @@ export interface ControlPlaneCore {
   /** Where every environment stands, for nodes. */
   readonly digests: EnvironmentDigests;
   readonly bus: ChangeBus;
-  /** Where every environment stands, moved on after each commit. */
-  readonly digests: EnvironmentDigests;
   /** What nodes say that they serve. */
   readonly nodes: NodeDirectory;
   readonly logger: Logger;
