@@ -180,8 +180,8 @@ class ImportRun {
 
   #idsOf({ projectId, environmentId }: Record<string, unknown>): Partial<Record<string, unknown>> {
     return {
-      ...(projectId === undefined ? {} : { projectId: this.#ids.get(String(projectId)) }),
-      ...(environmentId === undefined ? {} : { environmentId: this.#ids.get(String(environmentId)) }),
+      ...(typeof projectId === 'string' ? { projectId: this.#ids.get(projectId) } : {}),
+      ...(typeof environmentId === 'string' ? { environmentId: this.#ids.get(environmentId) } : {}),
     };
   }
 

@@ -222,7 +222,7 @@ describe('forged ID tokens (2.1)', () => {
       state: url.searchParams.get('state') ?? '',
       iss: provider.issuer,
     });
-    return browser.call('GET', `${CALLBACK}?${parameters}`);
+    return browser.call('GET', `${CALLBACK}?${parameters.toString()}`);
   }
 
   const other = generateKeyPairSync('rsa', { modulusLength: 2048 });

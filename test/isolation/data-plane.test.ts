@@ -6,6 +6,7 @@ import type { Json } from '@guidon/protocol';
 import { type RunningServer, startServer } from '@guidon/server';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { WebSocket } from 'ws';
 import { type PlantedTenant, TwoTenants } from './two-tenants.js';
 
 /** I16 on a real node behind a real control plane, fed over HTTP: no byte of B in any answer to a credential of A. */
@@ -122,6 +123,51 @@ function requestsAbout(other: PlantedTenant): readonly (readonly [path: string, 
   ];
 }
 
+/** Config and streams, which are read: what they give is asked for below. */
+const READING_ROUTES = ['/v1/config', '/v1/config/:cacheToken', '/v1/stream', '/v1/stream/sse', '/v1/stream/token'];
+
+interface Reading {
+  readonly status: number;
+  /** Status, headers and as much of the body as came. */
+  readonly everything: string;
+}
+
+/** A stream does not end: what its first message holds is read. */
+async function read(path: string, key: string | undefined, headers: Record<string, string> = {}): Promise<Reading> {
+  const response = await fetch(`${server.url}${path}`, {
+    redirect: 'manual',
+    headers: { ...(key === undefined ? {} : { authorization: `Bearer ${key}` }), ...headers },
+  });
+  const reader = response.body?.getReader();
+  const isStream = response.headers.get('content-type') === 'text/event-stream';
+  let text = '';
+  for (;;) {
+    const part = await reader?.read();
+    if (part === undefined || part.done) break;
+    text += Buffer.from(part.value).toString('latin1');
+    if (isStream && text.includes('data:')) break;
+  }
+  await reader?.cancel();
+  return { status: response.status, everything: `${response.status} ${JSON.stringify([...response.headers])} ${text}` };
+}
+
+/** The first message of a WebSocket, or why there is none. */
+function firstMessage(key: string | undefined, hello: Json, headers: Record<string, string> = {}): Promise<string> {
+  return new Promise((resolve) => {
+    const socket = new WebSocket(`${server.url.replace('http', 'ws')}/v1/stream`, 'guidon.v1.json', {
+      headers: { ...(key === undefined ? {} : { authorization: `Bearer ${key}` }), ...headers },
+    });
+    const end = (text: string): void => {
+      resolve(text);
+      socket.terminate();
+    };
+    socket.on('open', () => socket.send(JSON.stringify(hello)));
+    socket.on('message', (data) => end(String(data)));
+    socket.on('close', (code) => end(`closed ${code}`));
+    socket.on('error', (error) => end(`failed ${error.message}`));
+  });
+}
+
 /** A request may hold B's canary, and the answer may say what was asked; B's data must not be in it besides. */
 function dataOf({ canary }: PlantedTenant): string[] {
   return [`${canary}-on`, `"${canary}":"${canary}"`, `${canary} `, `https://${canary}.example`, `"ruleId":"${canary}"`];
@@ -131,7 +177,7 @@ describe('a node that serves two tenants (I16)', () => {
   test('has no other routes than the ones tried here', async () => {
     const metrics = await (await fetch(`${server.metricsUrl}/metrics`)).text();
     const routes = new Set([...metrics.matchAll(/route="(\/[^"]*)"/g)].map(([, route]) => route));
-    expect(routes).toEqual(new Set(requestsAbout(installation.b).map(([path]) => path)));
+    expect(routes).toEqual(new Set([...requestsAbout(installation.b).map(([path]) => path), ...READING_ROUTES]));
     expect(metrics).not.toContain(installation.a.canary);
     expect(metrics).not.toContain(installation.b.canary);
   });
@@ -195,6 +241,55 @@ describe('a node that serves two tenants (I16)', () => {
         for (const secret of [...dataOf(b), ...dataOf(a)]) expect(everything).not.toContain(secret);
       }
       expect(withoutIds(answers[0]?.body ?? '')).toBe(withoutIds(answers[3]?.body ?? ''));
+    }
+  });
+
+  test('config and streams give each credential its own environment alone', async () => {
+    const { a, b, node } = installation;
+    const pathOf = async (key: string): Promise<string> => {
+      const response = await fetch(`${server.url}/v1/config`, {
+        redirect: 'manual',
+        headers: { authorization: `Bearer ${key}` },
+      });
+      return response.headers.get('location') ?? `none: ${response.status}`;
+    };
+    for (const [own, other] of [
+      [a, b],
+      [b, a],
+    ] as const) {
+      const foreignPath = await pathOf(other.srv);
+      const hellos = [{ type: 'hello' }, { type: 'hello', context: { targetingKey: other.canary } }];
+      const context = Buffer.from(JSON.stringify({ targetingKey: 'member' })).toString('base64url');
+      const own200 = [
+        await read(await pathOf(own.srv), own.srv),
+        await read('/v1/stream/sse', own.srv),
+        await read(`/v1/stream/sse?context=${context}`, own.web, webHeaders(own)),
+      ];
+      const texts = [
+        ...own200.map(({ everything }) => everything),
+        await firstMessage(own.srv, hellos[0] ?? null),
+        await firstMessage(own.web, hellos[1] ?? null, webHeaders(own)),
+        (await post('/v1/stream/token', { use: 'sse' }, { key: own.web, headers: webHeaders(own) })).everything,
+      ];
+      expect(own200.map(({ status }) => status)).toEqual([200, 200, 200]);
+      expect(texts.filter((text) => text.includes(own.canary)).length).toBeGreaterThan(3);
+      for (const text of texts) {
+        for (const secret of [...dataOf(other), other.environmentId, other.tenantId]) {
+          expect(text.includes(secret), secret).toBe(false);
+        }
+      }
+      const refused = [
+        await read(foreignPath, own.srv),
+        await read(foreignPath, undefined),
+        await read(foreignPath, node),
+        await read('/v1/stream/sse', node),
+        await read('/v1/stream/sse', own.web, webHeaders(other)),
+        await read('/v1/config', own.web, webHeaders(own)),
+      ];
+      expect(refused.map(({ status }) => status)).toEqual([404, 401, 401, 401, 403, 403]);
+      for (const { everything } of refused) {
+        for (const secret of [...dataOf(other), other.environmentId]) expect(everything).not.toContain(secret);
+      }
     }
   });
 
