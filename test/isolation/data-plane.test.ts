@@ -162,7 +162,7 @@ function firstMessage(key: string | undefined, hello: Json, headers: Record<stri
       socket.terminate();
     };
     socket.on('open', () => socket.send(JSON.stringify(hello)));
-    socket.on('message', (data) => end(String(data)));
+    socket.on('message', (data) => end(Buffer.isBuffer(data) ? data.toString() : 'no bytes'));
     socket.on('close', (code) => end(`closed ${code}`));
     socket.on('error', (error) => end(`failed ${error.message}`));
   });
