@@ -65,6 +65,9 @@ const quotas = () =>
 const data = (folder: string) =>
   new Option('--data <folder>', 'where everything is kept').env('GUIDON_DATA').argParser(givenText).default(folder);
 
+const hangSeconds = (what: string) =>
+  new Option('--hang-seconds <count>', what).env('GUIDON_HANG_SECONDS').argParser(wholeNumber(1, 600)).default(10);
+
 const IN_FRONT_OF_ADMIN = 'addresses of the proxy in front that speaks TLS: whose X-Forwarded-* headers count';
 
 const program = new Command('guidon')
@@ -95,6 +98,17 @@ addOidcOptions(addNatsOptions(program.command('control-plane')))
   .addOption(data('./data/control-plane'))
   .addOption(host())
   .addOption(portOption('--port', 'admin API and the feed for nodes', 'GUIDON_ADMIN_PORT', 4200))
+  .addOption(
+    new Option('--metrics-port <port>', 'health and metrics; default: the one after --port, or the next free one')
+      .env('GUIDON_METRICS_PORT')
+      .argParser(portNumber),
+  )
+  .addOption(
+    new Option('--no-supervisor', 'work in this process: somebody else starts it anew when it ends').env(
+      'GUIDON_NO_SUPERVISOR',
+    ),
+  )
+  .addOption(hangSeconds('replace the process that works when it answers nothing for so long'))
   .addOption(
     new Option(
       '--node-credential-file <file>',
@@ -139,12 +153,7 @@ addNatsOptions(program.command('server'))
       .argParser(wholeNumber(1, 64))
       .default(1),
   )
-  .addOption(
-    new Option('--hang-seconds <count>', 'with several processes: replace one that answers nothing for so long')
-      .env('GUIDON_HANG_SECONDS')
-      .argParser(wholeNumber(1, 600))
-      .default(10),
-  )
+  .addOption(hangSeconds('with several processes: replace one that answers nothing for so long'))
   .addOption(controlPlaneCa())
   .addOption(tlsCert())
   .addOption(tlsKey())
@@ -250,7 +259,8 @@ try {
 
 function exitStatusOf(error: unknown): number {
   if (isCommanderError(error)) return error.exitCode === 0 ? 0 : EXIT_USAGE;
-  return error instanceof PlatformError ? EXIT_CONFIG : 1;
+  // What a child process failed at comes as `internal` when it is nothing that its operator set.
+  return error instanceof PlatformError && error.code !== 'internal' ? EXIT_CONFIG : 1;
 }
 
 function isCommanderError(error: unknown): error is { exitCode: number } {

@@ -87,10 +87,21 @@ export interface RunningControlPlane {
   issueNodeCredential(name: string): Promise<string>;
   /** An admin token for the process that runs this: never written anywhere, valid until `close`. Audited as `system`. */
   createSystemCredential(): Promise<string>;
+  /** How it is now. Cheap: may be asked many times a second. */
+  status(): ControlPlaneStatus;
   /** Serves what the certificate files hold now to new connections; without TLS it does nothing. Throws what is wrong with them. */
   reloadCertificate(): void;
   /** Stops accepting, lets requests and publishing finish, closes the store. */
   close(): Promise<void>;
+}
+
+export interface ControlPlaneStatus {
+  /** Why no write is accepted; undefined: writes are. */
+  readonly obstacle: string | undefined;
+  /** Of the store's file system. */
+  readonly freeBytes: number;
+  /** Requests answered since the start, by status. */
+  readonly answers: ReadonlyMap<number, number>;
 }
 
 /** Opens the store, resumes publishing and serves the admin API. */
@@ -170,6 +181,10 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
       oidc: options.oidc,
       publicUrl: () => publicUrl,
     });
+    const answers = new Map<number, number>();
+    app.addHook('onResponse', async (_, { statusCode }) => {
+      answers.set(statusCode, (answers.get(statusCode) ?? 0) + 1);
+    });
     await collectOpenApi(app);
     app.register(async (routes) => {
       identity.register(routes);
@@ -197,6 +212,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
       ...(setupToken === undefined ? {} : { setupUrl: `${publicUrl}/setup#${setupToken}` }),
       issueNodeCredential: (name) => issueNodeCredential(core, name),
       createSystemCredential: () => Promise.resolve(authenticator.createSystemCredential()),
+      status: () => ({ obstacle: store.findObstacle(), freeBytes: store.freeBytes(), answers }),
       reloadCertificate: () => {
         if (options.tls !== undefined) reloadCertificate(app, options.tls);
       },

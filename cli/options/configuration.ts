@@ -56,7 +56,7 @@ function applyFile(command: Command, file: string): void {
 /** As the same text after the flag would be taken: a file is held to the same rules. */
 function parseValue(option: Option, value: unknown, place: string): unknown {
   if (option.isBoolean()) {
-    if (typeof value === 'boolean') return value;
+    if (typeof value === 'boolean') return value !== option.negate;
     throw refusal(`${place} must be true or false`);
   }
   const isList = option.variadic && Array.isArray(value) && value.every((item) => typeof item === 'string');
@@ -86,7 +86,8 @@ function describeConfiguration(command: Command): Record<string, DescribedOption
   const file = String(command.getOptionValue('config'));
   const described = configuredOptions(command).map((option): [string, DescribedOption] => {
     const key = option.attributeName();
-    const value: unknown = command.getOptionValue(key);
+    const held: unknown = command.getOptionValue(key);
+    const value = option.negate ? held === false : held;
     const places: Readonly<Record<string, string>> = {
       cli: `flag ${option.long}`,
       env: `variable ${option.envVar}`,

@@ -3,12 +3,12 @@ const DRAIN_MS_MAX = 25_000;
 
 /**
  * Runs until SIGINT or SIGTERM, then closes in the given order and ends with status 0. A second signal ends at once; a drain that
- * hangs or fails ends with status 1.
+ * hangs or fails ends with status 1. Returns what closes without a signal; called once more it changes nothing.
  */
-export function closeOnSignal(close: () => Promise<void>): void {
+export function closeOnSignal(close: () => Promise<void>): () => void {
   let isClosing = false;
-  const onSignal = (): void => {
-    if (isClosing) process.exit(1);
+  const end = (): void => {
+    if (isClosing) return;
     isClosing = true;
     setTimeout(() => process.exit(1), DRAIN_MS_MAX).unref();
     close().then(
@@ -19,8 +19,13 @@ export function closeOnSignal(close: () => Promise<void>): void {
       },
     );
   };
+  const onSignal = (): void => {
+    if (isClosing) process.exit(1);
+    end();
+  };
   process.on('SIGINT', onSignal);
   process.on('SIGTERM', onSignal);
+  return end;
 }
 
 /** On SIGHUP the certificate files are read again. What is wrong with them is said, and the certificate in use stays. */

@@ -459,16 +459,24 @@ export class ControlStore implements StoreReader {
   };
 
   #assertWritable(): void {
-    if (this.#failure !== undefined) {
-      throw new PlatformError('storage-unavailable', 'a commit failed; this process serves no further write');
-    }
+    const obstacle = this.findObstacle();
+    if (obstacle !== undefined) throw new PlatformError('storage-unavailable', obstacle);
+  }
+
+  /** Why no write is accepted now, undefined when there is no reason; free space is looked at once a second at most. */
+  findObstacle(): string | undefined {
+    if (this.#failure !== undefined) return 'a commit failed; this process serves no further write';
     const now = performance.now();
-    if (now - this.#freeBytesCheckedAt < 1_000) return;
-    const { bavail, bsize } = statfsSync(this.#options.directory);
-    if (bavail * bsize < this.#options.freeBytesMin) {
-      throw new PlatformError('storage-unavailable', 'the file system has too little free space');
-    }
+    if (now - this.#freeBytesCheckedAt < 1_000) return undefined;
+    if (this.freeBytes() < this.#options.freeBytesMin) return 'the file system has too little free space';
     this.#freeBytesCheckedAt = now;
+    return undefined;
+  }
+
+  /** What the file system has left for this user. */
+  freeBytes(): number {
+    const { bavail, bsize } = statfsSync(this.#options.directory);
+    return bavail * bsize;
   }
 
   #assertNewestWriter(): void {

@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process';
+import { ERROR_CODES, type ErrorCode, PlatformError } from '@guidon/protocol';
 import type { MetricFamily } from '../metrics/metric-family.js';
 import type { ChildMessage, NodeProcessOptions, ParentMessage, ProcessReport } from './messages.js';
 
@@ -13,7 +14,7 @@ const BOOT_MS_MAX = 30_000;
  *
  *   booting --booted--> idle --lead or follow--> starting --prepared--> prepared --listening--> listening; any --exit--> gone
  */
-export class ChildHandle {
+export class ChildHandle<Options extends { readonly processIndex: number } = NodeProcessOptions> {
   readonly index: number;
   readonly pid: number;
   state: 'booting' | 'idle' | 'starting' | 'prepared' | 'listening' | 'gone' = 'booting';
@@ -25,7 +26,7 @@ export class ChildHandle {
   residentBytes = 0;
   details: readonly string[] = [];
   /** Why it ended, in its own words. */
-  failure: { readonly code: string; readonly detail: string } | undefined;
+  failure: PlatformError | undefined;
   readonly #process: ChildProcess;
   readonly #reports = new Map<number, (report: ProcessReport | undefined) => void>();
   #unsentCount = 0;
@@ -34,10 +35,10 @@ export class ChildHandle {
 
   constructor(
     entry: string,
-    options: NodeProcessOptions,
+    options: Options,
     on: {
-      readonly message: (child: ChildHandle, message: ChildMessage) => void;
-      readonly exit: (child: ChildHandle, how: string) => void;
+      readonly message: (child: ChildHandle<Options>, message: ChildMessage) => void;
+      readonly exit: (child: ChildHandle<Options>, how: string) => void;
     },
   ) {
     this.index = options.processIndex;
@@ -54,7 +55,7 @@ export class ChildHandle {
     this.#process.on('message', (message: ChildMessage) => {
       this.#unansweredMs = 0;
       if (message.type === 'report') this.#hearReport(message.reportId, message.report);
-      else if (message.type === 'failed') this.failure = message;
+      else if (message.type === 'failed') this.failure = new PlatformError(codeOf(message.code), message.detail);
       else on.message(this, message);
     });
     this.#process.once('exit', (code, signal) => exited(signal ?? `status ${code}`));
@@ -63,6 +64,11 @@ export class ChildHandle {
       if (this.pid === 0) exited(error.message);
     });
     this.send({ type: 'start', options });
+  }
+
+  /** Undefined: it never did. */
+  get listenedMs(): number | undefined {
+    return this.listeningSinceMs === undefined ? undefined : performance.now() - this.listeningSinceMs;
   }
 
   get isGone(): boolean {
@@ -75,7 +81,7 @@ export class ChildHandle {
   }
 
   /** False: not sent, the child takes no messages. */
-  send(message: ParentMessage): boolean {
+  send(message: ParentMessage<Options>): boolean {
     if (this.isGone || !this.#process.connected || this.#unsentCount >= UNSENT_COUNT_MAX) return false;
     this.#unsentCount += 1;
     this.#process.send(message, () => {
@@ -122,4 +128,9 @@ export class ChildHandle {
     this.families = families;
     this.residentBytes = residentBytes;
   }
+}
+
+function codeOf(text: string): ErrorCode {
+  const isCode = (code: string): code is ErrorCode => Object.hasOwn(ERROR_CODES, code);
+  return isCode(text) ? text : 'internal';
 }

@@ -27,9 +27,9 @@ export interface NodeProcessOptions {
   readonly processIndex: number;
 }
 
-/** From the parent to a child. */
-export type ParentMessage =
-  | { readonly type: 'start'; readonly options: NodeProcessOptions }
+/** From the parent to a child. `Options`: what it is started with. */
+export type ParentMessage<Options = NodeProcessOptions> =
+  | { readonly type: 'start'; readonly options: Options }
   /** Write the store and follow the control plane. Sent to one living child at most. */
   | { readonly type: 'lead' }
   /** Follow the store that another child writes. */
@@ -59,7 +59,8 @@ export type ChildMessage =
   | { readonly type: 'leading' }
   /** It answers what the disk has. */
   | { readonly type: 'prepared' }
-  | { readonly type: 'listening' }
+  /** On this port, when it was not told which. */
+  | { readonly type: 'listening'; readonly port?: number }
   | { readonly type: 'pong' }
   | { readonly type: 'ready'; readonly isReady: boolean }
   | { readonly type: 'report'; readonly reportId: number; readonly report: ProcessReport }

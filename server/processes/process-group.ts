@@ -1,13 +1,13 @@
 import { createServer } from 'node:net';
-import { ERROR_CODES, type ErrorCode, PlatformError, settlesWithin } from '@guidon/protocol';
+import { PlatformError, settlesWithin } from '@guidon/protocol';
 import { readTlsFiles } from '@guidon/protocol/tls-files';
 import type pino from 'pino';
 import { HealthServer } from '../metrics/health-server.js';
 import { renderFamilies } from '../metrics/metric-family.js';
-import { Backoff } from '../snapshot-feed/backoff.js';
 import { prepareStoreDirectory, storeDirectoryOf } from '../snapshot-store/store-directory.js';
 import { urlOf } from '../url-of.js';
 import { ChildHandle } from './child-handle.js';
+import { CrashLoop } from './crash-loop.js';
 import { GroupMetrics } from './group-metrics.js';
 import type { ChildMessage, NodeProcessOptions, SiblingMessage } from './messages.js';
 
@@ -40,17 +40,11 @@ const METRICS_HOST = '127.0.0.1';
 const HANG_MS = 10_000;
 /** Heartbeats in the time after which a child counts as hung. */
 const HEARTBEATS = 10;
-const RESTART = { firstMs: 100, maxMs: 10_000 } as const;
-/** A child that has listened for so long has started well: its next restart waits as little as the first. */
-const STABLE_MS = 10_000;
-/** Starts in a row, over all places, that ended before that; then, and only while nobody listens, the parent gives up (I20, I25). */
-const FAILED_STARTS_MAX = 10;
 const DRAIN_MS_MAX = 20_000;
 
 interface Place {
   child: ChildHandle | undefined;
   startCount: number;
-  readonly backoff: Backoff;
   restart: NodeJS.Timeout | undefined;
 }
 
@@ -73,7 +67,7 @@ export class ProcessGroup {
   #hasStore = false;
   #isNodeReady = false;
   #port: number;
-  #failedStarts = 0;
+  readonly #crashes: CrashLoop;
   #closing: Promise<void> | undefined;
   #onSettled: (error: PlatformError | undefined) => void = () => undefined;
 
@@ -107,10 +101,10 @@ export class ProcessGroup {
     this.#options = options;
     this.#logger = options.logger;
     this.#port = options.port;
+    this.#crashes = new CrashLoop(options.processCount);
     this.#places = Array.from({ length: options.processCount }, () => ({
       child: undefined,
       startCount: 0,
-      backoff: new Backoff(RESTART),
       restart: undefined,
     }));
     this.#heartbeat = setInterval(() => this.#beat(), this.#heartbeatMs);
@@ -273,21 +267,15 @@ export class ProcessGroup {
     if (this.#closing !== undefined) return;
     const { failure, pid } = child;
     this.#logger.error(
-      { process: child.index, pid, how, failure, wasLeader },
+      { process: child.index, pid, how, failure: failure?.message, wasLeader },
       'a process of this node ended; another is started',
     );
     // First who writes: that is what everybody waits for.
     this.#giveRoles();
     this.#leader?.send({ type: 'reader-gone' });
-    const isStable = child.listeningSinceMs !== undefined && performance.now() - child.listeningSinceMs >= STABLE_MS;
-    if (isStable) {
-      place.backoff.succeeded();
-      this.#failedStarts = 0;
-    } else {
-      this.#failedStarts += 1;
-    }
+    const waitMs = this.#crashes.endedMs(child.index, child.listenedMs);
     if (this.#isHopeless(child)) this.#giveUp(child, how);
-    else place.restart = setTimeout(() => void this.#restart(child.index), place.backoff.failedMs());
+    else place.restart = setTimeout(() => void this.#restart(child.index), waitMs);
   }
 
   async #restart(index: number): Promise<void> {
@@ -300,18 +288,14 @@ export class ProcessGroup {
     this.#spawn(index);
   }
 
-  /** A child that says at the start what is wrong with what it was told will say so again. */
   #isHopeless({ failure }: ChildHandle): boolean {
     if (this.#children.some(({ state }) => state === 'listening')) return false;
-    const isMisconfigured = failure?.code === 'conflict' && this.#failedStarts <= this.#places.length;
-    return isMisconfigured || this.#failedStarts >= FAILED_STARTS_MAX;
+    return this.#crashes.isHopeless(failure?.code === 'conflict');
   }
 
   #giveUp({ failure }: ChildHandle, how: string): void {
-    const code = failure === undefined ? 'not-ready' : codeOf(failure.code);
-    this.#onSettled(
-      new PlatformError(code, failure?.detail ?? `the processes of this node end as they start (${how})`),
-    );
+    const detail = `the processes of this node end as they start (${how})`;
+    this.#onSettled(failure ?? new PlatformError('not-ready', detail));
   }
 
   #beat(): void {
@@ -362,11 +346,6 @@ export class ProcessGroup {
   async #allGone(): Promise<void> {
     while (this.#children.length > 0) await new Promise((wake) => setTimeout(wake, 10));
   }
-}
-
-function codeOf(text: string): ErrorCode {
-  const isCode = (code: string): code is ErrorCode => Object.hasOwn(ERROR_CODES, code);
-  return isCode(text) ? text : 'internal';
 }
 
 function findFreePort(host: string): Promise<number> {

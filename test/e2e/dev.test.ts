@@ -168,7 +168,7 @@ describe('guidon dev', () => {
       '0',
     ]);
     expect(await second.exitStatus()).toBe(78);
-    expect(second.output).toMatch(/root\.pem is missing/);
+    expect(second.output).toMatch(/keys\/\S+ is missing although there is a store/);
     other.remove();
   });
 

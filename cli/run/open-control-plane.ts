@@ -1,0 +1,77 @@
+import {
+  type ControlPlaneOptions,
+  type ControlPlaneStatus,
+  type RunningControlPlane,
+  startControlPlane,
+} from '@guidon/control-plane';
+import { type BusSettings, InProcessChangeBus } from '@guidon/protocol';
+import type { TlsFiles } from '@guidon/protocol/tls-files';
+import type { MetricFamily } from '@guidon/server/processes';
+import type { Logger } from 'pino';
+import { openBus } from './open-bus.js';
+import { findPrivateFile, writePrivateFile } from './private-file.js';
+import { dieOnStoreFailure } from './store-failure.js';
+
+/** What a control plane is started with, checked. Crosses a process border as JSON. */
+export interface ControlPlaneSettings {
+  readonly dataDirectory: string;
+  readonly host: string;
+  readonly port: number;
+  readonly tls?: TlsFiles;
+  readonly trustedProxies?: readonly string[];
+  readonly publicUrl?: string;
+  readonly oidc?: NonNullable<ControlPlaneOptions['oidc']>;
+  readonly bus?: BusSettings;
+  readonly nodeCredentialFile?: string;
+}
+
+/** Starts it, writes the node credential that was asked for, and says on stdout where everything is. */
+export async function openControlPlane(settings: ControlPlaneSettings, logger: Logger): Promise<RunningControlPlane> {
+  const { bus: busSettings, nodeCredentialFile: file, ...options } = settings;
+  const bus = busSettings === undefined ? new InProcessChangeBus() : await openBus(busSettings, logger, true);
+  const controlPlane = await startControlPlane({ ...options, bus, logger, onStoreFailure: dieOnStoreFailure });
+  const close = async (): Promise<void> => {
+    await controlPlane.close();
+    await bus.close();
+  };
+  try {
+    if (file !== undefined && findPrivateFile(file) === undefined) {
+      writePrivateFile(file, `${await controlPlane.issueNodeCredential('node')}\n`);
+    }
+  } catch (error) {
+    // What has been said to have failed must not go on listening.
+    await close();
+    throw error;
+  }
+  console.log(`Guidon control plane: ${controlPlane.publicUrl}   reference: ${controlPlane.publicUrl}/docs`);
+  if (controlPlane.setupUrl !== undefined) console.log(`first admin: ${controlPlane.setupUrl}   (works once)`);
+  console.log(`trust root: ${controlPlane.trustRoot}`);
+  return { ...controlPlane, close };
+}
+
+/** Lines for `/readyz?verbose`. */
+export function describeStatus({ obstacle, freeBytes }: ControlPlaneStatus): string[] {
+  return [`store ${obstacle ?? 'takes writes'}`, `free ${Math.floor(freeBytes / (1024 * 1024))} MiB`];
+}
+
+export function metricsOf({ obstacle, freeBytes, answers }: ControlPlaneStatus): MetricFamily[] {
+  const gauge = (name: string, help: string, value: number): MetricFamily => ({
+    name,
+    help,
+    type: 'gauge',
+    join: 'min',
+    samples: [{ name, labels: {}, value }],
+  });
+  const requests = 'guidon_admin_requests_total';
+  return [
+    gauge('guidon_store_writable', '1 while writes are accepted', Number(obstacle === undefined)),
+    gauge('guidon_store_free_bytes', "Free space of the store's file system", freeBytes),
+    {
+      name: requests,
+      help: 'Requests answered by status',
+      type: 'counter',
+      join: 'sum',
+      samples: [...answers].map(([status, value]) => ({ name: requests, labels: { status: String(status) }, value })),
+    },
+  ];
+}
