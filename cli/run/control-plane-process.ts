@@ -58,7 +58,7 @@ function hear(message: ParentMessage<SupervisedControlPlane>): void {
   }
 }
 
-async function start({ logLevel, processIndex: _, ...settings }: SupervisedControlPlane): Promise<void> {
+async function start({ logLevel, ...settings }: SupervisedControlPlane): Promise<void> {
   try {
     logger = createLogger(logLevel);
     controlPlane = await openControlPlane(settings, logger);
