@@ -29,6 +29,8 @@ export async function raiseEpochs(core: ControlPlaneCore): Promise<number> {
   const behind = store
     .list<EnvironmentRef>(keys.environmentOwners())
     .map(({ value }) => ({ environment: value, state: store.find<EnvironmentStateRow>(keys.environmentState(value)) }))
+    // What a deletion that was under way has left of a tenant serves nobody, and takes no change any more.
+    .filter(({ environment }) => store.has(keys.tenant(environment.tenantId)))
     .filter(({ state }) => state !== undefined && state.epoch < restoration.epoch);
   for (let first = 0; first < behind.length; first += IN_FLIGHT_MAX) {
     const next = behind.slice(first, first + IN_FLIGHT_MAX);

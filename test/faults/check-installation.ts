@@ -105,7 +105,11 @@ function checkEnvironment(
   if (raising.size !== rows.length) say(`${raising.size} raising audit entries, ${rows.length} revisions`);
   if (state?.digest !== previousDigest) say('state and newest manifest differ');
   // Reads every definition in force and compares the whole with the state's digest.
-  new Workspaces().open(store, environment);
+  try {
+    new Workspaces().open(store, environment);
+  } catch (error) {
+    say(String(error));
+  }
 }
 
 function checkAnswer(

@@ -120,4 +120,15 @@ async function writeForEver(environment) {
   }
 }
 
+// A change of a tenant that is not there is refused.
+const tenantIds = [...new Set(JSON.parse(environments).map(({ tenantId }) => tenantId))];
+const newIds = tenantIds.filter((tenantId) => !store.has(keys.tenant(tenantId)));
+if (newIds.length > 0) {
+  await store.transaction((transaction) => {
+    for (const tenantId of newIds) {
+      const names = { tenantId, key: tenantId, name: tenantId };
+      transaction.put(keys.tenant(tenantId), { ...names, archived: false, createdAt: 0, version: 1 });
+    }
+  });
+}
 await Promise.all(JSON.parse(environments).map(writeForEver));

@@ -33,7 +33,6 @@ async function makeFirstFormat(directory: string): Promise<void> {
   const store = await ControlStore.open({ directory });
   const tenantIds = [...new Set(MINIATURE.map(({ tenantId }) => tenantId))];
   await store.transaction((transaction) => {
-    for (const tenantId of tenantIds) transaction.put(keys.tenant(tenantId), { version: 1 });
     for (const owner of [INSTALLATION, ...tenantIds] satisfies Scope[]) {
       const { peaks: _, ...head } = transaction.find<{ sequence: number; peaks?: string[] }>(keys.auditHead(owner)) ?? {
         sequence: 0,
