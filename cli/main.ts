@@ -179,6 +179,24 @@ program
   .action(async (options) => (await import('./run/break-glass.js')).runBreakGlass(options));
 
 program
+  .command('status')
+  .description('the bus, and every node with how far it is; exit status 1 when something is not as it should be')
+  .addOption(
+    new Option('--control-plane <url>', 'where the control plane answers')
+      .env('GUIDON_CONTROL_PLANE_URL')
+      .argParser(httpUrl)
+      .default('http://127.0.0.1:4200'),
+  )
+  .addOption(
+    new Option('--token <token>', 'of an installation admin; better given as GUIDON_ADMIN_TOKEN').env(
+      'GUIDON_ADMIN_TOKEN',
+    ),
+  )
+  .action(async (options) => {
+    process.exitCode = await (await import('./status.js')).runStatus(options);
+  });
+
+program
   .command('audit')
   .description('check an audit log offline')
   .command('verify')

@@ -165,6 +165,7 @@ export class DataPlane {
     const nodeId = readNodeId(options.dataDirectory, options.nodeCredential);
     const source = new HttpConfigSource({
       nodeId,
+      onUnknown: () => this.#feed.status.forgotten(),
       url: options.controlPlaneUrl,
       nodeCredential: options.nodeCredential,
       ca: options.controlPlaneCa,

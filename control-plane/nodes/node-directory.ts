@@ -7,6 +7,7 @@ const environmentStatusSchema = z.strictObject({
   environmentId: z.string(),
   epoch: z.int().min(0),
   revision: z.int().min(0).describe('The revision it serves; 0 = none yet'),
+  accessEpoch: z.int().min(0).optional(),
   accessSequence: z.int().min(0),
   streams: z.int().min(0).optional().describe('Open streams of this environment; absent = none'),
   quarantined: z
@@ -145,10 +146,11 @@ export class NodeDirectory {
     return true;
   }
 
-  /** It polled. */
-  touch(nodeId: string): void {
+  /** It polled. False: it has not reported yet, as after a restart of this control plane. */
+  touch(nodeId: string): boolean {
     const known = this.#nodes.get(nodeId);
     if (known !== undefined) known.at = this.#now();
+    return known !== undefined;
   }
 
   /** Calls `listener` after each report until the returned function is called. */

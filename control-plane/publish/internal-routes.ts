@@ -41,7 +41,7 @@ export function registerInternalRoutes(app: FastifyInstance, core: ControlPlaneC
     },
     handler: (request, reply) => {
       const { buckets, node } = request.query as { buckets?: string; node?: string };
-      if (node !== undefined) nodes.touch(node);
+      if (node !== undefined && !nodes.touch(node)) reply.header('x-guidon-node', 'unknown');
       if (buckets !== undefined) {
         const named = new Set(buckets.split(',').map((bucket) => Number.parseInt(bucket, 16)));
         return reply.send({ environments: [...named].flatMap((bucket) => digests.statesOf(bucket)) });

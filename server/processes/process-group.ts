@@ -163,8 +163,17 @@ export class ProcessGroup {
   /** What the child has to know, and no more: it goes through JSON. */
   #childOptions(processIndex: number): NodeProcessOptions {
     const { dataDirectory, controlPlaneUrl, nodeCredential, host, logLevel } = this.#options;
-    const { controlPlaneCa, tls, trustRoot, pollIntervalMs, snapshotMemoryBytes, inlineCostMax, quotas, staleAfterMs } =
-      this.#options;
+    const {
+      bus,
+      controlPlaneCa,
+      tls,
+      trustRoot,
+      pollIntervalMs,
+      snapshotMemoryBytes,
+      inlineCostMax,
+      quotas,
+      staleAfterMs,
+    } = this.#options;
     return {
       dataDirectory,
       controlPlaneUrl,
@@ -172,6 +181,7 @@ export class ProcessGroup {
       host,
       logLevel,
       processIndex,
+      ...(bus === undefined ? {} : { bus }),
       ...(controlPlaneCa === undefined ? {} : { controlPlaneCa }),
       ...(tls === undefined ? {} : { tls }),
       ...(trustRoot === undefined ? {} : { trustRoot }),

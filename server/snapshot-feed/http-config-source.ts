@@ -16,6 +16,8 @@ export interface HttpConfigSourceOptions {
   readonly nodeCredential: string;
   /** Named in each poll: who polls is alive. */
   readonly nodeId?: string;
+  /** The control plane does not know this node: it has been restarted, perhaps. */
+  readonly onUnknown?: () => void;
   /** PEM certificates that the control plane's must lead back to; default: the ones Node trusts. */
   readonly ca?: string | undefined;
   readonly deadlineMs?: number;
@@ -37,11 +39,13 @@ export class HttpConfigSource implements ConfigSource {
   readonly #configDeadlineMs: number;
   readonly #agent: HttpAgent;
   readonly #digestsPath: string;
+  readonly #onUnknown: (() => void) | undefined;
   readonly #closing = new AbortController();
 
   constructor(options: HttpConfigSourceOptions) {
     this.#base = options.url.replace(/\/+$/, '');
     this.#headers = { authorization: `Bearer ${options.nodeCredential}` };
+    this.#onUnknown = options.onUnknown;
     this.#digestsPath = `/internal/v1/digests${options.nodeId === undefined ? '' : `?node=${options.nodeId}`}`;
     this.#deadlineMs = options.deadlineMs ?? DEADLINE_MS;
     this.#configDeadlineMs = options.configDeadlineMs ?? CONFIG_DEADLINE_MS;
@@ -68,6 +72,7 @@ export class HttpConfigSource implements ConfigSource {
 
   async fetchDigests(root: string): Promise<{ root: string; buckets: readonly string[] } | undefined> {
     const answer = await this.#get(this.#digestsPath, this.#deadlineMs, { 'if-none-match': `"${root}"` });
+    if (answer.headers['x-guidon-node'] === 'unknown') this.#onUnknown?.();
     if (answer.statusCode === 304) {
       answer.resume();
       return undefined;

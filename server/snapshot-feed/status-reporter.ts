@@ -60,6 +60,11 @@ export class StatusReporter {
     this.#isNodeDue = true;
   }
 
+  /** The control plane has forgotten this node: everything goes with this poll. */
+  forgotten(): void {
+    this.#isWholeDue = true;
+  }
+
   /** With each poll that was answered: what is due and could not be sent. Never rejects. */
   async flush(): Promise<void> {
     await this.#running;

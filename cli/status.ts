@@ -1,0 +1,90 @@
+import { type BusStatus, PlatformError } from '@guidon/protocol';
+
+export interface StatusOptions {
+  readonly controlPlane: string;
+  /** An installation admin's. */
+  readonly token?: string;
+}
+
+interface InstallationStatus {
+  readonly bus: BusStatus;
+  readonly environmentCount: number;
+  readonly outboxCount: number;
+}
+
+interface NodeLine {
+  readonly nodeId: string;
+  readonly version: string;
+  readonly isLive: boolean;
+  readonly at: number;
+  readonly environmentCount: number;
+  readonly behindCount: number;
+  readonly lagMs: number | null;
+  readonly streams: number;
+  readonly bus: string;
+  readonly store: string;
+  readonly quarantined: readonly unknown[];
+}
+
+/** `guidon status`: the bus and every node on one page. Resolves with the exit status: 1 when something is not as it should be. */
+export async function runStatus({ controlPlane, token }: StatusOptions): Promise<number> {
+  if (token === undefined) {
+    throw new PlatformError('invalid-credentials', 'set GUIDON_ADMIN_TOKEN to a token of an installation admin');
+  }
+  const [status, nodes] = await Promise.all([
+    read<InstallationStatus>(controlPlane, '/api/v1/status', token),
+    read<{ readonly items: readonly NodeLine[] }>(controlPlane, '/api/v1/nodes', token),
+  ]);
+  const { bus, environmentCount, outboxCount } = status;
+  console.log(`bus           ${bus.kind}, ${bus.isConnected ? 'connected' : 'not connected'}: ${bus.detail}`);
+  console.log(`environments  ${environmentCount}, ${outboxCount} messages not published yet`);
+  const lines = nodes.items;
+  console.log(`nodes         ${lines.filter(({ isLive }) => isLive).length} live of ${lines.length}\n`);
+  printTable([
+    ['NODE', 'VERSION', 'HEARD', 'SERVES', 'BEHIND', 'LAG', 'STREAMS', 'BUS', 'STORE', 'REFUSED'],
+    ...lines.map((node) => [
+      node.nodeId,
+      node.version,
+      `${Math.max(0, Math.round((Date.now() - node.at) / 1000))} s ago${node.isLive ? '' : ' (gone)'}`,
+      String(node.environmentCount),
+      String(node.behindCount),
+      node.lagMs === null ? '-' : `${Math.round(node.lagMs)} ms`,
+      String(node.streams),
+      node.bus,
+      node.store,
+      String(node.quarantined.length),
+    ]),
+  ]);
+  const isWell = bus.isConnected && lines.every((node) => !node.isLive || node.behindCount === 0);
+  return isWell ? 0 : 1;
+}
+
+async function read<Answer>(controlPlane: string, path: string, token: string): Promise<Answer> {
+  let answer: Response;
+  try {
+    answer = await fetch(controlPlane + path, {
+      headers: { authorization: `Bearer ${token}` },
+      signal: AbortSignal.timeout(10_000),
+    });
+  } catch (cause) {
+    throw new PlatformError('not-ready', `${controlPlane} cannot be reached`, { cause });
+  }
+  const text = await answer.text();
+  if (answer.status === 200) return JSON.parse(text);
+  throw new PlatformError(
+    'forbidden',
+    `${controlPlane}${path} answered ${answer.status}: an installation admin may read it`,
+  );
+}
+
+function printTable(rows: readonly (readonly string[])[]): void {
+  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
+  for (const row of rows) {
+    console.log(
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    );
+  }
+}
