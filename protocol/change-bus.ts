@@ -19,6 +19,9 @@ export interface ChangeBus {
   close(): Promise<void>;
 }
 
+/** What a node needs of a bus: to hear. */
+export type ChangeHints = Pick<ChangeBus, 'subscribe' | 'status'>;
+
 /** Neither may throw. */
 export interface BusSubscriber {
   message(subject: string, message: Uint8Array): void;
@@ -27,7 +30,8 @@ export interface BusSubscriber {
 }
 
 export interface BusStatus {
-  readonly kind: 'in-process' | 'nats';
+  /** `upstream`: another node, which is asked whether something has changed and answers when it has. */
+  readonly kind: 'in-process' | 'nats' | 'upstream';
   /** Messages go out and come in. */
   readonly isConnected: boolean;
   /** Which server, or why there is none; without secrets. */

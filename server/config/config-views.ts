@@ -4,6 +4,8 @@ import { ConfigView, type DefinitionSource } from './config-view.js';
 
 /** How long what changed is remembered of an environment that nobody streams or polls. */
 const UNUSED_MS_MAX = 10 * 60_000;
+/** The same of one that another node is fed from: it asks when something has changed, and only then. */
+const KEPT_MS_MAX = 24 * 3_600_000;
 /** Environments with a view; beyond it the one asked for longest ago is forgotten, streams excepted (I25). */
 const VIEWS_MAX = 4_096;
 const SWEEP_INTERVAL_MS = 250;
@@ -14,6 +16,7 @@ interface Watched {
   /** Told, in a turn of its own, that clients have to be shown something new. */
   readonly listeners: Set<() => void>;
   isLookDue: boolean;
+  unusedMsMax: number;
 }
 
 /**
@@ -53,6 +56,13 @@ export class ConfigViews {
     return view;
   }
 
+  /** As `of`, and what changes is remembered for a day. */
+  keep(slot: EnvironmentSlot): ConfigView {
+    const view = this.of(slot);
+    this.#take(slot).unusedMsMax = KEPT_MS_MAX;
+    return view;
+  }
+
   /** Calls `changed` for each new revision until the answer is called. The view stays as long. */
   watch(slot: EnvironmentSlot, changed: () => void): () => void {
     const watched = this.#take(slot);
@@ -79,6 +89,7 @@ export class ConfigViews {
       }),
       listeners: new Set(),
       isLookDue: false,
+      unusedMsMax: UNUSED_MS_MAX,
     };
     this.#views.set(slot, watched);
     return watched;
@@ -92,9 +103,9 @@ export class ConfigViews {
   /** Takes up looks that came too early, and forgets what nobody uses. */
   sweep(nowMs: number): void {
     for (const [slot, watched] of this.#views) {
-      const { view, listeners } = watched;
-      if (listeners.size > 0) this.#look(watched);
-      else if (nowMs - view.usedAtMs > UNUSED_MS_MAX) this.#forget(slot, watched);
+      const { view, listeners, unusedMsMax } = watched;
+      if (listeners.size === 0 && nowMs - view.usedAtMs > unusedMsMax) this.#forget(slot, watched);
+      else if (listeners.size > 0 || unusedMsMax === KEPT_MS_MAX) this.#look(watched);
     }
   }
 

@@ -33,6 +33,7 @@ export class EnvironmentSet {
   readonly #bySlot = new Map<EnvironmentSlot, EnvironmentEntry>();
   readonly #slices = new Semaphore(CONCURRENCY_MAX);
   #onChange: (entry: EnvironmentEntry, outcome: Outcome) => void = () => undefined;
+  #onDigests: () => void = () => undefined;
 
   constructor(options: EnvironmentSetOptions) {
     this.#options = options;
@@ -56,6 +57,11 @@ export class EnvironmentSet {
     this.#onChange = listener;
   }
 
+  /** Told whenever `digests` may have changed, whoever keeps the set up to date. */
+  onDigests(listener: () => void): void {
+    this.#onDigests = listener;
+  }
+
   entryOf(slot: EnvironmentSlot): EnvironmentEntry | undefined {
     return this.#bySlot.get(slot);
   }
@@ -74,6 +80,7 @@ export class EnvironmentSet {
     this.#entries.delete(entry.environment.environmentId);
     this.#bySlot.delete(entry.slot);
     this.digests.delete(entry.environment.environmentId);
+    this.#onDigests();
   }
 
   /** What is under way has ended. */
@@ -90,6 +97,7 @@ export class EnvironmentSet {
       logger,
       onChange: (outcome) => {
         this.digests.set({ ...entry.environment, ...entry.reducer.standing });
+        this.#onDigests();
         this.#onChange(entry, outcome);
       },
     });
