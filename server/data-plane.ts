@@ -110,6 +110,7 @@ export class DataPlane {
   /** Live updates that this process sends. */
   readonly streams: StreamHub;
   readonly #views: ConfigViews;
+  readonly #gate: ConnectionGate;
   readonly #bodies = new ConfigBodies();
   readonly #tls: ReloadableTlsApp | undefined;
   readonly #app: TemplatedApp;
@@ -210,6 +211,7 @@ export class DataPlane {
       onError: (error) => logger.error({ err: error }, 'streams could not be served'),
     });
     this.#closers.unshift(() => this.streams.close());
+    this.#gate = new ConnectionGate(this.#app, ledger.quotas.node.connections);
     this.#router = this.#routes(pool, parts, logger);
     const staleAfterMs = options.staleAfterMs ?? STALE_AFTER_MS;
     const ageTimer = setInterval(() => {
@@ -228,7 +230,7 @@ export class DataPlane {
       evaluation,
       ledger,
       streams: this.streams,
-      gate: new ConnectionGate(this.#app, ledger.quotas.node.connections),
+      gate: this.#gate,
       version: VERSION,
     });
   }
@@ -236,6 +238,7 @@ export class DataPlane {
   #routes(pool: CompilePool, parts: EvaluateParts, logger: pino.Logger): Router {
     const router = new Router(this.#app, {
       held: new HeldAnswers(parts.ledger),
+      onSocketClosed: () => this.#gate.leave(),
       onError: (error, requestId, path) => logger.error({ err: error, requestId, path }, 'a request failed'),
     });
     const { environments } = this;

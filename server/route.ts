@@ -38,6 +38,8 @@ export interface RouterOptions {
   readonly responseDeadlineMs?: number;
   /** Where answers wait that their clients do not read. */
   readonly held?: HeldAnswers;
+  /** Told of each connection that ended as a WebSocket: uWS counts such a one in and never out. */
+  readonly onSocketClosed?: () => void;
   /** Told of each failure that is ours, with the request id, for the log. */
   readonly onError: (error: unknown, requestId: string, path: string) => void;
 }
@@ -131,6 +133,7 @@ export class Router {
       ping: guarded((socket) => route.ping(socket)),
       drain: guarded((socket) => route.drain(socket)),
       close: (socket) => {
+        this.#options.onSocketClosed?.();
         try {
           route.close(socket);
         } catch (error) {

@@ -12,7 +12,7 @@ import { configFromText, configTextOf } from './config-text.js';
  *   srv   put, patch  {type, epoch, revision, manifest, signature, previousRevision, changed: [definition…], removed: [[kind, key]…]}
  *   web   put         {type, epoch, revision, removed: [], results: [Result…]}
  *         patch       {type, epoch, revision, removed: [flag…], results: [Result…]}        values that changed for this context
- *   all   heartbeat   {type, epoch, revision}       where the node stands
+ *   all   heartbeat   {type, epoch, revision}       where the client is by now, as the node knows it
  *         bye         {type, reason, reconnectAfterMs}
  *
  * msgpack has manifest, signature and definitions as bytes, JSON as config-text.ts says.

@@ -6,6 +6,11 @@ export class ConnectionGate {
   openCount = 0;
   refusedCount = 0;
 
+  /** A WebSocket ended: uWS tells of the end of HTTP connections alone. */
+  leave(): void {
+    this.openCount -= 1;
+  }
+
   constructor(app: TemplatedApp, countMax: number) {
     watchConnections(app, (change, close) => {
       this.openCount += change;

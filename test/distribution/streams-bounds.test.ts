@@ -214,6 +214,24 @@ describe('quotas of connections', () => {
   });
 });
 
+test('sockets that have ended make room: the bound is of those that are open', async () => {
+  platform = await StreamedPlatform.start({
+    quotas: {
+      node: { connections: 40, heldBytes: 2 ** 28, tenantHeldBytes: 2 ** 26 },
+      tenant: {},
+      credential: {},
+    },
+  });
+  const a = await platform.addTenant('a');
+  for (let count = 0; count < 80; count += 1) {
+    const client = open({ key: a.srv });
+    await client.untilAt(1);
+    client.close();
+    await until('it has ended', () => client.closed !== undefined);
+  }
+  await until('the count falls', async () => (await platform.metric('guidon_connections')) < 30);
+});
+
 test('a heartbeat says where the client is', async () => {
   platform = await StreamedPlatform.start({ streams: { heartbeatMs: 500 } });
   const a = await platform.addTenant('a');
