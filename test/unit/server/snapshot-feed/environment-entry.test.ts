@@ -73,7 +73,7 @@ beforeEach(async () => {
   await environment.issueCredential('srv');
   entry.offerAccess(environment.signedAccess());
   await entry.idle();
-  expect(entry.reducer.standing).toEqual({ epoch: 1, revision: 1, accessSequence: 1 });
+  expect(entry.reducer.standing).toEqual({ epoch: 1, revision: 1, accessEpoch: 1, accessSequence: 1 });
   fetched.length = 0;
 });
 

@@ -239,7 +239,7 @@ describe('EnvironmentReducer', () => {
     expect(await reducer.receiveAccess(access)).toBe('ignored');
     expect(slot.active).toBeUndefined();
     expect(await reducer.restore()).toBe(true);
-    expect(reducer.standing).toEqual({ epoch: 1, revision: 2, accessSequence: 1 });
+    expect(reducer.standing).toEqual({ epoch: 1, revision: 2, accessEpoch: 1, accessSequence: 1 });
   });
 
   it('quarantine outlives the process', async () => {
