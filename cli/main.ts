@@ -3,7 +3,7 @@ import { deleteProto, PlatformError } from '@guidon/protocol';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { adminUrl, tokenFile } from './options/admin-options.js';
 import { configurable } from './options/configuration.js';
-import { controlPlaneCa, publicUrl, tlsCert, tlsKey, trustedProxy } from './options/exposure-options.js';
+import { controlPlaneCa, publicUrl, tlsCert, tlsKey, trustedProxy, upstreamCa } from './options/exposure-options.js';
 import { addNatsOptions, natsReplicas } from './options/nats-options.js';
 import { addOidcOptions } from './options/oidc-options.js';
 import { givenText, httpUrl, portNumber, wholeNumber } from './options/parsers.js';
@@ -67,6 +67,35 @@ const data = (folder: string) =>
 
 const hangSeconds = (what: string) =>
   new Option('--hang-seconds <count>', what).env('GUIDON_HANG_SECONDS').argParser(wholeNumber(1, 600)).default(10);
+const trustRoot = (what: string) => new Option('--trust-root <fingerprint>', what).env('GUIDON_TRUST_ROOT');
+/** What every data-plane node has, whoever feeds it. */
+const addNodeOptions = (command: Command): Command =>
+  command
+    .addOption(host())
+    .addOption(portOption('--port', 'evaluate API', 'GUIDON_PORT', 4300))
+    .addOption(portOption('--metrics-port', 'health and metrics', 'GUIDON_METRICS_PORT', 4301))
+    .addOption(
+      new Option(
+        '--downstream-credential-file <file>',
+        'credentials (gdn_node_…, one a line) of edges that this node feeds; made with one in it unless it exists',
+      )
+        .env('GUIDON_DOWNSTREAM_CREDENTIAL_FILE')
+        .argParser(givenText),
+    )
+    .addOption(snapshotMemory())
+    .addOption(inlineCostMax())
+    .addOption(quotas())
+    .addOption(
+      new Option('--processes <count>', 'processes that share the port, 1 to 64: one for each core that does I/O')
+        .env('GUIDON_PROCESSES')
+        .argParser(wholeNumber(1, 64))
+        .default(1),
+    )
+    .addOption(hangSeconds('with several processes: replace one that answers nothing for so long'))
+    .addOption(tlsCert())
+    .addOption(tlsKey())
+    .addOption(trustedProxy('addresses of the proxy in front that speaks TLS; says that --host may be open to it'))
+    .addOption(logLevel());
 
 const IN_FRONT_OF_ADMIN = 'addresses of the proxy in front that speaks TLS: whose X-Forwarded-* headers count';
 
@@ -122,7 +151,7 @@ addOidcOptions(addNatsOptions(program.command('control-plane')))
   .addOption(logLevel())
   .action(async (options) => (await import('./run/control-plane.js')).runControlPlane(options));
 
-addNatsOptions(program.command('server'))
+addNodeOptions(addNatsOptions(program.command('server')))
   .description('a data-plane node, fed by a control plane over HTTP, and told of changes by NATS')
   .addOption(
     new Option('--control-plane <url>', 'where the control plane answers')
@@ -135,31 +164,28 @@ addNatsOptions(program.command('server'))
       .env('GUIDON_NODE_CREDENTIAL_FILE')
       .makeOptionMandatory(),
   )
-  .addOption(
-    new Option('--trust-root <fingerprint>', 'root key to trust; without it the first one seen is pinned').env(
-      'GUIDON_TRUST_ROOT',
-    ),
-  )
-  .addOption(data('./data/node'))
-  .addOption(host())
-  .addOption(portOption('--port', 'evaluate API', 'GUIDON_PORT', 4300))
-  .addOption(portOption('--metrics-port', 'health and metrics', 'GUIDON_METRICS_PORT', 4301))
-  .addOption(snapshotMemory())
-  .addOption(inlineCostMax())
-  .addOption(quotas())
-  .addOption(
-    new Option('--processes <count>', 'processes that share the port, 1 to 64: one for each core that does I/O')
-      .env('GUIDON_PROCESSES')
-      .argParser(wholeNumber(1, 64))
-      .default(1),
-  )
-  .addOption(hangSeconds('with several processes: replace one that answers nothing for so long'))
+  .addOption(trustRoot('root key to trust; without it the first one seen is pinned'))
   .addOption(controlPlaneCa())
-  .addOption(tlsCert())
-  .addOption(tlsKey())
-  .addOption(trustedProxy('addresses of the proxy in front that speaks TLS; says that --host may be open to it'))
-  .addOption(logLevel())
+  .addOption(data('./data/node'))
   .action(async (options) => (await import('./run/server.js')).runServer(options));
+
+addNodeOptions(program.command('edge'))
+  .description('a data-plane node that is fed by another node or edge, and believes of it what is signed')
+  .addOption(
+    new Option('--upstream <url>', 'evaluate API of the node or edge that feeds this one')
+      .env('GUIDON_UPSTREAM_URL')
+      .argParser(httpUrl)
+      .makeOptionMandatory(),
+  )
+  .addOption(
+    new Option('--node-credential-file <file>', 'file with a credential of the upstream’s --downstream-credential-file')
+      .env('GUIDON_NODE_CREDENTIAL_FILE')
+      .makeOptionMandatory(),
+  )
+  .addOption(trustRoot('root key to trust, as the control plane prints it').makeOptionMandatory())
+  .addOption(upstreamCa())
+  .addOption(data('./data/edge'))
+  .action(async (options) => (await import('./run/server.js')).runEdge(options));
 
 for (const command of program.commands) configurable(command);
 

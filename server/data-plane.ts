@@ -7,6 +7,9 @@ import { AccessDirectory } from './auth/access-directory.js';
 import { ConfigBodies } from './config/config-bodies.js';
 import type { DefinitionSource } from './config/config-view.js';
 import { ConfigViews } from './config/config-views.js';
+import { DigestWaiters } from './downstream/digest-waiters.js';
+import { DownstreamCredentials } from './downstream/downstream-credentials.js';
+import { addDownstreamRoutes } from './downstream/downstream-routes.js';
 import type { EnvironmentSlot } from './environment-slot.js';
 import { HeldAnswers } from './held-answers.js';
 import { MetricsPage } from './metrics/metrics-page.js';
@@ -25,6 +28,7 @@ import { EnvironmentSet } from './snapshot-feed/environment-set.js';
 import { HttpConfigSource } from './snapshot-feed/http-config-source.js';
 import { SnapshotFeed } from './snapshot-feed/snapshot-feed.js';
 import { StoreFollower } from './snapshot-feed/store-follower.js';
+import { UpstreamWatch } from './snapshot-feed/upstream-watch.js';
 import { SnapshotKernel } from './snapshot-kernel.js';
 import { SnapshotResidency } from './snapshot-residency.js';
 import type { StoreRole } from './snapshot-store/row-store.js';
@@ -41,7 +45,11 @@ export interface DataPlaneOptions {
   /** The node's own directory; shared with nobody but the processes of the same node. */
   readonly dataDirectory: string;
   readonly controlPlaneUrl: string;
+  /** `controlPlaneUrl` is that of another node: this one is an edge, and believes of it what is signed. */
+  readonly isEdge?: boolean;
   readonly nodeCredential: string;
+  /** Holds the credentials of nodes that are fed from this one; without it nobody is. See DownstreamCredentials. */
+  readonly downstreamCredentialFile?: string;
   /** PEM certificates of whoever signed the control plane's certificate, when no public authority did. */
   readonly controlPlaneCa?: string;
   /** Without it the evaluate API speaks plain HTTP. */
@@ -67,6 +75,13 @@ export interface DataPlaneOptions {
   readonly quotas?: NodeQuotas;
   /** Of live updates; the defaults suit a node of some ten thousand streams. */
   readonly streams?: Partial<StreamBounds>;
+}
+
+/** What takes time to open. */
+interface OpenedParts {
+  readonly store: SnapshotStore;
+  readonly kernel: SnapshotKernel;
+  readonly downstream: DownstreamCredentials | undefined;
 }
 
 /** What a process tells the other processes of its node. */
@@ -112,6 +127,8 @@ export class DataPlane {
   readonly #views: ConfigViews;
   readonly #gate: ConnectionGate;
   readonly #bodies = new ConfigBodies();
+  /** Of the nodes that are fed from this one. */
+  readonly #waiters: DigestWaiters;
   readonly #tls: ReloadableTlsApp | undefined;
   readonly #app: TemplatedApp;
   readonly #siblings: SiblingListener | undefined;
@@ -129,23 +146,24 @@ export class DataPlane {
     role: StoreRole = 'sole',
     siblings?: SiblingListener,
   ): Promise<DataPlane> {
-    const { logger, snapshotMemoryBytes = SNAPSHOT_MEMORY_BYTES } = options;
+    const { logger, snapshotMemoryBytes = SNAPSHOT_MEMORY_BYTES, downstreamCredentialFile: file } = options;
+    const downstream = file === undefined ? undefined : new DownstreamCredentials(file, logger);
     // The probe of the store and the kernel's compilation do not wait for each other.
     const [store, kernel] = await Promise.all([
       SnapshotStore.open(options.dataDirectory, logger, role),
       SnapshotKernel.create(logger, { memoryBytesMax: snapshotMemoryBytes + MEMORY_HEADROOM_BYTES }),
     ]);
-    return new DataPlane(options, store, kernel, role, siblings);
+    return new DataPlane(options, { store, kernel, downstream }, role, siblings);
   }
 
   private constructor(
     options: DataPlaneOptions,
-    store: SnapshotStore,
-    kernel: SnapshotKernel,
+    opened: OpenedParts,
     role: StoreRole,
     siblings: SiblingListener | undefined,
   ) {
     const { logger } = options;
+    const { store, kernel, downstream } = opened;
     this.#tls = options.tls === undefined ? undefined : new ReloadableTlsApp(options.tls);
     this.#app = this.#tls?.app ?? createApp();
     this.store = store;
@@ -164,9 +182,11 @@ export class DataPlane {
     });
     const directory = new AccessDirectory(ledger, () => this.isReady);
     const nodeId = readNodeId(options.dataDirectory, options.nodeCredential);
+    const isEdge = options.isEdge ?? false;
     const source = new HttpConfigSource({
       nodeId,
       onUnknown: () => this.#feed.status.forgotten(),
+      isControlPlane: !isEdge,
       url: options.controlPlaneUrl,
       nodeCredential: options.nodeCredential,
       ca: options.controlPlaneCa,
@@ -186,7 +206,7 @@ export class DataPlane {
         countOf: (slot) => this.streams.propagationOf(slot, NOWHERE).streams,
       },
       source,
-      bus: options.bus,
+      bus: isEdge ? new UpstreamWatch((root) => source.awaitChange(root)) : options.bus,
       environments: this.environments,
       store,
       pollIntervalMs: options.pollIntervalMs ?? POLL_INTERVAL_MS,
@@ -212,7 +232,10 @@ export class DataPlane {
     });
     this.#closers.unshift(() => this.streams.close());
     this.#gate = new ConnectionGate(this.#app, ledger.quotas.node.connections);
-    this.#router = this.#routes(pool, parts, logger);
+    this.#waiters = new DigestWaiters(this.environments.digests);
+    this.environments.onDigests(() => this.#waiters.changed());
+    if (downstream !== undefined) this.#closers.unshift(() => downstream.close());
+    this.#router = this.#routes(pool, parts, logger, downstream);
     const staleAfterMs = options.staleAfterMs ?? STALE_AFTER_MS;
     const ageTimer = setInterval(() => {
       for (const slot of this.environments.slots) slot.markAge(performance.now(), staleAfterMs);
@@ -235,7 +258,12 @@ export class DataPlane {
     });
   }
 
-  #routes(pool: CompilePool, parts: EvaluateParts, logger: pino.Logger): Router {
+  #routes(
+    pool: CompilePool,
+    parts: EvaluateParts,
+    logger: pino.Logger,
+    downstream: DownstreamCredentials | undefined,
+  ): Router {
     const router = new Router(this.#app, {
       held: new HeldAnswers(parts.ledger),
       onSocketClosed: () => this.#gate.leave(),
@@ -258,6 +286,17 @@ export class DataPlane {
     const streamParts = { ...parts, hub: this.streams };
     router.addSocket(new StreamSocketRoute(streamParts), { messageBytesMax: SOCKET_MESSAGE_BYTES_MAX });
     router.addGet(new StreamEventsRoute(streamParts));
+    if (downstream !== undefined) {
+      addDownstreamRoutes(router, {
+        credentials: downstream,
+        waiters: this.#waiters,
+        environments,
+        store: this.store,
+        views: this.#views,
+        bodies: this.#bodies,
+        isReady: () => this.isReady,
+      });
+    }
     router.seal();
     return router;
   }
@@ -361,6 +400,7 @@ export class DataPlane {
   async drain(): Promise<void> {
     if (this.#listening === undefined) return;
     this.#listening.stopListening();
+    this.#waiters.close();
     await this.streams.drain();
     await this.#router.drain(DRAIN_DEADLINE_MS);
   }

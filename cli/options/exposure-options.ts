@@ -26,6 +26,11 @@ export const controlPlaneCa = () =>
     .env('GUIDON_CONTROL_PLANE_CA')
     .argParser(givenText);
 
+export const upstreamCa = () =>
+  new Option('--upstream-ca <file>', 'PEM certificates to trust for --upstream, instead of the public ones')
+    .env('GUIDON_UPSTREAM_CA')
+    .argParser(givenText);
+
 /** Repeatable, and separated by commas or blanks: an environment variable holds all of them. */
 function addressRanges(value: string, before: unknown): string[] {
   const ranges = value.split(/[\s,]+/).filter((range) => range !== '');

@@ -1,6 +1,7 @@
+import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type BusSettings, PlatformError } from '@guidon/protocol';
-import { findCredential } from '@guidon/protocol/signed-config';
+import { findCredential, generateCredential } from '@guidon/protocol/signed-config';
 import { readCaFile } from '@guidon/protocol/tls-files';
 import { parseNodeQuotas, type RunningProcessGroup } from '@guidon/server/processes';
 import { busSettingsFrom, type NatsOptions } from '../options/nats-options.js';
@@ -9,13 +10,13 @@ import { type ExposureOptions, exposureOf } from './exposure.js';
 import { mustBeFree, mustDiffer } from './free-port.js';
 import { createLogger } from './logger.js';
 import { checkBus, openBus } from './open-bus.js';
-import { readPrivateFile } from './private-file.js';
+import { findPrivateFile, readPrivateFile, writePrivateFile } from './private-file.js';
 import { closeOnSignal, reloadOnHangup } from './shutdown.js';
 
-export interface ServerOptions extends ExposureOptions, NatsOptions {
-  readonly controlPlane: string;
-  readonly controlPlaneCa?: string;
+/** Of every data-plane node, whoever feeds it. */
+interface NodeOptions extends ExposureOptions {
   readonly nodeCredentialFile: string;
+  readonly downstreamCredentialFile?: string;
   readonly trustRoot?: string;
   readonly data: string;
   readonly port: number;
@@ -31,11 +32,44 @@ export interface ServerOptions extends ExposureOptions, NatsOptions {
   readonly logLevel: string;
 }
 
-/** A data-plane node fed over HTTP: in this process, or in several under this one, which then answers health and metrics alone. */
-export async function runServer(options: ServerOptions): Promise<void> {
+export interface ServerOptions extends NodeOptions, NatsOptions {
+  readonly controlPlane: string;
+  readonly controlPlaneCa?: string;
+}
+
+export interface EdgeOptions extends NodeOptions {
+  readonly upstream: string;
+  readonly upstreamCa?: string;
+}
+
+/** Where a node is fed from. */
+interface Feed {
+  readonly isEdge: boolean;
+  readonly controlPlaneUrl: string;
+  readonly controlPlaneCa?: string;
+}
+
+/** A data-plane node fed by a control plane, over HTTP and perhaps NATS. */
+export function runServer(options: ServerOptions): Promise<void> {
+  const { controlPlane, controlPlaneCa } = options;
+  const ca = controlPlaneCa === undefined ? {} : { controlPlaneCa: readCaFile(controlPlaneCa, '--control-plane-ca') };
+  return runNode(options, { isEdge: false, controlPlaneUrl: controlPlane, ...ca }, busSettingsFrom(options));
+}
+
+/** A data-plane node fed by another one. */
+export function runEdge(options: EdgeOptions): Promise<void> {
+  const { upstream, upstreamCa } = options;
+  const ca = upstreamCa === undefined ? {} : { controlPlaneCa: readCaFile(upstreamCa, '--upstream-ca') };
+  return runNode(options, { isEdge: true, controlPlaneUrl: upstream, ...ca }, undefined);
+}
+
+/** In this process, or in several under this one, which then answers health and metrics alone. */
+async function runNode(options: NodeOptions, feed: Feed, bus: BusSettings | undefined): Promise<void> {
   const nodeCredential = readPrivateFile(
     options.nodeCredentialFile,
-    'a node credential; `guidon control-plane --node-credential-file` writes one',
+    feed.isEdge
+      ? 'a credential that the upstream feeds; `--downstream-credential-file` of the upstream makes one'
+      : 'a node credential; `guidon control-plane --node-credential-file` writes one',
   );
   if (findCredential(nodeCredential)?.kind !== 'node') {
     throw new PlatformError(
@@ -51,28 +85,26 @@ export async function runServer(options: ServerOptions): Promise<void> {
   }
   const quotas = options.quotas === undefined ? undefined : parseNodeQuotas(options.quotas);
   const { tls } = exposureOf(options);
-  const ca =
-    options.controlPlaneCa === undefined ? undefined : readCaFile(options.controlPlaneCa, '--control-plane-ca');
   const dataDirectory = prepareDataFolder(options.data);
   mustDiffer({ '--port': options.port, '--metrics-port': options.metricsPort });
   await mustBeFree(options.host, options.port, '--port');
   await mustBeFree('127.0.0.1', options.metricsPort, '--metrics-port');
+  const downstream = prepareDownstreamCredentials(options.downstreamCredentialFile);
   const { host, port, metricsPort, logLevel } = options;
   const logger = createLogger(logLevel);
-  const bus = busSettingsFrom(options);
   if (bus !== undefined) await checkBus(bus, logger);
   const node = {
     dataDirectory,
     host,
     port,
     metricsPort,
-    controlPlaneUrl: options.controlPlane,
+    ...feed,
     nodeCredential,
     snapshotMemoryBytes: options.snapshotMemory,
     inlineCostMax: options.inlineCostMax,
     logger,
     ...(tls === undefined ? {} : { tls }),
-    ...(ca === undefined ? {} : { controlPlaneCa: ca }),
+    ...(downstream === undefined ? {} : { downstreamCredentialFile: downstream }),
     ...(options.trustRoot === undefined ? {} : { trustRoot: options.trustRoot }),
     ...(quotas === undefined ? {} : { quotas }),
   };
@@ -80,6 +112,14 @@ export async function runServer(options: ServerOptions): Promise<void> {
   closeOnSignal(() => server.close());
   if (tls !== undefined) reloadOnHangup(() => server.reloadCertificate());
   console.log(`Guidon data plane: ${server.url}   health: ${server.metricsUrl}/readyz`);
+}
+
+/** The path from anywhere; the file is made when it is not there. */
+function prepareDownstreamCredentials(file: string | undefined): string | undefined {
+  if (file === undefined) return undefined;
+  const path = resolve(file);
+  if (findPrivateFile(path) === undefined) writePrivateFile(path, `${generateCredential('node').token}\n`);
+  return path;
 }
 
 type Node = Omit<Parameters<typeof import('@guidon/server').startServer>[0], 'bus'> & { readonly host: string };
@@ -101,7 +141,7 @@ async function startOne(node: Node, settings: BusSettings | undefined): Promise<
 /** Loads no part of the data plane here: the parent has no business with what it is made of. */
 async function startSeveral(
   node: Node,
-  options: ServerOptions,
+  options: NodeOptions,
   bus: BusSettings | undefined,
 ): Promise<RunningProcessGroup> {
   const { ProcessGroup } = await import('@guidon/server/processes');

@@ -60,7 +60,7 @@ export class DigestWaiters {
     this.#gathering ??= setTimeout(() => {
       this.#gathering = undefined;
       const root = this.#digests.root();
-      for (const waiter of [...this.#waiters]) if (waiter.root !== root) waiter.answer(root);
+      for (const waiter of this.#waiters) if (waiter.root !== root) waiter.answer(root);
     }, GATHER_MS);
   }
 
@@ -68,6 +68,6 @@ export class DigestWaiters {
   close(): void {
     this.#isClosed = true;
     clearTimeout(this.#gathering);
-    for (const waiter of [...this.#waiters]) waiter.answer(waiter.root);
+    for (const waiter of this.#waiters) waiter.answer(waiter.root);
   }
 }

@@ -32,7 +32,10 @@ export class DownstreamCredentials {
     const { hashes, badLines } = readCredentials(file);
     if (badLines.length > 0 || hashes.size === 0) {
       const reason = badLines.length > 0 ? `line ${badLines.join(', ')} is none` : 'it is empty';
-      throw new PlatformError('validation-failed', `${file} must hold node credentials (gdn_node_…), one a line: ${reason}`);
+      throw new PlatformError(
+        'validation-failed',
+        `${file} must hold node credentials (gdn_node_…), one a line: ${reason}`,
+      );
     }
     this.#hashes = hashes;
     this.#timer = setInterval(() => this.refresh(), CHECK_INTERVAL_MS);
@@ -51,7 +54,10 @@ export class DownstreamCredentials {
     try {
       const { hashes, badLines } = readCredentials(this.#file);
       this.#hashes = hashes;
-      this.#logger.warn({ credentialCount: hashes.size, badLines }, 'the credentials of who is fed from here were read again');
+      this.#logger.warn(
+        { credentialCount: hashes.size, badLines },
+        'the credentials of who is fed from here were read again',
+      );
     } catch (error) {
       this.#hashes = new Map();
       this.#logger.error({ err: error }, 'the credentials of who is fed from here cannot be read: nobody is');

@@ -122,7 +122,8 @@ function slotOf(environments: EnvironmentSet, { parameter }: GetTarget): Environ
 function bucketsOf({ query }: GetTarget): number[] | undefined {
   const text = query.get('buckets');
   if (text === undefined) return undefined;
-  if (!/^[0-9a-f]{2}(,[0-9a-f]{2}){0,255}$/.test(text)) throw refusal('buckets', 'must be buckets in hex, such as 0a,ff');
+  if (!/^[0-9a-f]{2}(,[0-9a-f]{2}){0,255}$/.test(text))
+    throw refusal('buckets', 'must be buckets in hex, such as 0a,ff');
   return [...new Set(text.split(',').map((bucket) => Number.parseInt(bucket, 16)))];
 }
 

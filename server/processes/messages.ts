@@ -8,7 +8,10 @@ import type { StoreChange } from '../snapshot-store/store-change.js';
 export interface NodeProcessOptions {
   readonly dataDirectory: string;
   readonly controlPlaneUrl: string;
+  readonly isEdge?: boolean;
   readonly nodeCredential: string;
+  /** Each process reads it. */
+  readonly downstreamCredentialFile?: string;
   readonly controlPlaneCa?: string;
   readonly tls?: TlsFiles;
   readonly trustRoot?: string;

@@ -162,35 +162,9 @@ export class ProcessGroup {
 
   /** What the child has to know, and no more: it goes through JSON. */
   #childOptions(processIndex: number): NodeProcessOptions {
-    const { dataDirectory, controlPlaneUrl, nodeCredential, host, logLevel } = this.#options;
-    const {
-      bus,
-      controlPlaneCa,
-      tls,
-      trustRoot,
-      pollIntervalMs,
-      snapshotMemoryBytes,
-      inlineCostMax,
-      quotas,
-      staleAfterMs,
-    } = this.#options;
-    return {
-      dataDirectory,
-      controlPlaneUrl,
-      nodeCredential,
-      host,
-      logLevel,
-      processIndex,
-      ...(bus === undefined ? {} : { bus }),
-      ...(controlPlaneCa === undefined ? {} : { controlPlaneCa }),
-      ...(tls === undefined ? {} : { tls }),
-      ...(trustRoot === undefined ? {} : { trustRoot }),
-      ...(pollIntervalMs === undefined ? {} : { pollIntervalMs }),
-      ...(snapshotMemoryBytes === undefined ? {} : { snapshotMemoryBytes }),
-      ...(inlineCostMax === undefined ? {} : { inlineCostMax }),
-      ...(quotas === undefined ? {} : { quotas }),
-      ...(staleAfterMs === undefined ? {} : { staleAfterMs }),
-    };
+    const { processCount: _count, entry: _entry, port: _port, metricsPort: _metricsPort, ...most } = this.#options;
+    const { hangMs: _hangMs, logger: _logger, onGiveUp: _onGiveUp, ...options } = most;
+    return { ...options, processIndex };
   }
 
   #hear(child: ChildHandle, message: ChildMessage): void {

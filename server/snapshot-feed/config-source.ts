@@ -6,6 +6,10 @@ import type { ConfigMessage, EnvironmentState, Signed } from '@guidon/protocol/s
  * with a PlatformError; nothing it returns is trusted before the reducer has verified it.
  */
 export interface ConfigSource {
+  /**
+   * False: it is another node. Then it has no audit logs, takes no status, and is not believed that an environment is gone, which nobody signs.
+   */
+  readonly isControlPlane: boolean;
   /** The root key and the signed key set. */
   fetchKeySet(): Promise<{ readonly rootPublicKey: string; readonly keySet: Signed }>;
   /** Undefined when the source's root equals `root`; else its root and the digests of its 256 buckets. */

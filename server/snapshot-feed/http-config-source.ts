@@ -20,6 +20,8 @@ export interface HttpConfigSourceOptions {
   readonly onUnknown?: () => void;
   /** PEM certificates that the control plane's must lead back to; default: the ones Node trusts. */
   readonly ca?: string | undefined;
+  /** Default true; false: `url` is that of another node. */
+  readonly isControlPlane?: boolean;
   readonly deadlineMs?: number;
   /** Of a whole configuration: slower lines may take longer. */
   readonly configDeadlineMs?: number;
@@ -27,12 +29,15 @@ export interface HttpConfigSourceOptions {
 
 const DEADLINE_MS = 4_000;
 const CONFIG_DEADLINE_MS = 60_000;
+/** Longer than a node lets somebody wait for a change. */
+const CHANGE_DEADLINE_MS = 10_000;
 const SMALL_ANSWER_BYTES_MAX = 8 * 1024 * 1024;
 /** Definitions are larger than what is compiled of them. */
 const CONFIG_BYTES_MAX = 2 * LIMITS.snapshotBytes;
 
-/** The control plane's internal API, asked with a `node` credential. */
+/** The internal API of a control plane, or of a node that answers the same, asked with a `node` credential. */
 export class HttpConfigSource implements ConfigSource {
+  readonly isControlPlane: boolean;
   readonly #base: string;
   readonly #headers: Readonly<Record<string, string>>;
   readonly #deadlineMs: number;
@@ -43,6 +48,7 @@ export class HttpConfigSource implements ConfigSource {
   readonly #closing = new AbortController();
 
   constructor(options: HttpConfigSourceOptions) {
+    this.isControlPlane = options.isControlPlane ?? true;
     this.#base = options.url.replace(/\/+$/, '');
     this.#headers = { authorization: `Bearer ${options.nodeCredential}` };
     this.#onUnknown = options.onUnknown;
@@ -83,6 +89,16 @@ export class HttpConfigSource implements ConfigSource {
       throw new PlatformError('malformed-body', 'the digest answer is malformed');
     }
     return { root: value.root, buckets: buckets.map(String) };
+  }
+
+  /** Of a node: the root of its digests, when it is another one than `root` or some seconds have passed. */
+  async awaitChange(root: string): Promise<string> {
+    const answer = await this.#get(`/internal/v1/changes?after=${encodeURIComponent(root)}`, CHANGE_DEADLINE_MS);
+    const value = parseJson(await readBytes(answer, SMALL_ANSWER_BYTES_MAX));
+    if (typeof value.root !== 'string' || !/^[0-9a-f]{32,64}$/.test(value.root)) {
+      throw new PlatformError('malformed-body', 'the answer about changes is malformed');
+    }
+    return value.root;
   }
 
   async fetchBuckets(buckets: readonly number[]): Promise<readonly EnvironmentState[]> {
@@ -161,7 +177,7 @@ export class HttpConfigSource implements ConfigSource {
       const signal = AbortSignal.any([AbortSignal.timeout(deadlineMs), this.#closing.signal]);
       const request = send(this.#base + path, { ...options, agent: this.#agent, signal }, resolve);
       request.on('error', (cause) => {
-        reject(new PlatformError('not-ready', `the control plane cannot be reached${reasonOf(cause)}`, { cause }));
+        reject(new PlatformError('not-ready', `the source cannot be reached${reasonOf(cause)}`, { cause }));
       });
       request.end(body);
     });
@@ -176,7 +192,7 @@ function reasonOf(cause: Error): string {
 /** Names what was asked only: an answer's body may say anything. */
 function refusalOf(status: number, asked: string): PlatformError {
   const code = status === 401 || status === 403 ? 'invalid-credentials' : status === 404 ? 'not-found' : 'not-ready';
-  return new PlatformError(code, `the control plane answered ${status} to ${asked}`);
+  return new PlatformError(code, `the source answered ${status} to ${asked}`);
 }
 
 async function readBytes(answer: IncomingMessage, bytesMax: number): Promise<Uint8Array> {
@@ -185,12 +201,12 @@ async function readBytes(answer: IncomingMessage, bytesMax: number): Promise<Uin
   try {
     for await (const chunk of answer) {
       bytes += chunk.length;
-      if (bytes > bytesMax) throw new PlatformError('payload-too-large', 'the control plane answers too much');
+      if (bytes > bytesMax) throw new PlatformError('payload-too-large', 'the source answers too much');
       chunks.push(chunk);
     }
   } catch (cause) {
     if (cause instanceof PlatformError) throw cause;
-    throw new PlatformError('not-ready', 'the answer of the control plane broke off', { cause });
+    throw new PlatformError('not-ready', 'the answer of the source broke off', { cause });
   }
   return Buffer.concat(chunks, bytes);
 }
@@ -200,7 +216,7 @@ function parseJson(bytes: Uint8Array): Readonly<Record<string, unknown>> {
   try {
     value = JSON.parse(Buffer.from(bytes).toString('utf8'));
   } catch (cause) {
-    throw new PlatformError('malformed-body', 'the control plane did not answer JSON', { cause });
+    throw new PlatformError('malformed-body', 'the source did not answer JSON', { cause });
   }
   return typeof value === 'object' && value !== null ? Object.fromEntries(Object.entries(value)) : {};
 }

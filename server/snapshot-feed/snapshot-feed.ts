@@ -1,4 +1,4 @@
-import { type ChangeBus, type EnvironmentRef, findSubject, isSameEnvironment, PlatformError } from '@guidon/protocol';
+import { type ChangeHints, type EnvironmentRef, findSubject, isSameEnvironment, PlatformError } from '@guidon/protocol';
 import {
   BUS_MESSAGE_BYTES_MAX,
   bucketOfEnvironment,
@@ -20,7 +20,8 @@ import { StatusReporter } from './status-reporter.js';
 export interface SnapshotFeedOptions {
   readonly nodeId: string;
   readonly source: ConfigSource;
-  readonly bus: ChangeBus | undefined;
+  /** Brings polls forward, and may bring what has changed itself. */
+  readonly bus: ChangeHints | undefined;
   readonly environments: EnvironmentSet;
   readonly store: SnapshotStore;
   readonly pollIntervalMs: number;
@@ -204,14 +205,16 @@ export class SnapshotFeed {
       await this.#refreshKeys();
       await this.#compare();
       this.#backoff.succeeded();
-      await this.#lookAtLogs();
-      this.#noticeStreams();
-      await this.status.flush();
+      if (this.#options.source.isControlPlane) {
+        await this.#lookAtLogs();
+        this.#noticeStreams();
+        await this.status.flush();
+      }
     } catch (error) {
       this.counters.failedPolls += 1;
       delayMs = Math.min(delayMs, this.#backoff.failedMs());
       const level = this.#backoff.failureCount === 1 ? 'warn' : 'debug';
-      if (!this.#isClosed) this.#logger[level]({ err: error }, 'the control plane could not be polled');
+      if (!this.#isClosed) this.#logger[level]({ err: error }, 'the source could not be polled');
     }
     if (this.#isPollWanted) delayMs = POLL_SPACING_MS;
     this.#schedule(delayMs);
@@ -242,13 +245,15 @@ export class SnapshotFeed {
     for (const state of states) {
       if (!this.#follow(state)) behind.add(state.environmentId);
     }
+    const absent = this.#absentFrom(new Set(unequal), states);
+    if (!source.isControlPlane) for (const { environment } of absent) behind.add(environment.environmentId);
     this.#hasAnswered = true; // only now: between the two answers nothing is known of the environments (I13)
     const nowMs = performance.now();
     for (const { environment, slot } of this.#environments.entries) {
       if (!behind.has(environment.environmentId)) slot.confirmedAtMs = nowMs;
     }
     this.#options.onConfirmed?.(behind);
-    await this.#forgetAbsent(new Set(unequal), states);
+    await this.#forgetAbsent(absent);
   }
 
   /** True when this node has what `state` says. */
@@ -267,17 +272,22 @@ export class SnapshotFeed {
     return entry.sync(state);
   }
 
-  async #forgetAbsent(buckets: ReadonlySet<number>, states: readonly EnvironmentState[]): Promise<void> {
+  #absentFrom(buckets: ReadonlySet<number>, states: readonly EnvironmentState[]): EnvironmentEntry[] {
     const named = new Set<string>(states.map(({ environmentId }) => environmentId));
-    const absent = this.#environments.entries.filter(
+    return this.#environments.entries.filter(
       ({ environment: { environmentId } }) =>
         buckets.has(bucketOfEnvironment(environmentId)) && !named.has(environmentId),
     );
+  }
+
+  async #forgetAbsent(absent: readonly EnvironmentEntry[]): Promise<void> {
     // A control plane that has lost everything is not one that says that there is nothing (I13).
     if (absent.length === this.#environments.size) return;
     for (const entry of absent) {
       entry.absentCount += 1;
       if (entry.absentCount < ABSENT_POLLS_MAX) continue;
+      // Nobody signs that an environment is gone; that all its keys were revoked, somebody has.
+      if (!this.#options.source.isControlPlane && isInUse(entry)) continue;
       this.#environments.delete(entry);
       await entry.idle();
       await entry.reducer.remove();
@@ -309,4 +319,8 @@ export class SnapshotFeed {
       if (isOther) this.status.streamsChanged(environment.environmentId);
     }
   }
+}
+
+function isInUse({ slot }: EnvironmentEntry): boolean {
+  return slot.accessList?.entries.some(({ revoked }) => !revoked) === true;
 }

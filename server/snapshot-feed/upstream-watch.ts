@@ -8,20 +8,16 @@ const RETRY = { firstMs: 500, maxMs: 8_000 } as const;
 /** An upstream that does not take the question, such as a control plane, is asked again after so long: it may have been replaced. */
 const UNSUPPORTED_MS = 60_000;
 
-export interface UpstreamWatchOptions {
-  /** Resolves with the root of the upstream's digests: when it is another one than `root`, else after some seconds. */
-  readonly awaitChange: (root: string) => Promise<string>;
-}
-
 /**
  * What a bus is to a node, an open question is to an edge: the upstream answers when something has changed, and the poll comes forward. A hint and
  * no more: the poll runs beside it with the same work each time (I14, I15), and what it brings is verified there.
  */
 export class UpstreamWatch implements ChangeHints {
-  readonly #awaitChange: UpstreamWatchOptions['awaitChange'];
+  readonly #awaitChange: (root: string) => Promise<string>;
   #status: BusStatus = { kind: 'upstream', isConnected: false, detail: 'not asked yet' };
 
-  constructor({ awaitChange }: UpstreamWatchOptions) {
+  /** `awaitChange` resolves with the root of the upstream's digests: when it is another one than `root`, else after some seconds. */
+  constructor(awaitChange: (root: string) => Promise<string>) {
     this.#awaitChange = awaitChange;
   }
 

@@ -118,7 +118,9 @@ export class SignedFeedServer {
     if (resource === 'digests') return this.#answerDigests(url, request);
     const environment = this.environments.get(environmentId ?? '');
     if (environment === undefined) return { status: 404 };
-    if (what === 'access') return { status: 200, bytes: encodeSigned(environment.signedAccess()) };
+    if (what === 'access') {
+      return { status: 200, bytes: environment.accessOverride ?? encodeSigned(environment.signedAccess()) };
+    }
     this.fetchedRevisions.set(environment.ref.environmentId, environment.revision);
     return { status: 200, bytes: environment.configBytes(Number(url.searchParams.get('since') ?? 0)) };
   }
@@ -151,6 +153,8 @@ export class FeedEnvironment {
   isSecretive = false;
   /** What the config route answers instead. */
   configOverride: ((since: number) => Uint8Array) | undefined;
+  /** What the access route answers instead. */
+  accessOverride: Uint8Array | undefined;
   readonly #feed: SignedFeedServer;
   readonly #tree = new DigestTree();
   readonly #definitions = new Map<string, Uint8Array>();

@@ -64,7 +64,7 @@ beforeEach(async () => {
   const directory = new AccessDirectory(new QuotaLedger());
   const parts = { store, pool, kernel, residency, directory, keys: () => keys, logger, now: Date.now };
   entry = new EnvironmentEntry(new EnvironmentReducer(slot, parts), {
-    source: { ...unused, ...source },
+    source: { isControlPlane: true, ...unused, ...source },
     slices: new Semaphore(1),
     logger,
     onChange: () => undefined,
