@@ -8,6 +8,7 @@ const TOOLS: readonly (readonly [program: string, debianPackage: string])[] = [
   ['nginx', 'nginx'],
   ['openssl', 'openssl'],
   ['nats-server', 'nats-server'],
+  ['varnishd', 'varnish'],
 ];
 
 const isThere = (program: string): boolean => spawnSync('sh', ['-c', `command -v ${program}`]).status === 0;
