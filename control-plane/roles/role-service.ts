@@ -12,9 +12,9 @@ import { listMembers } from '../members/member-read-model.js';
 import type { InvitationRecord } from '../members/member-record.js';
 import { keys } from '../store/keys.js';
 import { getTenant } from '../tenants/tenant-read-model.js';
-import { mayGive } from './may-give.js';
+import { assertMayRewrite, findMissingDenials, mayGive } from './may-give.js';
 import { statementsSchema } from './role.js';
-import { findRole, getRole, isBuiltIn } from './role-read-model.js';
+import { findRole, getRole, isBuiltIn, resolveRoles } from './role-read-model.js';
 import type { RoleRecord } from './role-record.js';
 
 const editable = { name: nameSchema, description: descriptionSchema, statements: statementsSchema };
@@ -65,6 +65,7 @@ export class RoleService {
     return this.#core.committer.commit(write, undefined, () => {
       const before = this.#getOwn(tenantId, roleKey);
       assertIfMatch(write, before);
+      assertMayRewrite(write.actor, before);
       const { name, description, statements } = before;
       const edited = parseWith(rolePatchSchema, applyPatch({ name, description, statements: [...statements] }, patch));
       const after: RoleRecord = { ...before, ...edited, version: before.version + 1 };
@@ -113,7 +114,10 @@ export class RoleService {
   }
 }
 
-/** Throws `validation-failed` for roles that are not there, and `privilege-escalation` for those the actor may not give away. */
+/**
+ * Throws `validation-failed` for roles that are not there, and `privilege-escalation` for those the actor may not give away, or not
+ * without a denial of its own. `roles` are all that somebody has from then on.
+ */
 export function assertGrantable(
   core: ControlPlaneCore,
   actor: Actor,
@@ -121,6 +125,11 @@ export function assertGrantable(
   roles: readonly string[],
 ): void {
   assertRoles(core, tenantId, roles, (key) => mayGive(actor, key));
+  const missing = findMissingDenials(actor, resolveRoles(core.store, tenantId, roles));
+  if (missing.length === 0) return;
+  const detail = `what you give must have your own denials: add ${missing.join(', ')}`;
+  const issues: Issue[] = [{ pointer: '/roles', code: 'privilege-escalation', detail }];
+  throw new PlatformError('privilege-escalation', detail, { issues });
 }
 
 /** Throws `validation-failed` for roles that are not there: for narrowing, which gives nobody anything. */

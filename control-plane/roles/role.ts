@@ -68,6 +68,18 @@ export function decideByRoles(
   return { isAllowed: false, reason: `${needed} ${what}; held: ${held === '' ? 'none' : held}` };
 }
 
+/** Is there an action that a pattern of each list names? */
+export function overlaps(some: readonly string[], others: readonly string[]): boolean {
+  const isOne = (left = '*', right = '*'): boolean => left === '*' || right === '*' || left === right;
+  return some.some((left) => {
+    const [noun, verb] = left.split('.');
+    return others.some((right) => {
+      const [otherNoun, otherVerb] = right.split('.');
+      return isOne(noun, otherNoun) && isOne(verb, otherVerb);
+    });
+  });
+}
+
 function isResourcePattern(pattern: string): boolean {
   if (pattern === '*' || pattern === '') return true;
   const segments = (pattern.endsWith('/*') ? pattern.slice(0, -2) : pattern).split('/');

