@@ -33,49 +33,59 @@ export class LoginLimiter {
     this.#monotonicNow = monotonicNow;
   }
 
-  /** Counts an attempt as failed until it is known better, so that attempts side by side do not pass together. Throws `rate-limited`. */
+  /**
+   * Counts an attempt as failed until it is known better, so that attempts side by side do not pass together. Throws `rate-limited`. An attempt that
+   * is refused, or comes to no answer, leaves no window: who sends many would make the limiter forget the others.
+   */
   begin(account: string, address: string): LoginAttempt {
     const accountKey = `account ${createHash('sha256').update(account).digest('base64')}`;
-    const failures = this.#window(accountKey);
-    const logins = this.#window(`logins ${accountKey}`);
-    const ofAddress = this.#window(`address ${networkOf(address)}`);
-    assertBelow(failures, ACCOUNT_FAILURES_MAX, this.#monotonicNow());
-    assertBelow(logins, ACCOUNT_LOGINS_MAX, this.#monotonicNow());
-    assertBelow(ofAddress, ADDRESS_FAILURES_MAX, this.#monotonicNow());
-    failures.count += 1;
-    ofAddress.count += 1;
+    const loginsKey = `logins ${accountKey}`;
+    const addressKey = `address ${networkOf(address)}`;
+    this.#assertBelow(addressKey, ADDRESS_FAILURES_MAX);
+    this.#assertBelow(accountKey, ACCOUNT_FAILURES_MAX);
+    this.#assertBelow(loginsKey, ACCOUNT_LOGINS_MAX);
+    this.#count(accountKey, 1);
+    this.#count(addressKey, 1);
     return {
       succeeded: () => {
-        failures.count = 0;
-        ofAddress.count -= 1;
-        logins.count += 1;
+        this.#windows.delete(accountKey);
+        this.#count(addressKey, -1);
+        this.#count(loginsKey, 1);
       },
       abandoned: () => {
-        failures.count -= 1;
-        ofAddress.count -= 1;
+        this.#count(accountKey, -1);
+        this.#count(addressKey, -1);
       },
     };
   }
 
-  #window(key: string): Window {
-    const now = this.#monotonicNow();
+  #find(key: string): Window | undefined {
     const known = this.#windows.get(key);
-    if (known !== undefined && known.endsAt > now) return known;
+    return known !== undefined && known.endsAt > this.#monotonicNow() ? known : undefined;
+  }
+
+  #assertBelow(key: string, max: number): void {
+    const window = this.#find(key);
+    if (window === undefined || window.count < max) return;
+    const retryAfterSeconds = Math.ceil((window.endsAt - this.#monotonicNow()) / 1_000);
+    throw new PlatformError('rate-limited', 'too many attempts to log in', { extensions: { retryAfterSeconds } });
+  }
+
+  #count(key: string, by: 1 | -1): void {
+    const known = this.#find(key);
+    const count = (known?.count ?? 0) + by;
+    if (known !== undefined && count > 0) {
+      known.count = count;
+      return;
+    }
     this.#windows.delete(key);
+    if (count <= 0) return;
     if (this.#windows.size >= WINDOWS_MAX) {
       const [oldest] = this.#windows.keys();
       if (oldest !== undefined) this.#windows.delete(oldest);
     }
-    const window = { endsAt: now + WINDOW_MS, count: 0 };
-    this.#windows.set(key, window);
-    return window;
+    this.#windows.set(key, { endsAt: this.#monotonicNow() + WINDOW_MS, count });
   }
-}
-
-function assertBelow({ count, endsAt }: Window, max: number, now: number): void {
-  if (count < max) return;
-  const retryAfterSeconds = Math.ceil((endsAt - now) / 1_000);
-  throw new PlatformError('rate-limited', 'too many attempts to log in', { extensions: { retryAfterSeconds } });
 }
 
 /** Whoever has an IPv6 address has its 64-bit network. */

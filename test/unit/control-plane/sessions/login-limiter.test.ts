@@ -32,4 +32,25 @@ describe('LoginLimiter', () => {
     for (let index = 0; index < 200; index += 1) limiter.begin('a', '127.0.0.1').abandoned();
     expect(() => limiter.begin('a', '127.0.0.1')).not.toThrow();
   });
+
+  test.each<[string, (limiter: LoginLimiter, account: string) => void]>([
+    [
+      'is refused',
+      (limiter, account) => {
+        try {
+          limiter.begin(account, '10.9.9.9');
+        } catch {
+          // Its address is over the limit after a hundred.
+        }
+      },
+    ],
+    ['comes to no answer', (limiter, account) => limiter.begin(account, '10.9.9.9').abandoned()],
+  ])('who %s 20 000 times makes it forget neither an account nor an address', (_, attempt) => {
+    const limiter = new LoginLimiter(() => 0);
+    for (let index = 0; index < 10; index += 1) limiter.begin('guessed', '10.0.0.1');
+    for (let index = 0; index < 100; index += 1) limiter.begin(`a${index}`, '10.0.0.2');
+    for (let index = 0; index < 20_000; index += 1) attempt(limiter, `made-up-${index}`);
+    expect(() => limiter.begin('guessed', '10.0.0.3')).toThrow(/too many/);
+    expect(() => limiter.begin('other', '10.0.0.2')).toThrow(/too many/);
+  });
 });
