@@ -1,5 +1,11 @@
 import { PlatformError } from '@guidon/protocol';
-import { isSignedBy, type Signed, type SigningKey, signDocument } from '@guidon/protocol/signed-config';
+import {
+  isSignedBy,
+  type Signed,
+  type SigningKey,
+  signDocument,
+  type TrustedKey,
+} from '@guidon/protocol/signed-config';
 import type { TenantRecord } from '../tenants/tenant-record.js';
 
 /**
@@ -86,15 +92,15 @@ export function signSeal(seal: Omit<ArchiveSeal, 'schema' | 'keyId'>, key: Signi
   return signDocument(Buffer.from(JSON.stringify(document)), key);
 }
 
-/** The seal, when one of `keys` has signed it. */
-export function openSeal(
-  signed: Signed,
-  keys: readonly { readonly keyId: string; readonly publicKey: string }[],
-): ArchiveSeal {
+/** The seal, when one of `keys` has signed it while it was in force. */
+export function openSeal(signed: Signed, keys: readonly TrustedKey[]): ArchiveSeal {
   const seal = JSON.parse(Buffer.from(signed.document).toString('utf8')) as ArchiveSeal;
   const key = keys.find(({ keyId }) => keyId === seal.keyId);
   if (seal.schema !== 1 || key === undefined || !isSignedBy(signed, key.publicKey)) {
     throw badArchive('its seal is not signed by a key of the installation that it names');
+  }
+  if (key.notAfter !== undefined && !(seal.exportedAt <= key.notAfter)) {
+    throw badArchive('its seal was signed after its key had been retired');
   }
   return seal;
 }

@@ -39,8 +39,7 @@ export async function importTenant(
   options: ImportOptions,
 ): Promise<Reply> {
   const { store, committer, removals, signingKeys, digests, now } = core;
-  const roots = [signingKeys.trustRoot, ...(options.trustRoot === undefined ? [] : [options.trustRoot])];
-  const archive = await verifyArchive(path, roots);
+  const archive = await verifyArchive(path, signingKeys, options.trustRoot);
   const run = new ImportRun(core, archive, options);
   await run.readIds(path);
   const plan = (): Change => run.plan();

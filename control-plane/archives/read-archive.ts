@@ -12,6 +12,7 @@ import {
   TrustedKeys,
 } from '@guidon/protocol/signed-config';
 import { tenantIdSchema } from '../admin-api/params.js';
+import type { SigningKeys } from '../signing-keys/signing-keys.js';
 import type { TenantRecord } from '../tenants/tenant-record.js';
 import {
   ARCHIVE_FORMAT,
@@ -73,9 +74,14 @@ export interface VerifiedArchive {
 
 /**
  * Reads an archive from end to end: the seal is right, the audit log is what its tree head says, definitions are what their hashes and digests say,
- * and each row is of a noun that archives have. Throws `validation-failed`; nothing has been written then.
+ * and each row is of a noun that archives have. Throws `validation-failed`; nothing has been written then. `own`: keys of this installation, whose
+ * archives are taken; those of another one only when it is named.
  */
-export async function verifyArchive(path: string, trustRoots: readonly string[]): Promise<VerifiedArchive> {
+export async function verifyArchive(
+  path: string,
+  own: Pick<SigningKeys, 'trustRoot' | 'list'>,
+  otherTrustRoot?: string,
+): Promise<VerifiedArchive> {
   let header: ArchiveHeader | undefined;
   let trailer: ArchiveTrailer | undefined;
   const digest = createHash('sha256');
@@ -92,13 +98,17 @@ export async function verifyArchive(path: string, trustRoots: readonly string[])
   }
   if (header === undefined || trailer === undefined) throw badArchive('its end is missing');
   const trustRoot = fingerprintOf(trailer.rootPublicKey);
-  if (!trustRoots.includes(trustRoot)) {
+  if (trustRoot !== own.trustRoot && trustRoot !== otherTrustRoot) {
     const detail = `it is sealed by the installation ${trustRoot}: name that as trustRoot if you trust it`;
     throw new PlatformError('validation-failed', detail, {
       issues: [{ pointer: '/trustRoot', code: 'validation-failed', detail }],
     });
   }
-  const { keys } = new TrustedKeys(trailer.rootPublicKey).acceptKeySet(signedFrom(trailer.keySet));
+  // Of this installation it is known which keys are in force now: the set in the archive may be of a time when one that was stolen still was.
+  const keys =
+    trustRoot === own.trustRoot
+      ? own.list()
+      : new TrustedKeys(trailer.rootPublicKey).acceptKeySet(signedFrom(trailer.keySet)).keys;
   const seal = openSeal(signedFrom(trailer.seal), keys);
   const isWhole = seal.rowCount === check.rowCount && seal.digest === digest.digest('hex');
   if (!isWhole || seal.tenantId !== header.tenant.tenantId) throw badArchive('it is not what was sealed');

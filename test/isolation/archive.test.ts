@@ -1,12 +1,21 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
+import { signSeal } from '@guidon/control-plane/archives/archive-format.js';
 import { ControlStore } from '@guidon/control-plane/store/control-store.js';
 import { keys } from '@guidon/control-plane/store/keys.js';
 import { parseTenantId } from '@guidon/protocol';
 import { parseTreeHead } from '@guidon/protocol/audit-proof';
-import { decodeConfigMessage, decodeSigned, hashSecret, parseManifest } from '@guidon/protocol/signed-config';
+import {
+  decodeConfigMessage,
+  decodeSigned,
+  encodeSigned,
+  hashSecret,
+  parseManifest,
+  signingKeyFromPem,
+} from '@guidon/protocol/signed-config';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { verdictOf } from '../support/audit-log.js';
 import { type Answer, TestControlPlane } from '../support/control-plane.js';
@@ -212,6 +221,36 @@ describe('an import', () => {
     expect(await tenantCount(plane)).toBe(count);
     expect(await rowCount()).toBe(rows);
     await expect.poll(() => readdirSync(spool).filter((name) => name.startsWith('guidon-import-'))).toEqual([]);
+  });
+
+  test('takes nothing that was sealed with a key after it was retired, or with one that was revoked (I7)', async () => {
+    const { plane: source, a: of } = await TwoTenants.start();
+    const { bytes } = await source.must('GET', `/api/v1/tenants/${of.tenantId}/export`);
+    const stolen = signingKeyFromPem(readFileSync(join(source.directory, 'keys', 'signing.pem'), 'utf8'));
+    const { body: introduced } = await source.must('POST', '/api/v1/signing-keys');
+    const next = introduced.keys.find(({ state }: { state: string }) => state === 'next').id;
+    const step = async (keyId: string, name: string) => {
+      const { version } = (await source.must('GET', '/api/v1/signing-keys')).body;
+      const headers = { 'if-match': `"${version}"` };
+      return (await source.must('POST', `/api/v1/signing-keys/${keyId}/${name}`, { headers })).body;
+    };
+    const { keys: set } = await step(next, 'activate');
+    const { notAfter } = set.find(({ id }: { id: string }) => id === stolen.keyId);
+    const sealed = (exportedAt: number): Buffer => {
+      const lines = linesOf(bytes);
+      const digest = createHash('sha256');
+      for (const line of lines.slice(0, -1)) digest.update(`${JSON.stringify(line)}\n`);
+      const content = { tenantId: of.tenantId, rowCount: lines.length - 2, digest: digest.digest('hex'), exportedAt };
+      const seal = Buffer.from(encodeSigned(signSeal(content, stolen))).toString('base64');
+      return pack([...lines.slice(0, -1), { ...lines.at(-1), seal }]);
+    };
+    const late = await importInto(source, sealed(notAfter + 1), 'key=late');
+    expect([late.status, late.body.detail]).toEqual([422, expect.stringContaining('retired')]);
+    expect((await importInto(source, sealed(notAfter), 'key=early')).status).toBe(201);
+    await step(stolen.keyId, 'revoke');
+    const revoked = await importInto(source, bytes, 'key=revoked');
+    expect([revoked.status, revoked.body.code]).toEqual([422, 'validation-failed']);
+    await source.dispose();
   });
 
   test('that was killed half-way leaves nothing', async () => {
