@@ -38,8 +38,9 @@ export interface Migration {
 }
 
 const CLOSE_DEADLINE_MS = 1_000;
-const SNAPSHOT_DEADLINE_MS = 10 * 60_000;
 const SNAPSHOT_PAGE_ROWS = 100;
+/** Open at a time. */
+export const SNAPSHOTS_MAX = 8;
 /** LMDB takes keys of 1 978 bytes. */
 const KEY_CHARS_MAX = 1_500;
 /** Transactions that wait for one commit; one more is refused. */
@@ -53,6 +54,8 @@ export interface ControlStoreOptions {
   readonly freeBytesMin?: number;
   /** A commit that takes longer is reported as `outcome-unknown` and ends this store's writes (I3, M3). */
   readonly commitDeadlineMs?: number;
+  /** How long a snapshot stays open at most; default ten minutes. */
+  readonly snapshotMsMax?: number;
   /** Called once, after a commit failed or ran over its deadline or a newer writer took the directory. */
   readonly onFailure?: (error: Error) => void;
   /** Default: none, so that an older format is refused. */
@@ -134,6 +137,8 @@ export class ControlStore implements StoreReader {
   /** Rows of the transaction that runs right now. */
   #draft: StagedRows | undefined;
   #isStagedRead = false;
+  /** What closes each of those that are open. */
+  readonly #snapshots = new Set<() => void>();
 
   static async open(options: ControlStoreOptions): Promise<ControlStore> {
     mkdirSync(options.directory, { recursive: true, mode: 0o700 });
@@ -167,6 +172,7 @@ export class ControlStore implements StoreReader {
       mapBytes: 0,
       freeBytesMin: 64 * 1024 * 1024,
       commitDeadlineMs: 2_000,
+      snapshotMsMax: 10 * 60_000,
       onFailure: () => {},
       migrations: [],
       onMigrated: () => {},
@@ -258,27 +264,35 @@ export class ControlStore implements StoreReader {
   }
 
   /**
-   * The durable store as it is now, for whoever reads for long. Close it: as long as it is open no page that it can see is used again (M7), so it
-   * refuses to be read after SNAPSHOT_DEADLINE_MS.
+   * The durable store as it is now, for whoever reads for long. Close it: as long as it is open no page that it can see is used again (M7). It closes
+   * by itself after `snapshotMsMax`, for who reads may wait for a client that takes nothing any more; reading it then throws `timeout`. Throws
+   * `overloaded` when there are SNAPSHOTS_MAX: LMDB has few places for readers, and needs one for every other process.
    */
   openSnapshot(): StoreSnapshot {
+    if (this.#snapshots.size >= SNAPSHOTS_MAX)
+      throw new PlatformError('overloaded', 'too many read the store for long');
     const transaction = this.#database.useReadTransaction();
-    const openedAt = performance.now();
-    const assertInTime = (): void => {
-      if (performance.now() - openedAt <= SNAPSHOT_DEADLINE_MS) return;
-      throw new PlatformError('timeout', 'reading the store took too long');
+    const close = (): void => {
+      if (this.#snapshots.delete(close)) transaction.done();
+      clearTimeout(timer);
+    };
+    this.#snapshots.add(close);
+    const timer = setTimeout(close, this.#options.snapshotMsMax);
+    timer.unref();
+    const assertOpen = (): void => {
+      if (!this.#snapshots.has(close)) throw new PlatformError('timeout', 'reading the store took too long');
     };
     const database = this.#database;
     return {
       find: <Value>(key: StoreKey): Value | undefined => {
-        assertInTime();
+        assertOpen();
         const row = database.get(key, { transaction });
         return row === undefined ? undefined : decodeRecord<Value>(row);
       },
       *pages({ prefix }: KeyRange): Generator<readonly StoredRow[]> {
         let after: StoreKey | undefined;
         for (;;) {
-          assertInTime();
+          assertOpen();
           const range = {
             start: after ?? [...prefix],
             end: [...prefix, '\uffff'],
@@ -291,7 +305,7 @@ export class ControlStore implements StoreReader {
           after = last.key as StoreKey;
         }
       },
-      close: () => transaction.done(),
+      close,
     };
   }
 
@@ -302,6 +316,7 @@ export class ControlStore implements StoreReader {
 
   /** Waits for what is being committed, then closes. No call may follow. */
   async close(): Promise<void> {
+    for (const closeSnapshot of this.#snapshots) closeSnapshot();
     if (this.#failure === undefined) {
       await settlesWithin(Promise.allSettled([this.#committing]), this.#options.commitDeadlineMs);
       // Everything is durable by now. lmdb-js sometimes does not come back from closing; the end of the process closes as well.

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,6 +10,7 @@ import {
   ControlStore,
   type ControlStoreOptions,
   GROUP_TRANSACTIONS_MAX,
+  SNAPSHOTS_MAX,
   STORE_OPTIONS,
 } from '@guidon/control-plane/store/control-store.js';
 import { keys } from '@guidon/control-plane/store/keys.js';
@@ -229,6 +230,51 @@ describe('group commit', () => {
     await expect(store.transaction((transaction) => transaction.put(row('x'.repeat(2_000)), 1))).rejects.toThrow();
     await fine;
     expect([store.find(row('a')), store.failure]).toEqual([1, undefined]);
+  });
+});
+
+describe('ControlStore.openSnapshot()', () => {
+  test('shows one moment until it is closed', async () => {
+    const store = await openStore();
+    await store.transaction((transaction) => transaction.put(row('a'), { n: 1 }));
+    const snapshot = store.openSnapshot();
+    await store.transaction((transaction) => transaction.put(row('a'), { n: 2 }));
+    expect(snapshot.find(row('a'))).toEqual({ n: 1 });
+    snapshot.close();
+    expect(() => snapshot.find(row('a'))).toThrow(expect.objectContaining({ code: 'timeout' }));
+  });
+
+  test('closes by itself after its time, so that whoever reads slowly pins no page (M7)', async () => {
+    const store = await openStore({ snapshotMsMax: 50 });
+    await store.transaction((transaction) => transaction.put(row('a'), { n: 1 }));
+    const snapshot = store.openSnapshot();
+    const isOver = (): boolean => {
+      try {
+        return snapshot.find(row('a')) === undefined;
+      } catch {
+        return true;
+      }
+    };
+    await expect.poll(isOver, { timeout: 10_000 }).toBe(true);
+    // Nobody has closed it: were it still open, no page would be used twice.
+    const fileBytes = () => statSync(join(directory, 'data.mdb')).size;
+    const before = fileBytes();
+    for (let round = 0; round < 100; round += 1) {
+      await store.transaction((transaction) => transaction.putBytes(row('b'), Buffer.alloc(64 * 1024, round)));
+    }
+    expect(fileBytes() - before).toBeLessThan(2 * 1024 * 1024);
+    snapshot.close();
+  });
+
+  test('so many are open at most, and closing the store closes them (I25)', async () => {
+    const store = await openStore();
+    const snapshots = Array.from({ length: SNAPSHOTS_MAX }, () => store.openSnapshot());
+    expect(() => store.openSnapshot()).toThrow(expect.objectContaining({ code: 'overloaded' }));
+    snapshots[0]?.close();
+    const last = store.openSnapshot();
+    await closeStore(store);
+    expect(() => last.find(row('a'))).toThrow(expect.objectContaining({ code: 'timeout' }));
+    last.close();
   });
 });
 
