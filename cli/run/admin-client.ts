@@ -1,7 +1,12 @@
 import { type ErrorCode, type Json, PlatformError } from '@guidon/protocol';
 
 /** What a caller here acts on; every other refusal is unexpected. */
-const CODES: Readonly<Record<number, ErrorCode>> = { 404: 'not-found', 409: 'conflict' };
+const CODES: Readonly<Record<number, ErrorCode>> = {
+  401: 'invalid-credentials',
+  403: 'forbidden',
+  404: 'not-found',
+  409: 'conflict',
+};
 
 /** How long one admin request may take, milliseconds. */
 const REQUEST_MS_MAX = 10_000;
@@ -43,7 +48,7 @@ export class AdminClient {
   }
 
   async #send(method: string, path: string, body?: Json, headers: Record<string, string> = {}): Promise<AdminAnswer> {
-    const response = await fetch(`${this.#baseUrl}${path}`, {
+    const response = await this.#fetch(path, {
       method,
       headers: { ...headers, authorization: `Bearer ${this.#credential}` },
       signal: AbortSignal.timeout(REQUEST_MS_MAX),
@@ -55,6 +60,16 @@ export class AdminClient {
       throw new PlatformError(code, `${method} ${path} answered ${response.status}: ${text}`);
     }
     return new AdminAnswer(text, response.headers.get('etag') ?? '');
+  }
+
+  async #fetch(path: string, request: RequestInit): Promise<Response> {
+    try {
+      return await fetch(`${this.#baseUrl}${path}`, request);
+    } catch (cause) {
+      throw new PlatformError('overloaded', `${this.#baseUrl} does not answer: does a control plane run there?`, {
+        cause,
+      });
+    }
   }
 }
 

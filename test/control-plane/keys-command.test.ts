@@ -51,9 +51,12 @@ it('says what is missing or wrong, and never the token', async () => {
   expect(nowhere).toMatchObject({ status: 78, lines: [expect.stringContaining('cannot be read')] });
   const wrong = plane.admin.slice(0, -12).concat('AAAAAAAAAAAA');
   const refused = await guidon(['list'], { GUIDON_ADMIN_TOKEN: wrong });
-  expect(refused.status).toBe(78);
+  expect(refused).toMatchObject({ status: 78 });
   expect(refused.lines.join()).toContain('401');
   expect(refused.lines.join()).not.toContain(wrong);
+  const away = new GuidonProcess(['keys', 'list', '--admin-url', 'http://127.0.0.1:1', '--token-file', tokenFile]);
+  expect(await away.exitStatus()).toBe(78);
+  expect(away.output).toContain('http://127.0.0.1:1 does not answer: does a control plane run there?');
   const unknown = await guidon(['revoke', 'nothing', '--token-file', tokenFile]);
   expect(unknown).toMatchObject({ status: 78, lines: [expect.stringContaining('404')] });
 });

@@ -132,7 +132,8 @@ describe(`${PROBES} probes across tenants (I16)`, () => {
         const tenant = `/api/v1/tenants/${b.tenantId}`;
         const paths = [tenant, `${tenant}/audit?limit=100`, `${b.environment}/flags/gate/targeting`, `${tenant}/usage`];
         const answers = await Promise.all(paths.map((path) => plane.must('GET', path)));
-        return answers.map(({ text }) => text).join('\n');
+        // What is asked about B is counted for a second; everything else of it stands still.
+        return answers.map(({ text }) => text.replace(/"adminRequestsPerSecond":\{[^}]*\}/, '')).join('\n');
       };
       const before = await stateOfB();
       const statuses = new Map<number, number>();
