@@ -40,17 +40,19 @@ export class DigestWaiters {
     const now = this.#digests.root();
     if (now !== root || this.#isClosed || signal.aborted) return Promise.resolve(now);
     return new Promise((resolve) => {
+      const leave = (): void => waiter.answer(root);
       const waiter: Waiter = {
         root,
         answer: (answer) => {
           clearTimeout(waiter.timer);
+          signal.removeEventListener('abort', leave);
           this.#waiters.delete(waiter);
           resolve(answer);
         },
-        timer: setTimeout(() => waiter.answer(root), WAIT_MS),
+        timer: setTimeout(leave, WAIT_MS),
       };
       this.#waiters.add(waiter);
-      signal.addEventListener('abort', () => waiter.answer(root), { once: true });
+      signal.addEventListener('abort', leave);
     });
   }
 

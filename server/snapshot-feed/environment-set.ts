@@ -96,7 +96,8 @@ export class EnvironmentSet {
       slices: this.#slices,
       logger,
       onChange: (outcome) => {
-        this.digests.set({ ...entry.environment, ...entry.reducer.standing });
+        const { epoch, revision, accessSequence } = entry.reducer.standing;
+        this.digests.set({ ...entry.environment, epoch, revision, accessSequence });
         this.#onDigests();
         this.#onChange(entry, outcome);
       },

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { type BusStatus, type BusSubscriber, type ChangeHints, PlatformError } from '@guidon/protocol';
 import { Backoff } from './backoff.js';
 
@@ -51,7 +50,21 @@ export class UpstreamWatch implements ChangeHints {
         this.#status = { kind: 'upstream', isConnected: false, detail };
         pauseMs = isUnsupported ? UNSUPPORTED_MS : backoff.failedMs();
       }
-      await sleep(pauseMs, undefined, { signal, ref: false }).catch(() => undefined);
+      await pause(pauseMs, signal);
     }
   }
+}
+
+/** Shorter when `signal` aborts. */
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const end = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', end);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    timer.unref();
+    signal.addEventListener('abort', end);
+  });
 }

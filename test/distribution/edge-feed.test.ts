@@ -134,7 +134,6 @@ describe('a node that feeds others', () => {
       ...environment.ref,
       epoch: 1,
       revision: environment.revision,
-      accessEpoch: 1,
       accessSequence: 1,
     });
   });
@@ -187,9 +186,12 @@ describe('a node that feeds others', () => {
 
   it('does not start on a file with anything else in it', async () => {
     const file = join(folder, 'bad');
-    for (const text of ['', '# nobody\n', `${credential.token}\ngdn_srv_x\n`]) {
+    const tooMany = Array.from({ length: 1_001 }, () => generateCredential('node').token).join('\n');
+    for (const text of ['', '# nobody\n', `${credential.token}\ngdn_srv_x\n`, tooMany, '#'.repeat(300_000)]) {
       writeFileSync(file, text);
-      await expect(startNode(feed, { downstreamCredentialFile: file })).rejects.toThrow(/must hold node credentials/);
+      await expect(startNode(feed, { downstreamCredentialFile: file })).rejects.toThrow(
+        /must hold node credentials|too long/,
+      );
     }
   });
 
