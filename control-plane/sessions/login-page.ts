@@ -1,16 +1,10 @@
-/** Where people log in. Script and style are files of their own: the policy allows no inline code. */
-export const LOGIN_HTML = `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Log in to Guidon</title>
-<link rel="stylesheet" href="/setup.css">
-<script src="/login.js" defer></script>
-</head>
-<body>
-<main>
-<h1>Log in to Guidon</h1>
+import { plainPage } from '../admin-api/plain-page.js';
+
+/** Where people log in. */
+export const LOGIN_HTML = plainPage({
+  title: 'Log in to Guidon',
+  script: '/login.js',
+  content: `
 <form id="form" hidden>
 <label for="email">Email</label>
 <input id="email" name="email" type="email" required maxlength="254" autocomplete="username">
@@ -22,12 +16,8 @@ export const LOGIN_HTML = `<!doctype html>
 <section id="inside" hidden>
 <p id="who"></p>
 <button id="logout">Log out</button>
-</section>
-<p id="error" role="alert"></p>
-</main>
-</body>
-</html>
-`;
+</section>`,
+});
 
 export const LOGIN_SCRIPT = `'use strict';
 const find = (id) => document.getElementById(id);
