@@ -34,13 +34,21 @@ async function* linesOf(path: string): AsyncGenerator<string> {
   const file = createReadStream(path);
   file.on('error', (error) => gunzip.destroy(error));
   gunzip.setEncoding('utf8');
-  let rest = '';
+  // Pieces of the line whose end has not come: each is looked through once, however long the line gets.
+  let begun: string[] = [];
+  let begunChars = 0;
   try {
     for await (const chunk of file.pipe(gunzip) as AsyncIterable<string>) {
-      const lines = (rest + chunk).split('\n');
-      rest = lines.pop() ?? '';
-      if (rest.length > LINE_CHARS_MAX) throw badArchive('a line is too long');
-      yield* lines;
+      const ends = chunk.split('\n');
+      const last = ends.pop() ?? '';
+      for (const end of ends) {
+        yield begun.join('') + end;
+        begun = [];
+        begunChars = 0;
+      }
+      begun.push(last);
+      begunChars += last.length;
+      if (begunChars > LINE_CHARS_MAX) throw badArchive('a line is too long');
     }
   } catch (cause) {
     if (cause instanceof PlatformError) throw cause;
@@ -49,7 +57,7 @@ async function* linesOf(path: string): AsyncGenerator<string> {
     file.destroy();
     gunzip.destroy();
   }
-  if (rest !== '') throw badArchive('its last line is cut');
+  if (begunChars > 0) throw badArchive('its last line is cut');
 }
 
 /** The header, then the rows of an archive that `verifyArchive` has passed. */
