@@ -17,7 +17,7 @@ export async function collectOpenApi(app: FastifyInstance): Promise<void> {
         version: VERSION,
         description:
           'Writes on existing things need If-Match with the ETag you have read. POST takes Idempotency-Key: the same request again within ' +
-          '24 h is answered as the first time. A write with a session cookie needs X-CSRF-Token besides, as `GET /api/v1/me` answers it, and must be made by a page of this origin. `?dryRun=true` on a write answers the difference it would make and changes nothing.',
+          '24 h is answered as the first time. A write with a session cookie needs X-CSRF-Token besides, as `GET /api/v1/me` answers it, and must be made by a page of this origin. `?dryRun=true` on a write answers the difference it would make and changes nothing. What needs no credential takes neither.',
       },
       components: {
         securitySchemes: {
@@ -32,13 +32,18 @@ export async function collectOpenApi(app: FastifyInstance): Promise<void> {
   });
 }
 
+interface DocumentedRoute {
+  readonly method: unknown;
+  readonly config?: { readonly publicBecause?: string };
+}
+
 interface Transformed {
   readonly schema: unknown;
   readonly url: string;
 }
 
 /** Headers are checked by the plumbing, not by a schema; the document says which ones a route takes. */
-function addHeaders({ schema, url }: Transformed, route: { method: unknown; schema?: object }): never {
+function addHeaders({ schema, url }: Transformed, route: DocumentedRoute): never {
   const statuses = Object.keys((schema as { response?: object } | undefined)?.response ?? {});
   const properties = {
     ...(statuses.includes('428')
@@ -50,7 +55,7 @@ function addHeaders({ schema, url }: Transformed, route: { method: unknown; sche
           'X-Guidon-Comment': { type: 'string', description: 'Why, percent-encoded UTF-8; kept in the audit log' },
           Prefer: { type: 'string', description: '`wait=5`: answer when all live nodes serve it, 5 s later at most' },
         }),
-    ...(route.method === 'POST'
+    ...(route.method === 'POST' && route.config?.publicBecause === undefined
       ? { 'Idempotency-Key': { type: 'string', description: 'Any text of your own, unique per request' } }
       : {}),
   };

@@ -52,7 +52,7 @@ export interface RouteDefinition<Params extends z.ZodType, Query extends z.ZodTy
   /** Instead of an action: why everybody may call it. Its actor is `anonymous`. */
   readonly publicBecause?: string;
   readonly params: Params;
-  /** Unknown parameters are refused; writes take `dryRun` besides. */
+  /** Unknown parameters are refused; writes take `dryRun` besides, unless they are public. */
   readonly query?: Query;
   /** Strict objects only, so that `tenantId`, `role` or `revision` in a body is refused. For PATCH use `patchBody`. */
   readonly body?: Body;
@@ -110,7 +110,9 @@ export function registerRoute<Params extends z.ZodType, Query extends z.ZodType,
 ): void {
   const isWrite = route.method !== 'GET';
   const takesBody = route.body !== undefined;
-  const replies = isWrite ? { 200: dryRunReportSchema, ...route.replies } : route.replies;
+  // What is public makes somebody of a secret: to try that would tell whether the secret is right, and leave no trace.
+  const takesDryRun = isWrite && route.publicBecause === undefined;
+  const replies = takesDryRun ? { 200: dryRunReportSchema, ...route.replies } : route.replies;
   app.route({
     method: route.method,
     url: route.url,
@@ -129,7 +131,7 @@ export function registerRoute<Params extends z.ZodType, Query extends z.ZodType,
       ...(route.consumes === undefined ? {} : { consumes: [...route.consumes] }),
       security: route.action === undefined ? [] : [{ bearer: [] }, { apiKey: [] }, { session: [] }],
       params: route.params,
-      querystring: querySchema(route.query ?? emptyQuery, isWrite),
+      querystring: querySchema(route.query ?? emptyQuery, takesDryRun),
       ...(isWrite ? { body: route.body ?? noBody } : {}),
       response: responsesOf(route, replies),
     },
@@ -179,8 +181,8 @@ function actorOf(request: FastifyRequest): Actor {
   return request.authenticated?.actor ?? ANONYMOUS_ACTOR;
 }
 
-function querySchema(query: z.ZodType, isWrite: boolean): z.ZodType {
-  if (!isWrite || !(query instanceof z.ZodObject)) return query;
+function querySchema(query: z.ZodType, takesDryRun: boolean): z.ZodType {
+  if (!takesDryRun || !(query instanceof z.ZodObject)) return query;
   return query.extend({ dryRun: z.stringbool({ truthy: ['true'], falsy: ['false'] }).default(false) });
 }
 

@@ -37,7 +37,7 @@ export class BreakGlassService {
     if (assertion === undefined) throw refusal;
     const reason = assertion.reason.slice(0, REASON_CHARS_MAX);
     const key = keys.breakGlass(assertion.id);
-    const reply = await committer.commit({ ...write, actor: ACTOR, dryRun: false }, undefined, () => {
+    const reply = await committer.commit({ ...write, actor: ACTOR }, undefined, () => {
       if (store.has(key)) throw refusal;
       const admins = new PlatformCredentialService(this.#core, INSTALLATION_ADMINS);
       const { change } = admins.planCreation({ name: 'break-glass', notAfter: now() + TOKEN_MS });

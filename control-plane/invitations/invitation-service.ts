@@ -132,7 +132,7 @@ export class InvitationService {
     const personId = newPersonId();
     const planned = { personId, email, ...details, isInstallationAdmin: false, createdAt: now() };
     const actor: Actor = { kind: 'person', credentialId: personId, name: details.name, personId };
-    await committer.commit({ ...write, actor, dryRun: false }, undefined, () => {
+    await committer.commit({ ...write, actor }, undefined, () => {
       const { person, records } = planPerson(store, planned);
       const change = this.#acceptance(this.mustFind(token), person);
       return { ...change, records: [...change.records, ...records, ...alsoFor(person)] };

@@ -155,5 +155,5 @@ function identityWrite(personId: string, { issuer, subject }: ProvedIdentity): R
 
 function asPerson(write: WriteRequest, { personId, name }: PersonRecord): WriteRequest {
   const actor: Actor = { kind: 'person', credentialId: personId, name, personId };
-  return { ...write, actor, dryRun: false };
+  return { ...write, actor };
 }

@@ -127,8 +127,7 @@ export class SessionService {
     const { store, committer, now } = this.#core;
     const token = newSessionToken(proved.personId);
     const actor = actorOf(proved, token);
-    // A dry run would say whether the password is right and leave no trace.
-    return committer.commit({ ...write, actor, dryRun: false }, undefined, () => {
+    return committer.commit({ ...write, actor }, undefined, () => {
       const person = getPerson(store, proved.personId);
       if (person.sessionEpoch !== proved.sessionEpoch || person.disabledAt !== null) {
         throw new PlatformError('invalid-credentials', 'the account has changed meanwhile: log in again');

@@ -57,6 +57,28 @@ describe('/openapi.json', () => {
     }
   });
 
+  test('what is public takes no dry run and no Idempotency-Key, and refuses to try', async () => {
+    for (const { method, path, operation } of operations.filter(({ method }) => method === 'post')) {
+      const names = operation.parameters?.map(({ name }) => name) ?? [];
+      const isPublic = PUBLIC_OPERATIONS.includes(operation.operationId ?? '');
+      expect([method, path, names.includes('Idempotency-Key')]).toEqual([method, path, !isPublic]);
+      if (isPublic) expect([method, path, names]).toEqual([method, path, expect.not.arrayContaining(['dryRun'])]);
+    }
+    const email = 'invited@example.com';
+    const { tenant } = await plane.seed();
+    const { body: invitation } = await plane.must('POST', `${tenant}/invitations`, {
+      body: { email, roles: ['viewer'] },
+    });
+    const accept = (query: string) =>
+      plane.call('POST', `/api/v1/invitations/accept${query}`, {
+        token: null,
+        body: { token: invitation.link.split('#')[1], name: 'n', password: 'long enough to be one' },
+      });
+    const tried = await accept('?dryRun=true');
+    expect([tried.status, tried.body.code, tried.headers['set-cookie']]).toEqual([400, 'unknown-parameter', undefined]);
+    expect((await accept('')).status).toBe(200);
+  });
+
   test('every reference leads somewhere', () => {
     const references = [...JSON.stringify(document).matchAll(/"\$ref":"([^"]+)"/g)].map(([, path]) => path ?? '');
     expect(references.length).toBeGreaterThan(0);
