@@ -1,7 +1,8 @@
 import type { EnvironmentRef } from '@guidon/protocol';
 import { z } from 'zod';
 
-const environmentStatusSchema = z.strictObject({
+/** Not strict, none of these: a node of a later build may say more than this control plane knows, which is let go. */
+const environmentStatusSchema = z.object({
   tenantId: z.string(),
   projectId: z.string(),
   environmentId: z.string(),
@@ -11,12 +12,12 @@ const environmentStatusSchema = z.strictObject({
   accessSequence: z.int().min(0),
   streams: z.int().min(0).optional().describe('Open streams of this environment; absent = none'),
   quarantined: z
-    .array(z.strictObject({ epoch: z.int(), revision: z.int(), digest: z.string(), reason: z.string() }))
+    .array(z.object({ epoch: z.int(), revision: z.int(), digest: z.string(), reason: z.string() }))
     .describe('Revisions it refused and will not try again (I10)'),
 });
 export type EnvironmentStatus = z.infer<typeof environmentStatusSchema>;
 
-const nodeSchema = z.strictObject({
+const nodeSchema = z.object({
   nodeId: z.string(),
   version: z.string().max(64).describe('Of Guidon'),
   store: z.string().max(64).describe('State of the node’s own store, such as ok or degraded'),
@@ -28,11 +29,11 @@ const nodeSchema = z.strictObject({
     .nullable()
     .describe('From signing to serving, of the newest revision it took; null = none yet'),
   witness: z
-    .strictObject({
+    .object({
       logCount: z.int().min(0).describe('Audit logs whose newest head it holds'),
       inconsistent: z
         .array(
-          z.strictObject({
+          z.object({
             owner: z.string().describe('A tenant’s id, or $ for the installation'),
             size: z.int().describe('Of the head that it holds'),
             root: z.string(),

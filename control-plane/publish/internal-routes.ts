@@ -31,17 +31,19 @@ export function registerInternalRoutes(app: FastifyInstance, core: ControlPlaneC
           environments: z.array(z.looseObject({ environmentId: z.string() })).optional(),
         },
       ),
-      querystring: z.strictObject({
+      // Not strict: nodes of later builds may say more than this one knows.
+      querystring: z.object({
         buckets: z
           .string()
           .regex(/^[0-9a-f]{2}(,[0-9a-f]{2}){0,255}$/, 'must be buckets in hex, such as 0a,ff')
           .optional(),
-        node: z.string().max(64).optional().describe('Who polls: it is alive'),
       }),
     },
     handler: (request, reply) => {
-      const { buckets, node } = request.query as { buckets?: string; node?: string };
-      if (node !== undefined && !nodes.touch(node)) reply.header('x-guidon-node', 'unknown');
+      const { buckets } = request.query as { buckets?: string };
+      const node = request.headers['x-guidon-node'];
+      // Who polls is alive.
+      if (typeof node === 'string' && !nodes.touch(node)) reply.header('x-guidon-node', 'unknown');
       if (buckets !== undefined) {
         const named = new Set(buckets.split(',').map((bucket) => Number.parseInt(bucket, 16)));
         return reply.send({ environments: [...named].flatMap((bucket) => digests.statesOf(bucket)) });
@@ -60,7 +62,7 @@ export function registerInternalRoutes(app: FastifyInstance, core: ControlPlaneC
     schema: {
       ...describe('readConfig', 'The newest revision: signed manifest and definitions, as a change from `since`'),
       params: environmentParams,
-      querystring: z.strictObject({ since: z.coerce.number().int().min(0).optional() }),
+      querystring: z.object({ since: z.coerce.number().int().min(0).optional() }),
     },
     handler: (request, reply) => {
       const { since } = request.query as { since?: number };

@@ -45,7 +45,7 @@ export function addDownstreamRoutes(router: Router, parts: DownstreamParts): voi
     return answer(reply, 'msgpack', encodeSigned(trust.keySet, { rootPublicKey: trust.rootPublicKey }));
   });
 
-  add('/internal/v1/digests', ['buckets', 'node'], ({ reply, target }) => {
+  add('/internal/v1/digests', ['buckets'], ({ reply, target }) => {
     const { digests } = environments;
     const buckets = bucketsOf(target);
     if (buckets !== undefined) {

@@ -14,7 +14,7 @@ import type { ConfigSource, NodeStatus } from './config-source.js';
 export interface HttpConfigSourceOptions {
   readonly url: string;
   readonly nodeCredential: string;
-  /** Named in each poll: who polls is alive. */
+  /** Named in each poll, in a header: control planes of before refuse parameters that they do not know. */
   readonly nodeId?: string;
   /** The control plane does not know this node: it has been restarted, perhaps. */
   readonly onUnknown?: () => void;
@@ -43,7 +43,7 @@ export class HttpConfigSource implements ConfigSource {
   readonly #deadlineMs: number;
   readonly #configDeadlineMs: number;
   readonly #agent: HttpAgent;
-  readonly #digestsPath: string;
+  readonly #nodeHeader: Readonly<Record<string, string>>;
   readonly #onUnknown: (() => void) | undefined;
   readonly #closing = new AbortController();
 
@@ -52,7 +52,7 @@ export class HttpConfigSource implements ConfigSource {
     this.#base = options.url.replace(/\/+$/, '');
     this.#headers = { authorization: `Bearer ${options.nodeCredential}` };
     this.#onUnknown = options.onUnknown;
-    this.#digestsPath = `/internal/v1/digests${options.nodeId === undefined ? '' : `?node=${options.nodeId}`}`;
+    this.#nodeHeader = options.nodeId === undefined ? {} : { 'x-guidon-node': options.nodeId };
     this.#deadlineMs = options.deadlineMs ?? DEADLINE_MS;
     this.#configDeadlineMs = options.configDeadlineMs ?? CONFIG_DEADLINE_MS;
     const ca = options.ca === undefined ? {} : { ca: options.ca };
@@ -77,7 +77,8 @@ export class HttpConfigSource implements ConfigSource {
   }
 
   async fetchDigests(root: string): Promise<{ root: string; buckets: readonly string[] } | undefined> {
-    const answer = await this.#get(this.#digestsPath, this.#deadlineMs, { 'if-none-match': `"${root}"` });
+    const headers = { ...this.#nodeHeader, 'if-none-match': `"${root}"` };
+    const answer = await this.#get('/internal/v1/digests', this.#deadlineMs, headers);
     if (answer.headers['x-guidon-node'] === 'unknown') this.#onUnknown?.();
     if (answer.statusCode === 304) {
       answer.resume();

@@ -124,8 +124,12 @@ describe('a node that feeds others', () => {
 
   it('answers 304 to the root it has, else the buckets, and states of buckets', async () => {
     const theirRoot = await root();
-    const same = await fetch(`${node.server.url}/internal/v1/digests?node=n-1`, {
-      headers: { authorization: `Bearer ${credential.token}`, 'if-none-match': `"${theirRoot}"` },
+    const same = await fetch(`${node.server.url}/internal/v1/digests`, {
+      headers: {
+        'x-guidon-node': 'n-1',
+        authorization: `Bearer ${credential.token}`,
+        'if-none-match': `"${theirRoot}"`,
+      },
     });
     expect([same.status, same.headers.get('etag')]).toEqual([304, `"${theirRoot}"`]);
     const all = Array.from({ length: 256 }, (_, bucket) => bucket.toString(16).padStart(2, '0')).join();
