@@ -20,6 +20,7 @@ const SUITES = [
   'control-plane',
   'server',
   'distribution',
+  'compat',
   'isolation',
   'processes',
   'faults',

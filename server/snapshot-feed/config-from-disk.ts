@@ -99,8 +99,8 @@ export class ConfigFromDisk {
 
   /** Undefined when it is damaged or was made by another version of the compiler. */
   async #loadStored(manifest: Manifest, root: Uint8Array | undefined): Promise<ResidentSnapshot | undefined> {
-    if (root === undefined) return undefined;
     try {
+      if (root === undefined) throw new PlatformError('validation-failed', 'the stored root is damaged, or elsewhere');
       return await this.#inForce.load(manifest, root, this.#inForce.ledger.blocks());
     } catch (error) {
       this.#inForce.logger.warn({ err: error }, 'the stored snapshot cannot be loaded; compiling it again');

@@ -18,8 +18,9 @@ export class GuidonProcess {
   output = '';
   readonly #exited: Promise<number | null>;
 
-  constructor(args: readonly string[], environment: NodeJS.ProcessEnv = {}) {
-    this.child = spawn(process.execPath, [GUIDON_MAIN, ...args], {
+  /** `main`: the command of another build. */
+  constructor(args: readonly string[], environment: NodeJS.ProcessEnv = {}, main = GUIDON_MAIN) {
+    this.child = spawn(process.execPath, [main, ...args], {
       env: { ...process.env, ...environment },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
