@@ -192,7 +192,11 @@ async function startProxy(): Promise<{ readonly url: string; readonly close: () 
   await new Promise((wake) => server.once('listening', wake));
   const address = server.address();
   const port = typeof address === 'object' && address !== null ? address.port : 0;
-  return { url: `http://127.0.0.1:${port}`, close: () => void server.close().closeAllConnections() };
+  const close = (): void => {
+    server.close();
+    server.closeAllConnections();
+  };
+  return { url: `http://127.0.0.1:${port}`, close };
 }
 
 async function untilAnswered(
