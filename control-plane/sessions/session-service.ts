@@ -20,7 +20,7 @@ import type { PersonRecord } from '../people/person-record.js';
 import { personWrite, withoutSessions } from '../people/person-store.js';
 import { INSTALLATION, keys } from '../store/keys.js';
 import type { Cookies } from './cookies.js';
-import type { LoginLimiter } from './login-limiter.js';
+import { type LoginLimiter, networkOf } from './login-limiter.js';
 import { isOpenSession, listSessions } from './session-directory.js';
 import {
   csrfTokenOf,
@@ -112,7 +112,7 @@ export class SessionService {
 
   /** What was typed is not recorded: people type passwords where addresses belong. */
   recordRefusal(write: WriteRequest, personId: string | undefined, by: string): void {
-    this.#recorder.record(`login ${write.from?.address ?? ''}`, INSTALLATION, {
+    this.#recorder.record(`login ${networkOf(write.from?.address ?? '')}`, INSTALLATION, {
       actor: { kind: 'anonymous', credentialId: ANONYMOUS_ACTOR.credentialId, name: ANONYMOUS_ACTOR.name },
       requestId: write.requestId,
       ...(write.from === undefined ? {} : { from: write.from }),

@@ -62,3 +62,25 @@ describe('X-Forwarded-For', () => {
     expect(await addressInAudit(trusting, text)).toBe('127.0.0.1');
   });
 });
+
+test('refused logins from one IPv6 network fill no audit log, whatever addresses of it they come from', async () => {
+  const { plane } = trusting;
+  for (let index = 1; index <= 30; index += 1) {
+    const { status } = await plane.call('POST', '/api/v1/login', {
+      token: null,
+      body: { email: `nobody-${index}@example.com`, password: 'x' },
+      headers: { 'x-forwarded-for': `2001:db8:1:2::${index.toString(16)}`, 'x-forwarded-proto': 'https' },
+    });
+    expect(status).toBe(401);
+  }
+  // One from elsewhere comes behind them in the log.
+  await plane.call('POST', '/api/v1/login', {
+    token: null,
+    body: { email: 'nobody@example.com', password: 'x' },
+    headers: { 'x-forwarded-for': '203.0.113.9', 'x-forwarded-proto': 'https' },
+  });
+  const refused = async (): Promise<{ from: { address: string } }[]> =>
+    (await plane.must('GET', '/api/v1/audit?limit=100&action=session.refused')).body.items;
+  await expect.poll(async () => (await refused())[0]?.from.address, { timeout: 10_000 }).toBe('203.0.113.9');
+  expect((await refused()).length).toBe(21);
+});
