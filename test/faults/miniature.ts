@@ -61,7 +61,11 @@ export function runWriter(options: WriterOptions): Promise<WriterRun> {
     let errors = '';
     let rest = '';
     const answers: WriterAnswer[] = [];
-    const silence = setTimeout(kill, SILENCE_MS_MAX);
+    let isSilent = false;
+    const silence = setTimeout(() => {
+      isSilent = true;
+      kill();
+    }, SILENCE_MS_MAX);
     child.stderr.on('data', (chunk: Buffer) => {
       errors = (errors + chunk.toString('utf8')).slice(-10_000);
     });
@@ -78,7 +82,8 @@ export function runWriter(options: WriterOptions): Promise<WriterRun> {
     child.on('error', reject);
     child.on('close', (status, signal) => {
       clearTimeout(silence);
-      resolve({ answers, errors, end: signal === null ? `exit ${status ?? -1}` : 'killed' });
+      if (isSilent) reject(new Error(`a writer said nothing for ${SILENCE_MS_MAX} ms: ${errors}`));
+      else resolve({ answers, errors, end: signal === null ? `exit ${status ?? -1}` : 'killed' });
     });
   });
 }
