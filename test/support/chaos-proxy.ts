@@ -43,7 +43,7 @@ export class ChaosProxy {
 
   /** Every connection ends with a RST on both sides; new ones are carried. */
   reset(): void {
-    for (const pair of [...this.#pairs]) this.#end(pair);
+    for (const pair of this.#pairs) this.#end(pair);
   }
 
   /** As reset(), and so do new ones, until heal(). */
@@ -61,7 +61,7 @@ export class ChaosProxy {
   /** New connections are carried. Half-open ones stay so for ever, unless `resetsSilent`: a router that is back answers what it does not know. */
   heal({ resetsSilent = false }: { readonly resetsSilent?: boolean } = {}): void {
     this.#mode = 'carries';
-    if (resetsSilent) for (const pair of [...this.#pairs]) if (pair.isSilent) this.#end(pair);
+    if (resetsSilent) for (const pair of this.#pairs) if (pair.isSilent) this.#end(pair);
   }
 
   async close(): Promise<void> {
