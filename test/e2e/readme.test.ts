@@ -132,7 +132,20 @@ describe('README', () => {
         covered.some((text) => block.includes(text)),
         block,
       ).toBe(true);
-    for (const [, target = ''] of readme.matchAll(/\]\((docs[^)]*)\)/g))
-      expect(existsSync(join(REPOSITORY, target)), target).toBe(true);
+    for (const [, path = '', heading] of readme.matchAll(/\]\((docs[^)#]*)(?:#([^)]*))?\)/g)) {
+      expect(existsSync(join(REPOSITORY, path)), path).toBe(true);
+      if (heading !== undefined) expect(headingsOf(path), path).toContain(heading);
+    }
   });
 });
+
+/** As links name them. */
+function headingsOf(path: string): string[] {
+  const text = readFileSync(join(REPOSITORY, path), 'utf8');
+  return [...text.matchAll(/^#+ (.*)$/gm)].map(([, title = '']) =>
+    title
+      .toLowerCase()
+      .replaceAll(' ', '-')
+      .replace(/[^a-z0-9-]/g, ''),
+  );
+}
