@@ -131,10 +131,19 @@ export class ClientConfig {
   #isKnown = false;
 
   /** `at`: where the client is. What a client that resumed had before is not known here: its digest is not checked. */
-  apply({ signed, previousRevision, delta }: ConfigMessage, at: Position | undefined): void {
+  apply(message: ConfigMessage, at: Position | undefined): void {
+    const { previousRevision } = message;
     if (previousRevision !== 0 && previousRevision !== at?.revision) {
       throw new Error(`a patch from ${previousRevision} for a client at ${at?.revision}`);
     }
+    this.take(message);
+    if (this.#isKnown && this.digest !== parseManifest(message.signed.document).digest) {
+      throw new Error('the digest is not that of the manifest');
+    }
+  }
+
+  /** Unchecked. */
+  take({ previousRevision, delta }: ConfigMessage): void {
     if (previousRevision === 0) this.#clear();
     for (const [kind, key] of delta?.removed ?? []) {
       this.#tree.delete(kind, key);
@@ -147,9 +156,11 @@ export class ClientConfig {
       this.#tree.set(kind, key, hashDefinition(bytes));
       this.texts.set(`${kind}/${key}`, Buffer.from(bytes).toString());
     }
-    if (this.#isKnown && this.#tree.digest() !== parseManifest(signed.document).digest) {
-      throw new Error('the digest is not that of the manifest');
-    }
+  }
+
+  /** Of what is there: that of the manifest, if everything is. */
+  get digest(): string {
+    return this.#tree.digest();
   }
 
   #clear(): void {

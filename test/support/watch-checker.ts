@@ -1,6 +1,6 @@
 import { comparePositions, type Position, positionText } from '@guidon/protocol/live-updates';
 
-export type ViolationKind = 'backwards' | 'repeated' | 'gap' | 'damaged' | 'fork' | 'end';
+export type ViolationKind = 'backwards' | 'repeated' | 'gap' | 'damaged' | 'unreadable' | 'fork' | 'end';
 
 export interface Violation {
   readonly client: string;
@@ -109,6 +109,11 @@ export class WatchLog {
     else if (comparePositions(at, this.#at) === 0) this.#report('repeated', at);
     if (this.#at !== undefined && comparePositions(at, this.#at) < 0) this.#report('backwards', at);
     this.#take(at, content);
+  }
+
+  /** What came could not be read, or is nothing that this client may be sent. */
+  unreadable(error: unknown): void {
+    this.#report('unreadable', this.#at ?? { epoch: 0, revision: 0 }, String(error));
   }
 
   end(at: Position, hash: string): void {
