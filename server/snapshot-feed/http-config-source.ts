@@ -22,6 +22,7 @@ export interface HttpConfigSourceOptions {
   readonly ca?: string | undefined;
   /** Default true; false: `url` is that of another node. */
   readonly isControlPlane?: boolean;
+  /** Of an answer, and of silence before and within a configuration: a connection may be half-open. */
   readonly deadlineMs?: number;
   /** Of a whole configuration: slower lines may take longer. */
   readonly configDeadlineMs?: number;
@@ -42,6 +43,8 @@ export class HttpConfigSource implements ConfigSource {
   readonly #headers: Readonly<Record<string, string>>;
   readonly #deadlineMs: number;
   readonly #configDeadlineMs: number;
+  /** A source that takes longer than this over its first byte is given twice the time, until it has answered: it may just be slow. */
+  #silenceMs: number;
   readonly #agent: HttpAgent;
   readonly #nodeHeader: Readonly<Record<string, string>>;
   readonly #onUnknown: (() => void) | undefined;
@@ -55,6 +58,7 @@ export class HttpConfigSource implements ConfigSource {
     this.#nodeHeader = options.nodeId === undefined ? {} : { 'x-guidon-node': options.nodeId };
     this.#deadlineMs = options.deadlineMs ?? DEADLINE_MS;
     this.#configDeadlineMs = options.configDeadlineMs ?? CONFIG_DEADLINE_MS;
+    this.#silenceMs = this.#deadlineMs;
     const ca = options.ca === undefined ? {} : { ca: options.ca };
     this.#agent = this.#base.startsWith('https:')
       ? new HttpsAgent({ keepAlive: true, ...ca })
@@ -112,8 +116,11 @@ export class HttpConfigSource implements ConfigSource {
 
   async fetchConfig({ environmentId }: EnvironmentRef, since: number): Promise<ConfigMessage> {
     const query = since === 0 ? '' : `?since=${since}`;
-    const answer = await this.#get(`/internal/v1/environments/${environmentId}/config${query}`, this.#configDeadlineMs);
-    return decodeConfigMessage(await readBytes(answer, CONFIG_BYTES_MAX));
+    const path = `/internal/v1/environments/${environmentId}/config${query}`;
+    const answer = await this.#get(path, this.#configDeadlineMs, {}, this.#silenceMs);
+    const bytes = await readBytes(answer, CONFIG_BYTES_MAX);
+    this.#silenceMs = this.#deadlineMs;
+    return decodeConfigMessage(bytes);
   }
 
   async fetchAccess({ environmentId }: EnvironmentRef): Promise<Signed> {
@@ -159,24 +166,42 @@ export class HttpConfigSource implements ConfigSource {
     return readBytes(await this.#get(path, this.#deadlineMs), SMALL_ANSWER_BYTES_MAX);
   }
 
-  async #get(path: string, deadlineMs: number, headers: Record<string, string> = {}): Promise<IncomingMessage> {
-    const answer = await this.#fetch(path, deadlineMs, { headers: { ...this.#headers, ...headers } });
+  async #get(
+    path: string,
+    deadlineMs: number,
+    headers: Record<string, string> = {},
+    silenceMs = deadlineMs,
+  ): Promise<IncomingMessage> {
+    const answer = await this.#fetch(path, deadlineMs, {
+      headers: { ...this.#headers, ...headers },
+      timeout: silenceMs,
+    });
     const { statusCode = 0 } = answer;
     if (statusCode === 200 || statusCode === 304) return answer;
     answer.resume();
     throw refusalOf(statusCode, path.replace(/\?.*/, ''));
   }
 
-  /** Resolves with the head of the answer; its body must be read or resumed. Redirections are answers like any other: they are not followed. */
+  /**
+   * Resolves with the head of the answer; its body must be read or resumed. Redirections are answers like any other: they are not followed. `timeout` is
+   * that of silence.
+   */
   #fetch(
     path: string,
     deadlineMs: number,
-    { body, ...options }: Pick<RequestOptions, 'method' | 'headers'> & { readonly body?: string },
+    { body, ...options }: Pick<RequestOptions, 'method' | 'headers' | 'timeout'> & { readonly body?: string },
   ): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
       const send = this.#base.startsWith('https:') ? httpsRequest : httpRequest;
       const signal = AbortSignal.any([AbortSignal.timeout(deadlineMs), this.#closing.signal]);
       const request = send(this.#base + path, { ...options, agent: this.#agent, signal }, resolve);
+      request.on('timeout', () => {
+        // Several requests may find the same silence: it counts once.
+        if (options.timeout === this.#silenceMs) {
+          this.#silenceMs = Math.min(2 * this.#silenceMs, this.#configDeadlineMs);
+        }
+        request.destroy(new Error('silence'));
+      });
       request.on('error', (cause) => {
         reject(new PlatformError('not-ready', `the source cannot be reached${reasonOf(cause)}`, { cause }));
       });
