@@ -98,7 +98,7 @@ class Lane {
       for (let index = 0; index < BATCH; index += 1) {
         const { name, definitions } = poison(this.#random, this.sentCount);
         names.push(name);
-        await this.#publish(definitions, this.#random.next() < 0.5 ? base : 0);
+        await this.#publish(definitions, this.#random.next() < 0.15 ? base : 0);
         this.sentCount += 1;
       }
       expect(await this.#answers(), `seed ${seed}, ${names.join(', ')}`).toBe(this.#expected);
