@@ -4,9 +4,11 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { PlatformError, settlesWithin } from '@guidon/protocol';
 import type { RootDatabase } from 'lmdb';
+import { withCommitDeadline } from './commit-deadline.js';
 import { hearCommitRejections } from './commit-rejections.js';
 import { DATA_FILE, makeDataFile } from './data-file.js';
 import { type KeyRange, keys, type StoreKey } from './keys.js';
+import { OpenSnapshots, type StoredRow, type StoreSnapshot } from './open-snapshots.js';
 import { decodeBytes, decodeRecord, encodeBytes, encodeRecord } from './record-codec.js';
 import { assertSoundFile } from './sound-file.js';
 import { nameOf, type StagedRow, StagedRows } from './staged-rows.js';
@@ -38,9 +40,6 @@ export interface Migration {
 }
 
 const CLOSE_DEADLINE_MS = 1_000;
-const SNAPSHOT_PAGE_ROWS = 100;
-/** Open at a time. */
-export const SNAPSHOTS_MAX = 8;
 /** LMDB takes keys of 1 978 bytes. */
 const KEY_CHARS_MAX = 1_500;
 /** Transactions that wait for one commit; one more is refused. */
@@ -82,13 +81,6 @@ export interface StoreReader {
   has(key: StoreKey): boolean;
   /** Rows below a prefix, in key order. Nothing outside the prefix is ever read. */
   list<Value>(range: KeyRange, options?: ListOptions): ListedRow<Value>[];
-}
-
-/** See ControlStore.openSnapshot. */
-export interface StoreSnapshot extends Pick<StoreReader, 'find'> {
-  /** Rows below a prefix in the order of their keys, some at a time; bytes without their checksum. */
-  pages(range: KeyRange): Generator<readonly StoredRow[]>;
-  close(): void;
 }
 
 /** Reads and writes of one transaction; reads see its own writes and those staged before. */
@@ -137,8 +129,7 @@ export class ControlStore implements StoreReader {
   /** Rows of the transaction that runs right now. */
   #draft: StagedRows | undefined;
   #isStagedRead = false;
-  /** What closes each of those that are open. */
-  readonly #snapshots = new Set<() => void>();
+  readonly #snapshots: OpenSnapshots;
 
   static async open(options: ControlStoreOptions): Promise<ControlStore> {
     mkdirSync(options.directory, { recursive: true, mode: 0o700 });
@@ -178,6 +169,7 @@ export class ControlStore implements StoreReader {
       onMigrated: () => {},
       ...options,
     };
+    this.#snapshots = new OpenSnapshots(database, this.#options.snapshotMsMax);
   }
 
   get failure(): Error | undefined {
@@ -263,50 +255,9 @@ export class ControlStore implements StoreReader {
     }
   }
 
-  /**
-   * The durable store as it is now, for whoever reads for long. Close it: as long as it is open no page that it can see is used again (M7). It closes
-   * by itself after `snapshotMsMax`, for who reads may wait for a client that takes nothing any more; reading it then throws `timeout`. Throws
-   * `overloaded` when there are SNAPSHOTS_MAX: LMDB has few places for readers, and needs one for every other process.
-   */
+  /** See OpenSnapshots.open. */
   openSnapshot(): StoreSnapshot {
-    if (this.#snapshots.size >= SNAPSHOTS_MAX)
-      throw new PlatformError('overloaded', 'too many read the store for long');
-    const transaction = this.#database.useReadTransaction();
-    const close = (): void => {
-      if (this.#snapshots.delete(close)) transaction.done();
-      clearTimeout(timer);
-    };
-    this.#snapshots.add(close);
-    const timer = setTimeout(close, this.#options.snapshotMsMax);
-    timer.unref();
-    const assertOpen = (): void => {
-      if (!this.#snapshots.has(close)) throw new PlatformError('timeout', 'reading the store took too long');
-    };
-    const database = this.#database;
-    return {
-      find: <Value>(key: StoreKey): Value | undefined => {
-        assertOpen();
-        const row = database.get(key, { transaction });
-        return row === undefined ? undefined : decodeRecord<Value>(row);
-      },
-      *pages({ prefix }: KeyRange): Generator<readonly StoredRow[]> {
-        let after: StoreKey | undefined;
-        for (;;) {
-          assertOpen();
-          const range = {
-            start: after ?? [...prefix],
-            end: [...prefix, '\uffff'],
-            exclusiveStart: after !== undefined,
-          };
-          const rows = [...database.getRange({ ...range, limit: SNAPSHOT_PAGE_ROWS, transaction })];
-          yield rows.map(({ key, value }) => ({ key: key as StoreKey, bytes: decodeBytes(value) }));
-          const last = rows[rows.length - 1];
-          if (last === undefined || rows.length < SNAPSHOT_PAGE_ROWS) return;
-          after = last.key as StoreKey;
-        }
-      },
-      close,
-    };
+    return this.#snapshots.open();
   }
 
   /** Frees reader slots of processes that died, which would keep old pages from being used again (M7). Call it now and then. */
@@ -316,7 +267,7 @@ export class ControlStore implements StoreReader {
 
   /** Waits for what is being committed, then closes. No call may follow. */
   async close(): Promise<void> {
-    for (const closeSnapshot of this.#snapshots) closeSnapshot();
+    this.#snapshots.close();
     if (this.#failure === undefined) {
       await settlesWithin(Promise.allSettled([this.#committing]), this.#options.commitDeadlineMs);
       // Everything is durable by now. lmdb-js sometimes does not come back from closing; the end of the process closes as well.
@@ -422,7 +373,7 @@ export class ControlStore implements StoreReader {
       }
     });
     try {
-      await withDeadline(committed, this.#options.commitDeadlineMs);
+      await withCommitDeadline(committed, this.#options.commitDeadlineMs);
       for (const row of group?.rows ?? []) this.#staged.delete(row);
       group?.settle();
     } catch (error) {
@@ -527,39 +478,7 @@ async function makeFirstRows(path: string): Promise<void> {
   await settlesWithin(database.close(), CLOSE_DEADLINE_MS);
 }
 
-export interface StoredRow {
-  readonly key: StoreKey;
-  readonly bytes: Buffer;
-}
-
 interface WriterRow {
   readonly epoch: number;
   readonly pid: number;
-}
-
-/** The deadline is counted in slices of this, so that a busy event loop counts as one slice and not as a slow disk. */
-const DEADLINE_SLICE_MS = 100;
-
-/**
- * Rejects with `outcome-unknown` after `deadlineMs` in which the event loop could have taken the result. A plan that keeps it busy for
- * seconds (a million keys) also keeps every commit's own callback from running: that is no reason to end the process (I3, M3).
- */
-function withDeadline<Result>(committed: Promise<Result>, deadlineMs: number): Promise<Result> {
-  return new Promise((resolve, reject) => {
-    let leftMs = deadlineMs;
-    let timer: NodeJS.Timeout;
-    const wait = (): void => {
-      const sliceMs = Math.min(leftMs, DEADLINE_SLICE_MS);
-      leftMs -= sliceMs;
-      timer = setTimeout(leftMs > 0 ? wait : giveUp, sliceMs);
-    };
-    // A commit that settled while the loop was busy still counts as settled.
-    const giveUp = (): void => {
-      setImmediate(() =>
-        setImmediate(() => reject(new PlatformError('outcome-unknown', 'the commit did not finish in time'))),
-      );
-    };
-    wait();
-    committed.then(resolve, reject).finally(() => clearTimeout(timer));
-  });
 }

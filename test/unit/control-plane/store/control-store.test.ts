@@ -10,10 +10,10 @@ import {
   ControlStore,
   type ControlStoreOptions,
   GROUP_TRANSACTIONS_MAX,
-  SNAPSHOTS_MAX,
   STORE_OPTIONS,
 } from '@guidon/control-plane/store/control-store.js';
 import { keys } from '@guidon/control-plane/store/keys.js';
+import { SNAPSHOTS_MAX } from '@guidon/control-plane/store/open-snapshots.js';
 import { parseTenantId } from '@guidon/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
