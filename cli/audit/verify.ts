@@ -34,13 +34,24 @@ async function* entriesOf(file: string): AsyncGenerator<LogEntry> {
   for await (const line of createInterface({ input: createReadStream(file), crlfDelay: Number.POSITIVE_INFINITY })) {
     number += 1;
     if (line === '') continue;
-    const entry = parseJson(line, `${file}:${number}`);
-    const { text, hash } = Object(entry) as Partial<Record<keyof LogEntry, unknown>>;
-    if (typeof text !== 'string' || typeof hash !== 'string') {
-      throw unusable(`${file}:${number} is no entry of an NDJSON export: export the log with format=ndjson`);
+    try {
+      yield entryFrom(line, `${file}:${number}`);
+    } catch (error) {
+      if (number === 1) throw error;
+      // It began as an export: a line that is no entry is one that was damaged or cut, which no hash fits.
+      yield { text: line, hash: '' };
     }
-    yield { text, hash };
   }
+}
+
+/** The hash is of the text alone: a number that is not the text's, or a member beside it, would be read as if it vouched for them. */
+function entryFrom(line: string, where: string): LogEntry {
+  const { sequence, text, hash, ...others } = Object(parseJson(line, where)) as Readonly<Record<string, unknown>>;
+  if (typeof text !== 'string' || typeof hash !== 'string') {
+    throw unusable(`${where} is no entry of an NDJSON export: export the log with format=ndjson`);
+  }
+  const isAsExported = text.startsWith(`{"sequence":${String(sequence)},`) && Object.keys(others).length === 0;
+  return { text, hash: isAsExported ? hash : '' };
 }
 
 /** The tree head of `path`, with its signature checked back to the root key it names, or to the pinned one. */

@@ -177,6 +177,15 @@ describe('guidon audit verify', () => {
     const cut = log.trimEnd().split('\n').slice(0, 3).join('\n');
     expect(await verify(cut, { head })).toMatchObject({ status: 1, said: expect.stringMatching(/^entry 4 .*missing/) });
     expect((await verify(cut)).said).toMatch(/a cut end would not show/);
+    for (const damaged of [
+      log.slice(0, cut.length - 20),
+      log.replace('\n{"sequence":3,', '\n{"sequence":2,'),
+      log.replace('\n{"sequence":3,', '\n{"sequence":3,"actor":"somebody else",'),
+      log.replace('\n{"sequence":3,', '\n{"sequence":3:'),
+      `${cut}{}\n`,
+    ]) {
+      expect(await verify(damaged)).toMatchObject({ status: 1, said: expect.stringMatching(/^entry [34] .*edited/) });
+    }
   });
 
   test('a head that is not signed back to the pinned root is refused, and so is what is no export', async () => {
