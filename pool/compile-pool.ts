@@ -78,6 +78,7 @@ export class CompilePool {
   #explainLane: Lane | undefined;
   /** By tenant and environment. */
   readonly #explainCounts = new Map<string, number>();
+  #compiledCount = 0;
   #isClosed = false;
 
   constructor(options: CompilePoolOptions = {}) {
@@ -103,6 +104,11 @@ export class CompilePool {
     this.#lanes = Array.from({ length: threadCount }, () => (isWarm ? this.#newLane() : undefined));
   }
 
+  /** Definitions that compile() has compiled so far: what it takes from a base does not count. */
+  get compiledCount(): number {
+    return this.#compiledCount;
+  }
+
   /** Compiles waiting, over all lanes. */
   get queueCount(): number {
     const waiting = (lane: Lane | undefined) => Math.max(0, (lane?.taskCount ?? 0) - 1) + (lane?.tries.length ?? 0);
@@ -124,6 +130,7 @@ export class CompilePool {
     }
     if (answer.status !== 'compiled') return answer;
     const { blockIds, bytes, ...compiled } = answer;
+    this.#compiledCount += compiled.compiledCount;
     const [root = new Uint8Array(), ...blocks] = unpackBytes(bytes);
     return {
       ...compiled,

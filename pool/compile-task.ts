@@ -32,6 +32,8 @@ export interface CompiledAnswer {
   /** Digest of the definitions after the change; the `base` of the next request. */
   readonly digest: string;
   readonly root: Uint8Array;
+  /** Definitions that were compiled; the others were taken from the base. */
+  readonly compiledCount: number;
   /** There was no base: `newBlocks` is every block. */
   readonly isFull: boolean;
   readonly newBlocks: ReadonlyMap<string, Uint8Array>;

@@ -99,7 +99,16 @@ function answerOf(
   const droppedBlockIds = [...(known?.keys() ?? [])].filter((id) => !blocks.has(id));
   const newBytes = blockIds.map((id) => blocks.get(id) ?? new Uint8Array());
   const bytes = packBytes([compiled.snapshot.root, ...newBytes]);
-  return { status: 'compiled', digest, isFull: previous === undefined, entries, blockIds, droppedBlockIds, bytes };
+  return {
+    status: 'compiled',
+    digest,
+    compiledCount: compiled.units.newCount,
+    isFull: previous === undefined,
+    entries,
+    blockIds,
+    droppedBlockIds,
+    bytes,
+  };
 }
 
 function explain(

@@ -45,6 +45,8 @@ export interface CompiledUnits {
   readonly flags: readonly CompiledFlag[];
   readonly segments: readonly CompiledSegment[];
   readonly segmentKeys: ReadonlyMap<string, CompiledSegmentKeys>;
+  /** How many of all these were compiled, and not taken from what was there before. */
+  readonly newCount: number;
 }
 
 /**
@@ -103,18 +105,25 @@ function compileUnits(
   issues: Issue[],
 ): CompiledUnits {
   const writer = new ByteWriter();
+  let newCount = 0;
+  const builder = (): UnitBuilder => {
+    newCount += 1;
+    return new UnitBuilder(writer, interner);
+  };
   const flags = compileSorted(previous?.flags ?? [], flagSet.flags, issues, (definition: FlagDefinition) =>
-    compileFlag(new UnitBuilder(writer, interner), definition),
+    compileFlag(builder(), definition),
   );
   const segments = compileSorted(previous?.segments ?? [], flagSet.segments, issues, (definition: SegmentDefinition) =>
-    compileSegment(new UnitBuilder(writer, interner), definition),
+    compileSegment(builder(), definition),
   );
   const segmentKeys = new Map<string, CompiledSegmentKeys>();
   for (const [key, definition] of flagSet.segmentKeys) {
     const known = previous?.segmentKeys.get(key);
-    segmentKeys.set(key, known?.definition === definition ? known : compileSegmentKeys(writer, definition));
+    const isKnown = known?.definition === definition;
+    if (!isKnown) newCount += 1;
+    segmentKeys.set(key, isKnown ? known : compileSegmentKeys(writer, definition));
   }
-  return { interner, flags, segments, segmentKeys };
+  return { interner, flags, segments, segmentKeys, newCount };
 }
 
 interface Keyed {

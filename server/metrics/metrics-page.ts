@@ -298,6 +298,9 @@ export class MetricsPage {
       (gauge) => gauge.set(store.status === 'healthy' ? 1 : 0),
       'min',
     );
+    this.#counter('guidon_compiled_definitions_total', 'Definitions compiled; unchanged ones are not', [], (counter) =>
+      counter.inc(pool.compiledCount),
+    );
     this.#gauge('guidon_compile_queue', 'Compiles that wait', [], (gauge) => gauge.set(pool.queueCount));
   }
 
