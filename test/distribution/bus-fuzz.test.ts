@@ -1,6 +1,15 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { encodeDefinition } from '@guidon/engine';
 import { InProcessChangeBus, subjectOf } from '@guidon/protocol';
-import { encodeConfigMessage, encodeSigned, signDocument } from '@guidon/protocol/signed-config';
+import {
+  DigestTree,
+  encodeConfigMessage,
+  encodeSigned,
+  generateSigningKey,
+  hashDefinition,
+  type Signed,
+  signDocument,
+} from '@guidon/protocol/signed-config';
 import { encode } from '@msgpack/msgpack';
 import { pino } from 'pino';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -131,6 +140,25 @@ function signedAndHostile(): Uint8Array {
   return isAccess ? encodeSigned(signed) : encodeConfigMessage({ ...victim.message(1), signed });
 }
 
+/** All there would be to a change of `calm`, or to a list that revokes its keys, but the right signature. */
+function forged(): Uint8Array {
+  const stranger = { ...generateSigningKey(), keyId: feed.signingKey.keyId };
+  const forger = random.pick([stranger, feed.root]);
+  const sign = (honest: Signed, byForger: Signed): Signed =>
+    random.next() < 0.5 ? byForger : { ...byForger, signature: random.pick([honest.signature, random.bytes(64)]) };
+  const { keyId } = feed.signingKey;
+  if (random.next() < 0.3) {
+    const { document } = calm.signedAccess({ sequence: 2, entries: [] });
+    return encodeSigned(sign(calm.signedAccess(), signDocument(document, forger)));
+  }
+  const bytes = encodeDefinition(aFlag('second', { on: false }));
+  const tree = new DigestTree();
+  tree.set('flag', 'second', hashDefinition(bytes));
+  const revision = calm.revision + random.between(1, 3);
+  const signed = sign(calm.signed(), calm.sign({ revision, digest: tree.digest(), keyId }, forger));
+  return encodeConfigMessage({ signed, previousRevision: 0, delta: { changed: [bytes], removed: [] } });
+}
+
 function subjectFor(environment: FeedEnvironment): string {
   const subject = subjectOf(random.next() < 0.5 ? 'config' : 'access', environment.ref);
   const way = random.below(30);
@@ -156,6 +184,7 @@ test(
       for (let index = 0; index < WAVE; index += 1) {
         const way = random.next();
         if (way < 0.15) await bus.publish(subjectFor(victim), signedAndHostile(), '');
+        else if (way < 0.2) await bus.publish(subjectFor(calm), forged(), '');
         else if (way < 0.3) await bus.publish(subjectFor(random.pick([calm, victim])), strange(), '');
         else await bus.publish(subjectFor(random.pick([calm, victim])), mutated(random.pick(valid)), '');
       }

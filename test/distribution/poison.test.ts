@@ -21,7 +21,7 @@ import { type FeedEnvironment, SignedFeedServer } from '../support/signed-feed-s
  * Revisions with a valid signature and hostile content, through the bus into a real node: the process lives, every answer is what it was, and a good
  * revision comes into force right after (I9, I10, G6).
  */
-const COUNT = process.env.GUIDON_DEEP === '1' ? 100_000 : 10_000;
+const COUNT = process.env.GUIDON_DEEP === '1' ? 50_000 : 10_000;
 /** Fewer than one environment's messages may wait. */
 const BATCH = 40;
 const LANES = 4;
