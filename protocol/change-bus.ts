@@ -49,6 +49,8 @@ export interface BusSettings {
   readonly keyFile?: string;
   /** Copies of what the bus keeps in a cluster. */
   readonly replicaCount?: number;
+  /** Where the stream is, when the servers named are leaf nodes of another cluster: its JetStream domain. */
+  readonly domain?: string;
 }
 
 /** The bus of a single process (`guidon dev`): delivers in publish order, one turn of the event loop later. */

@@ -8,6 +8,7 @@ export interface NatsOptions {
   readonly natsCa?: string;
   readonly natsCert?: string;
   readonly natsKey?: string;
+  readonly natsDomain?: string;
   readonly natsReplicas?: number;
 }
 
@@ -28,7 +29,14 @@ export function addNatsOptions(command: Command): Command {
   for (const [flag, what, environment] of FILES) {
     command.addOption(new Option(`${flag} <file>`, what).env(environment));
   }
-  return command;
+  return command.addOption(
+    new Option('--nats-domain <name>', 'JetStream domain of the hub, when --nats names leaf nodes')
+      .env('GUIDON_NATS_DOMAIN')
+      .argParser((value) => {
+        if (!/^[A-Za-z0-9_-]{1,64}$/.test(value)) throw new InvalidArgumentError('Letters, digits, - and _.');
+        return value;
+      }),
+  );
 }
 
 /** Of the control plane alone: it makes the stream. */
@@ -44,7 +52,7 @@ export function natsReplicas(): Option {
 
 /** Undefined without `--nats`. */
 export function busSettingsFrom(options: NatsOptions): BusSettings | undefined {
-  const { nats, natsCreds, natsCa, natsCert, natsKey, natsReplicas: replicaCount } = options;
+  const { nats, natsCreds, natsCa, natsCert, natsKey, natsDomain, natsReplicas: replicaCount } = options;
   if (nats === undefined) return undefined;
   return {
     servers: nats,
@@ -52,6 +60,7 @@ export function busSettingsFrom(options: NatsOptions): BusSettings | undefined {
     ...(natsCa === undefined ? {} : { caFile: natsCa }),
     ...(natsCert === undefined ? {} : { certFile: natsCert }),
     ...(natsKey === undefined ? {} : { keyFile: natsKey }),
+    ...(natsDomain === undefined ? {} : { domain: natsDomain }),
     ...(replicaCount === undefined ? {} : { replicaCount }),
   };
 }

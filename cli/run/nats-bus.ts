@@ -20,6 +20,7 @@ import {
   DiscardPolicy,
   type JetStreamClient,
   type JetStreamManager,
+  type JetStreamOptions,
   type NatsConnection,
   NatsError,
   nanos,
@@ -174,6 +175,11 @@ export class NatsBus implements ChangeBus {
     this.#detail = 'closed';
   }
 
+  get #jetstreamOptions(): JetStreamOptions {
+    const { domain } = this.#options;
+    return { timeout: PUBLISH_TIMEOUT_MS, ...(domain === undefined ? {} : { domain }) };
+  }
+
   async #runSession(onUp: () => void): Promise<void> {
     const connection = await connect(connectionOptions(this.#options));
     this.#connection = connection;
@@ -181,9 +187,9 @@ export class NatsBus implements ChangeBus {
       // It may have been closed while it was made.
       if (this.#closing.signal.aborted) return;
       assertSuitable(connection);
-      const manager = await connection.jetstreamManager({ checkAPI: false, timeout: PUBLISH_TIMEOUT_MS });
+      const manager = await connection.jetstreamManager({ ...this.#jetstreamOptions, checkAPI: false });
       if (this.#options.isPublisher === true) await this.#takeStream(manager);
-      this.#jetstream = connection.jetstream({ timeout: PUBLISH_TIMEOUT_MS });
+      this.#jetstream = connection.jetstream(this.#jetstreamOptions);
       const consumers = this.#subscribers.size === 0 ? [] : await this.#consume(connection, manager);
       this.#isUp = true;
       this.#detail = connection.getServer();
@@ -257,7 +263,7 @@ export class NatsBus implements ChangeBus {
       mem_storage: true,
       num_replicas: 1,
     });
-    const consumer = await connection.jetstream().consumers.get(STREAM, name);
+    const consumer = await connection.jetstream(this.#jetstreamOptions).consumers.get(STREAM, name);
     return consumer.consume({
       max_messages: 256,
       idle_heartbeat: IDLE_HEARTBEAT_MS,

@@ -167,3 +167,40 @@ test('over TLS with a user, and with a certificate of its own; never in the clea
   await until('it is refused', () => unknown.status().detail !== 'not connected yet');
   expect(unknown.status().isConnected).toBe(false);
 }, 60_000);
+
+test('a node hears over a leaf node of its region, and again when that or the hub has been away', async () => {
+  const leafPort = await freePort();
+  const mayListen = `permissions {
+    publish: [
+      "$JS.hub.API.CONSUMER.CREATE.GUIDON_CONFIG.>"
+      "$JS.hub.API.CONSUMER.INFO.GUIDON_CONFIG.>"
+      "$JS.hub.API.CONSUMER.MSG.NEXT.GUIDON_CONFIG.>"
+    ]
+    subscribe: ["_INBOX.>"]
+  }`;
+  const control = '{ user: control, password: s3cret }';
+  const hub = await startServer({
+    domain: 'hub',
+    config: `leafnodes { listen: "127.0.0.1:${leafPort}" }
+      accounts { GUIDON { jetstream: enabled, users: [${control}, { user: region, password: r3gion }] } }`,
+  });
+  const remote = `{ url: "nats-leaf://region:r3gion@127.0.0.1:${leafPort}", account: GUIDON }`;
+  const leaf = await startServer({
+    domain: 'region',
+    config: `leafnodes { remotes: [${remote}] }
+      accounts { GUIDON { jetstream: enabled, users: [{ user: node, password: n0de, ${mayListen} }] } }`,
+  });
+  const publisher = openBus({ servers: [`nats://control:s3cret@127.0.0.1:${hub.port}`], isPublisher: true });
+  await sendUntilTaken(publisher, 1);
+  const node = openBus({ servers: [`nats://node:n0de@127.0.0.1:${leaf.port}`], domain: 'hub' });
+  const heard = listenTo(node);
+  await until('it hears', () => heard.includes('revision 1'), ELECTED_MS_MAX);
+  await leaf.kill();
+  await sendUntilTaken(publisher, 2);
+  await leaf.resume();
+  await until('the leaf is back', () => heard.includes('revision 2'), ELECTED_MS_MAX);
+  await hub.kill();
+  await hub.resume();
+  await sendUntilTaken(publisher, 3);
+  await until('the hub is back', () => heard.includes('revision 3'), ELECTED_MS_MAX);
+}, 120_000);

@@ -8,6 +8,15 @@ import { temporaryFolder } from './guidon-process.js';
 /** How long a server may take to answer after its start, milliseconds. */
 const START_MS_MAX = 10_000;
 
+export interface NatsServerOptions {
+  /** Lines beside port and JetStream. */
+  readonly config?: string;
+  /** Default true. */
+  readonly hasJetStream?: boolean;
+  /** Of JetStream. */
+  readonly domain?: string;
+}
+
 /** A real nats-server on a free port of loopback, with a store of its own; ended by pid. */
 export class NatsServer {
   readonly port: number;
@@ -15,18 +24,17 @@ export class NatsServer {
   readonly #config: string;
   #child: ChildProcess | undefined;
 
-  /** `config`: lines beside port and JetStream; `hasJetStream` false leaves that out. */
-  static async start(options: { config?: string; hasJetStream?: boolean } = {}): Promise<NatsServer> {
+  static async start(options: NatsServerOptions = {}): Promise<NatsServer> {
     const server = new NatsServer(await freePort(), options);
     await server.resume();
     return server;
   }
 
-  private constructor(port: number, { config = '', hasJetStream = true }: { config?: string; hasJetStream?: boolean }) {
+  private constructor(port: number, { config = '', hasJetStream = true, domain }: NatsServerOptions) {
     this.port = port;
     this.#config = join(this.#folder.path, 'nats.conf');
     const jetstream = hasJetStream
-      ? `jetstream { store_dir: "${this.storeFolder}", max_file: 2GB, max_mem: 64MB }`
+      ? `jetstream { store_dir: "${this.storeFolder}", max_file: 2GB, max_mem: 64MB${domain === undefined ? '' : `, domain: ${domain}`} }`
       : '';
     writeFileSync(this.#config, `listen: "127.0.0.1:${port}"\n${jetstream}\n${config}\n`);
   }
