@@ -49,6 +49,8 @@ export class EnvironmentSlot {
   accessList: AccessList | undefined;
   answerHeads: AnswerHeads = headsOf(0, undefined);
   trapCount = 0;
+  /** How often the manifest of what serves was exchanged for a younger one of the same revision. */
+  renewalCount = 0;
   /** `performance.now()` when the control plane last confirmed that this is the newest revision, or the slot was made. */
   confirmedAtMs: number;
   #ageSeconds: number | undefined;

@@ -60,6 +60,12 @@ export class TrustedKeys {
     return head;
   }
 
+  /** Could what names this key and this time be trusted, if its signature is right? */
+  isInForce({ keyId, issuedAt }: { readonly keyId: string; readonly issuedAt: number }): boolean {
+    const key = this.#keySet?.keys.find((candidate) => candidate.keyId === keyId);
+    return key !== undefined && issuedAt <= (key.notAfter ?? issuedAt);
+  }
+
   #verifySignature(document: { readonly keyId: string; readonly issuedAt: number }, signed: Signed): void {
     const key = this.#keySet?.keys.find(({ keyId }) => keyId === document.keyId);
     if (key === undefined) throw untrusted('the document names a key that is not in force');

@@ -43,6 +43,8 @@ export class ConfigView {
   usedAtMs = 0;
   readonly #source: DefinitionSource;
   #content: Content | undefined;
+  /** Of the slot, when #content was read. */
+  #renewalCount = 0;
   /** Ascending, each after the position it names; the last one leads to #content. */
   #steps: Step[] = [];
   #nameCount = 0;
@@ -71,13 +73,21 @@ export class ConfigView {
     const { serving } = this.slot;
     if (serving === undefined) return false;
     const before = this.#content;
-    if (before !== undefined && comparePositions(serving, before) <= 0) return false;
+    const order = before === undefined ? 1 : comparePositions(serving, before);
+    const { renewalCount } = this.slot;
+    if (order < 0 || (order === 0 && renewalCount === this.#renewalCount)) return false;
     const signed = this.#source.findSigned();
     if (signed === undefined) return false;
     const manifest = parseManifest(signed.document);
     assert(isSameEnvironment(manifest, this.environment), 'config goes out of its own environment (I16)');
     // The disk is ahead of what serves, or behind it, for a moment.
     if (comparePositions(manifest, serving) !== 0) return false;
+    this.#renewalCount = renewalCount;
+    if (before !== undefined && order === 0) {
+      // Who asks from now on gets the younger manifest; who has the older one has the same revision.
+      this.#content = { ...before, signed };
+      return false;
+    }
     const index = this.#source.index();
     this.#content = { epoch: manifest.epoch, revision: manifest.revision, signed, index };
     if (before?.epoch === manifest.epoch) this.#remember(before, index);

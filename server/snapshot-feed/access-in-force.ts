@@ -41,7 +41,10 @@ export class AccessInForce {
       const accessList = this.#parts.keys().verifyAccessList(this.#slot.environment, signed);
       const mark = { epoch: accessList.epoch, revision: accessList.sequence, digest: '' };
       const order = this.#mark === undefined ? 1 : compareOrder(mark, this.#mark);
-      if (order < 0 || (order === 0 && this.#slot.accessList !== undefined)) return 'ignored';
+      const { accessList: before } = this.#slot;
+      // A younger one of the same sequence says the same under a key that is in force.
+      if (order < 0 || (order === 0 && before !== undefined && accessList.issuedAt <= before.issuedAt))
+        return 'ignored';
       if (isFastForward(mark, this.#mark)) throw new PlatformError('conflict', 'fast-forward');
       await this.#parts.store.putAccess(this.#slot.environment, signed, mark);
       this.#mark = mark;

@@ -60,7 +60,11 @@ export class ConfigFromDisk {
     if (this.#inForce.quarantine.has(manifest)) return false;
     const active = this.#inForce.served.serving;
     const order = active === undefined ? 1 : compareOrder(manifest, active);
-    if (order === 0 && manifest.digest === active?.digest) return false;
+    if (order === 0 && manifest.digest === active?.digest) {
+      // Another signature of what serves.
+      this.#inForce.slot.renewalCount += 1;
+      return false;
+    }
     if (order === 0) throw new PlatformError('conflict', 'the stored revision is another one of the same number');
     this.#inForce.assertNotOlder(manifest);
     if (state.root === undefined) throw new PlatformError('validation-failed', 'the stored root is damaged');

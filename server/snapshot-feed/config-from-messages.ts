@@ -36,6 +36,7 @@ export class ConfigFromMessages {
     );
     switch (decision.action) {
       case 'ignore':
+        if (decision.reason === 'duplicate') await this.#inForce.renew(manifest, message.signed);
         return 'ignored';
       case 'fetch':
         return 'fetch';

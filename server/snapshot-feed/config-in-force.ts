@@ -1,6 +1,6 @@
 import type { ResidentSnapshot } from '@guidon/engine';
 import { type EnvironmentRef, PlatformError } from '@guidon/protocol';
-import type { Manifest } from '@guidon/protocol/signed-config';
+import { type Manifest, parseManifest, type Signed } from '@guidon/protocol/signed-config';
 import type pino from 'pino';
 import type { EnvironmentSlot } from '../environment-slot.js';
 import type { HighWaterMark } from '../snapshot-store/snapshot-store.js';
@@ -97,6 +97,18 @@ export class ConfigInForce {
     this.counters.activated += 1;
     this.logger.info({ epoch, revision }, 'revision active');
     return { epoch, revision, digest };
+  }
+
+  /** Takes a younger manifest of the revision that serves, so that it can be handed on after its key or its time is over. */
+  async renew(manifest: Manifest, signed: Signed): Promise<void> {
+    const { store, now } = this.parts;
+    const stored = store.findSigned(this.environment);
+    if (stored === undefined || manifest.expiresAt <= now()) return;
+    const before = parseManifest(stored.document);
+    const isSame = compareOrder(manifest, before) === 0 && manifest.digest === before.digest;
+    if (!isSame || manifest.issuedAt <= before.issuedAt) return;
+    await store.putManifest(this.environment, signed);
+    this.slot.renewalCount += 1;
   }
 
   refuse(error: unknown, what: string): Outcome {

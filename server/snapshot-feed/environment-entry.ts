@@ -85,6 +85,12 @@ export class EnvironmentEntry {
     return true;
   }
 
+  /** Asks the source for what it has under a signature that lasts, though it is nothing new. */
+  renew(): void {
+    this.#fetchConfig(false);
+    void this.#run(async () => this.reducer.receiveAccess(await this.#source.fetchAccess(this.environment)));
+  }
+
   offerAccess(signed: Signed): boolean {
     return this.#run(() => this.reducer.receiveAccess(signed)) !== undefined;
   }

@@ -1,5 +1,5 @@
 import type { EnvironmentRef } from '@guidon/protocol';
-import type { ConfigMessage, Signed } from '@guidon/protocol/signed-config';
+import { type ConfigMessage, parseAccessList, parseManifest, type Signed } from '@guidon/protocol/signed-config';
 import type { EnvironmentSlot } from '../environment-slot.js';
 import type { Quarantine } from '../snapshot-store/snapshot-store.js';
 import { AccessInForce } from './access-in-force.js';
@@ -80,6 +80,20 @@ export class EnvironmentReducer {
   /** Config from any source. Never throws for what a message holds. */
   receive(message: ConfigMessage): Promise<Outcome> {
     return this.#messages.receive(message);
+  }
+
+  /**
+   * What is stored has been signed by a key that is not in force any more, or long ago: a newcomer to whom this node hands it on would refuse
+   * it, soon or already.
+   */
+  isRenewalDue(): boolean {
+    const { store, keys, now } = this.#parts;
+    const config = store.findSigned(this.environment);
+    const access = store.findAccess(this.environment);
+    if (config === undefined) return false;
+    const { keyId, issuedAt, expiresAt } = parseManifest(config.document);
+    if (!keys().isInForce({ keyId, issuedAt }) || now() > (issuedAt + expiresAt) / 2) return true;
+    return access !== undefined && !keys().isInForce(parseAccessList(access.document));
   }
 
   /** An access list from any source. Never throws for what it holds. */

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type ChangeHints, type EnvironmentRef, findSubject, isSameEnvironment, PlatformError } from '@guidon/protocol';
 import {
   BUS_MESSAGE_BYTES_MAX,
@@ -40,6 +41,9 @@ const FAILED_POLL = { firstMs: 500, maxMs: 8_000 } as const;
 const KEY_SET_EVERY = 12;
 /** Polls between two looks at the heads of audit logs. */
 const WITNESS_EVERY = 12;
+/** Polls between two looks at how long signatures still hold, an hour by default; a new key set brings the next look forward. */
+const RENEWAL_EVERY = 720;
+const RENEWALS_PER_TURN = 32;
 const BUS_DETAIL_CHARS_MAX = 300;
 /** An environment is given up when the control plane has not named it in so many polls in a row (I13: absence is not news). */
 const ABSENT_POLLS_MAX = 3;
@@ -68,6 +72,8 @@ export class SnapshotFeed {
   #isClosed = false;
   #hasAnswered = false;
   #needsKeySet = false;
+  /** Number of the poll with which signatures are looked at next. */
+  #renewalAtPoll = RENEWAL_EVERY;
 
   constructor(options: SnapshotFeedOptions) {
     this.#options = options;
@@ -204,6 +210,7 @@ export class SnapshotFeed {
     try {
       await this.#refreshKeys();
       await this.#compare();
+      await this.#renewSignatures();
       this.#backoff.succeeded();
       if (this.#options.source.isControlPlane) {
         await this.#lookAtLogs();
@@ -231,8 +238,23 @@ export class SnapshotFeed {
   async #refreshKeys(): Promise<void> {
     const { trust } = this.#environments;
     if (trust.isKnown && !this.#needsKeySet && this.counters.polls % KEY_SET_EVERY !== 0) return;
+    const before = trust.isKnown ? trust.keys().keySetVersion : undefined;
     await trust.refresh(this.#options.source);
     this.#needsKeySet = false;
+    if (before !== undefined && before !== trust.keys().keySetVersion) this.#renewalAtPoll = this.counters.polls;
+  }
+
+  /** What the next key set or the calendar takes away is fetched again. As long as something is due it is asked for with each look at the keys. */
+  async #renewSignatures(): Promise<void> {
+    if (this.counters.polls < this.#renewalAtPoll) return;
+    let isDue = false;
+    for (const [index, entry] of this.#environments.entries.entries()) {
+      if (index % RENEWALS_PER_TURN === 0) await nextTurn();
+      if (!entry.reducer.isRenewalDue()) continue;
+      entry.renew();
+      isDue = true;
+    }
+    this.#renewalAtPoll = this.counters.polls + (isDue ? KEY_SET_EVERY : RENEWAL_EVERY);
   }
 
   async #compare(): Promise<void> {

@@ -243,6 +243,14 @@ export class SnapshotStore {
     return this.#commit(environment, changes, loose);
   }
 
+  /** Another signature of the stored revision; everything else of it stays. */
+  putManifest(environment: EnvironmentRef, signed: Signed): Promise<boolean> {
+    const rootHash = this.#rootHashAt(keys.state(environment));
+    return this.#commit(environment, [
+      { key: keys.state(environment), value: sealJson({ ...rowOf(signed), rootHash }) },
+    ]);
+  }
+
   #fallbackRows(environment: EnvironmentRef, fallback: RevisionWrite['fallback']): RowChange[] {
     const row = keys.fallback(environment);
     const state = keys.fallbackState(environment);

@@ -1,3 +1,4 @@
+import { decodeConfigMessage, parseManifest } from '@guidon/protocol/signed-config';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { until } from '../support/running-node.js';
 import { StreamedPlatform, type StreamedTenant } from '../support/streamed-platform.js';
@@ -43,6 +44,15 @@ async function changeAndSee(on: boolean): Promise<void> {
   await until('the node serves the change', async () => (await evaluate()) === `acme-gate-${on ? 'on' : 'off'}`);
 }
 
+/** Of the manifest that a client which comes now is handed. */
+async function shownKeyId(): Promise<string> {
+  const redirect = await platform.get('/v1/config', tenant.srv);
+  const path = redirect.headers.get('location') ?? '';
+  const config = await platform.get(path, tenant.srv, { accept: 'application/msgpack' });
+  const { signed } = decodeConfigMessage(new Uint8Array(await config.arrayBuffer()));
+  return parseManifest(signed.document).keyId;
+}
+
 describe('signing keys rotate', () => {
   it('while every evaluation is answered, though the node learns of the key by a document it signed', async () => {
     let isOver = false;
@@ -76,10 +86,15 @@ describe('signing keys rotate', () => {
     expect(await evaluate()).toBe('acme-gate-on');
   });
 
-  it('and a revoked key holds nothing: the node asks for what it had signed', async () => {
+  it('and a revoked key holds nothing: a node that runs asks for what it had signed, and one that starts', async () => {
+    const active = (await keySet()).keys.find(({ state }) => state === 'active')?.id;
+    expect(await shownKeyId()).not.toBe(active);
+    const revision = await platform.revision(tenant.environment);
     await step('revoke', 'retired');
     await step('revoke', 'retired');
     expect((await keySet()).keys.map(({ state }) => state)).toEqual(['active']);
+    await until('the node has it signed anew', async () => (await shownKeyId()) === active);
+    expect(await platform.revision(tenant.environment)).toBe(revision);
     await platform.restartNode(0);
     await platform.untilServed(tenant);
     expect(await evaluate()).toBe('acme-gate-on');
