@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -30,6 +30,10 @@ export class BenchInstallation {
   nodeMetricsUrl = '';
   /** Of the node's own process. */
   nodePid = 0;
+  /** Of the command: what works is a child of it. */
+  controlPlanePid = 0;
+  /** A `node` token. */
+  nodeCredential = '';
   environmentUrl = '';
   environmentId = '';
   /** A `srv` token of the environment. */
@@ -100,6 +104,8 @@ export class BenchInstallation {
     const controlPlane = this.#guidon(['control-plane', ...places]);
     this.url = (await controlPlane.waitFor(/control plane: (http\S+)/))[1] ?? '';
     const setup = new URL((await controlPlane.waitFor(/first admin: (http\S+)/))[1] ?? '');
+    this.controlPlanePid = controlPlane.pid;
+    this.nodeCredential = readFileSync(keyFile, 'utf8').trim();
     await this.#seed(setup.hash.slice(1), flagCount);
     const node = this.#guidon([
       'server',

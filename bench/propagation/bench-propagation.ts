@@ -1,6 +1,7 @@
 import { isQuick } from '../support/arguments.js';
 import { BenchInstallation } from './bench-installation.js';
 import { measureNatsDown, measureNode } from './measure-node.js';
+import { measurePolls } from './measure-polls.js';
 import { measureClients, measureStorm, measureWeb } from './measure-streams.js';
 
 /**
@@ -13,6 +14,8 @@ const installation = await BenchInstallation.start(FLAG_COUNT);
 try {
   const node = await measureNode(installation);
   console.table({ 'over NATS': node });
+  const polls = await measurePolls(installation);
+  console.table({ polls });
   const clients = await measureClients(installation);
   console.table(clients);
   const web = await measureWeb(installation);
@@ -22,7 +25,7 @@ try {
   // Last: it leaves the installation without NATS.
   const natsDown = await measureNatsDown(installation);
   console.table({ 'NATS down': natsDown });
-  console.log(JSON.stringify({ node, clients, web, natsDown, storm }));
+  console.log(JSON.stringify({ node, polls, clients, web, natsDown, storm }));
 } finally {
   await installation.stop();
 }
