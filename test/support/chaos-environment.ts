@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Answer } from './http.js';
+import { sendJson } from './http.js';
 import type { Installation } from './installation.js';
 import type { SeededRandom } from './seeded-random.js';
 
@@ -13,7 +13,7 @@ export const CHAOS_ORIGIN = 'https://shop.example';
 
 /**
  * One tenant with its environment, and the truth about it: what every flag answers at every revision. There is one writer, which tries each change
- * again under its idempotency key until it is acknowledged, so that it knows each revision whatever happened to the control plane (I1, I2).
+ * again on the same ETag until it is acknowledged or has been applied, so that it knows each revision whatever happened to the control plane (I2, I5).
  */
 export class ChaosEnvironment {
   readonly name: string;
@@ -58,21 +58,30 @@ export class ChaosEnvironment {
     const deadlineMs = performance.now() + WRITE_MS_MAX;
     const read = await this.#try(deadlineMs, () => this.#installation.must('GET', url));
     this.writeCount += 1;
+    const body = { fallthrough: { variation: `v${variation}` } };
     const headers = {
       'content-type': 'application/merge-patch+json',
       'if-match': read.headers.get('etag') ?? '',
-      'idempotency-key': `${this.name}-${this.writeCount}`,
     };
-    const body = { fallthrough: { variation: `v${variation}` } };
-    const answer = await this.#try(deadlineMs, () => this.#installation.must('PATCH', url, body, headers));
-    const revision = Number(answer.body.revision);
+    const revision = await this.#try(deadlineMs, async () => {
+      const sending = { method: 'PATCH', key: this.#installation.admin, headers, body };
+      const answer = await sendJson(this.#installation.url + url, sending);
+      if (answer.status === 200) return Number(answer.body.revision);
+      // Nobody else writes: an earlier try was applied, and its answer lost.
+      if (answer.status === 412) return this.#revisionNow();
+      throw new Error(`${answer.status} ${JSON.stringify(answer.body)}`);
+    });
     if (revision !== this.revision + 1) throw new Error(`revision ${revision} after ${this.revision} (I2)`);
     this.#variations[index] = variation;
     this.#note(revision);
     return revision;
   }
 
-  async #try(deadlineMs: number, send: () => Promise<Answer>): Promise<Answer> {
+  async #revisionNow(): Promise<number> {
+    return Number((await this.#installation.must('GET', `${this.#url}/environments/production`)).body.revision);
+  }
+
+  async #try<Result>(deadlineMs: number, send: () => Promise<Result>): Promise<Result> {
     for (;;) {
       try {
         return await send();
@@ -119,6 +128,6 @@ export class ChaosEnvironment {
     const key = async (body: object) => String((await must('POST', `${environment}/credentials`, body)).body.token);
     this.serverKey = await key({ kind: 'srv', name: 'srv' });
     this.webKey = await key({ kind: 'web', name: 'web', allowedOrigins: [CHAOS_ORIGIN] });
-    this.#note(Number((await must('GET', environment)).body.revision));
+    this.#note(await this.#revisionNow());
   }
 }
