@@ -6,6 +6,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -22,7 +23,7 @@ import type { CompatCase, RecordedExchange } from './compat-case.js';
  * `guidon server` make some revisions, records what the node asked and was answered, and packs both data folders. Then each old process meets
  * a new one (the build here), and what happened is printed: the only proof of that which needs an old build.
  */
-const [commit = 'HEAD', name = ''] = process.argv.slice(2);
+const [commit = 'HEAD'] = process.argv.slice(2);
 const folder = mkdtempSync(join(tmpdir(), 'guidon-compat-'));
 const checkout = join(folder, 'checkout');
 const CONTEXTS = [
@@ -72,7 +73,7 @@ const compatCase: CompatCase = {
 await node.stop('SIGTERM');
 await controlPlane.stop('SIGTERM');
 writeFileSync(join(data, 'case.json'), JSON.stringify(compatCase, undefined, 1));
-const file = `format-${String(compatCase.snapshotFormat).padStart(2, '0')}-store-${compatCase.storeFormat}${name}.tgz`;
+const file = `format-${String(compatCase.snapshotFormat).padStart(2, '0')}-store-${compatCase.storeFormat}.tgz`;
 const fixtures = join(REPOSITORY, 'test/compat/fixtures');
 const packed = readdirSync(data, { recursive: true, encoding: 'utf8' }).filter(
   (path) => !path.endsWith('lock.mdb') && !path.endsWith('.lock'),
@@ -85,6 +86,7 @@ console.log(
 await meet('an old node at a new control plane', NEW, OLD);
 await meet('a new node at an old control plane', OLD, NEW);
 proxy.close();
+rmSync(folder, { recursive: true, force: true });
 
 function run(command: string, args: readonly string[], cwd?: string): string {
   const { status, stdout, stderr } = spawnSync(command, args, {
