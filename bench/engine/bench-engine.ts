@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { compileSnapshot, type FlagSet } from '@guidon/engine';
 import { Bench } from 'tinybench';
+import { isQuick } from '../support/arguments.js';
 import { CONTEXT_COUNT, flagSetOf, w2Flag, w3Flags } from '../workloads.js';
 import {
   BENCH_ENVIRONMENT,
@@ -17,10 +18,10 @@ import {
 /**
  * Evaluations in process, one thread: the kernel from request bytes to answer bytes and the in-process evaluator from objects to results,
  * beside the reference evaluator and hand-written closures; and how long compiling takes. Prints a table; the last line is the same as
- * JSON.
+ * JSON. `--quick` times so briefly that only the checks mean something.
  */
-const WINDOW_MS = 2_500;
-const WARMUP_MS = 800;
+const WINDOW_MS = isQuick ? 200 : 2_500;
+const WARMUP_MS = isQuick ? 100 : 800;
 const COMPILED_FLAG_COUNT = 1_000;
 /** One timing covers so many contexts, so that reading the clock does not count. */
 const CONTEXTS_PER_SAMPLE: Readonly<Record<Workload, number>> = { W1: 500, W2: 250, W3: 5 };
@@ -77,7 +78,7 @@ async function timeCompile(): Promise<{ cold: Timing; one: Timing }> {
   const options = { environment: BENCH_ENVIRONMENT, revision: 1 };
   const cold = await timeOf('compile 1 000 flags', () => void mustCompile(flagSet, options), {
     iterations: 10,
-    windowMs: 3_000,
+    windowMs: WINDOW_MS,
   });
   let previous = mustCompile(flagSet, options);
   let revision = 1;
@@ -89,7 +90,7 @@ async function timeCompile(): Promise<{ cold: Timing; one: Timing }> {
       const next: FlagSet = { ...previous.flagSet, flags: new Map(previous.flagSet.flags).set(changed.key, changed) };
       previous = mustCompile(next, { environment: BENCH_ENVIRONMENT, revision, previous });
     },
-    { iterations: 50, windowMs: 1_500 },
+    { iterations: 50, windowMs: WINDOW_MS / 2 },
   );
   return { cold, one };
 }

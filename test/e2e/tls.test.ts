@@ -110,9 +110,13 @@ describe('TLS on both planes', () => {
     for (const name of ['admin', 'node']) authority.issue(name, `${name} second`);
     for (const process of [listening, node.listening]) process.child.kill('SIGHUP');
     await until('both have the new certificate', async () => {
+      // One that arrives in the instant of the exchange may be refused (docs/limits.md), and comes back.
       const subjects = await Promise.all(
-        [url, nodeUrl, nodeUrl, nodeUrl, nodeUrl].map(
-          async (target) => (await sendHttps(target, authority.ca)).subject,
+        [url, nodeUrl, nodeUrl, nodeUrl, nodeUrl].map((target) =>
+          sendHttps(target, authority.ca).then(
+            ({ subject }) => subject,
+            () => 'refused',
+          ),
         ),
       );
       return subjects.every((subject) => subject.endsWith('second'));
