@@ -39,7 +39,9 @@ function findComplaint(
     const target = normalize(join(dirname(path), specifier))
       .split(sep)
       .join('/');
-    return target.startsWith(`${workspace}/`) ? undefined : `'${specifier}' leaves the workspace; import its package`;
+    // `sdk` is a folder of packages that do not reach into each other; `bench` is a package itself, around another one.
+    const home = Object.hasOwn(MAY_IMPORT, workspace) ? workspace : packageFolder;
+    return target.startsWith(`${home}/`) ? undefined : `'${specifier}' leaves ${home}; import its package`;
   }
   if (isBuiltin(specifier)) return undefined;
   const packageName = specifier
@@ -103,11 +105,12 @@ function findCycles(graph: ReadonlyMap<string, readonly string[]>): string[] {
 function declaredDependencies(workspace: string): Set<string> {
   const manifestPath = join(workspace, 'package.json');
   if (!existsSync(manifestPath)) return new Set();
-  const manifest: { name?: string; dependencies?: object; devDependencies?: object } = JSON.parse(
+  const manifest: Partial<Record<'dependencies' | 'devDependencies' | 'peerDependencies', object>> = JSON.parse(
     readFileSync(manifestPath, 'utf8'),
   );
+  const { dependencies, devDependencies, peerDependencies } = manifest;
   const shared = workspace.endsWith('test') ? ['vitest'] : [];
-  return new Set([...Object.keys({ ...manifest.dependencies, ...manifest.devDependencies }), ...shared]);
+  return new Set([...Object.keys({ ...dependencies, ...devDependencies, ...peerDependencies }), ...shared]);
 }
 
 function sourceFiles(folder: string): string[] {

@@ -9,6 +9,8 @@ const TOOLS: readonly (readonly [program: string, debianPackage: string])[] = [
   ['openssl', 'openssl'],
   ['nats-server', 'nats-server'],
   ['varnishd', 'varnish'],
+  ['chromium', 'chromium'],
+  ['promtool', 'prometheus'],
 ];
 
 const isThere = (program: string): boolean => spawnSync('sh', ['-c', `command -v ${program}`]).status === 0;

@@ -9,14 +9,31 @@ export const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   server: ['engine', 'pool', 'protocol'],
   'control-plane': ['engine', 'pool', 'protocol'],
   'sdk/core': ['protocol'],
-  'sdk/server': ['sdk', 'engine', 'protocol'],
-  'sdk/browser': ['sdk', 'protocol'],
+  'sdk/server': ['sdk-core', 'engine', 'protocol'],
+  'sdk/browser': ['sdk-core', 'protocol'],
+  'sdk/react': ['browser-sdk'],
+  'sdk/openfeature-server': ['server-sdk'],
+  'sdk/openfeature-web': ['browser-sdk'],
   console: ['protocol'],
   cli: ['protocol'],
   'cli/run': ['protocol', 'server', 'control-plane'],
-  bench: ['protocol', 'engine', 'server', 'control-plane'],
+  bench: ['protocol', 'engine', 'server', 'control-plane', 'server-sdk', 'browser-sdk'],
   'bench/peers': [],
-  test: ['protocol', 'engine', 'pool', 'server', 'control-plane', 'cli', 'scripts'],
+  test: [
+    'protocol',
+    'engine',
+    'pool',
+    'server',
+    'control-plane',
+    'sdk-core',
+    'server-sdk',
+    'browser-sdk',
+    'react',
+    'openfeature-server',
+    'openfeature-web',
+    'cli',
+    'scripts',
+  ],
   scripts: ['engine'],
 };
 
@@ -42,4 +59,12 @@ export const PUBLIC_SUBPATHS: ReadonlySet<string> = new Set([
 ]);
 
 /** Folders inside a workspace with a package.json of their own, whose dependencies nothing else may name. */
-export const OWN_PACKAGES: readonly string[] = ['bench/peers'];
+export const OWN_PACKAGES: readonly string[] = [
+  'bench/peers',
+  'sdk/core',
+  'sdk/server',
+  'sdk/browser',
+  'sdk/react',
+  'sdk/openfeature-server',
+  'sdk/openfeature-web',
+];

@@ -178,3 +178,21 @@ export const OPERATION_CASES: Readonly<Record<string, OperationCase>> = {
   deleteRole: NOTHING,
   readOwnPermissions: NOTHING,
 };
+
+/** One operation of the OpenAPI document, with what a test sends to it. */
+export interface Operation {
+  readonly operationId: string;
+  readonly method: string;
+  readonly path: string;
+  readonly sent: OperationCase;
+}
+
+/** Every operation of the `paths` of an OpenAPI document, which the control plane makes of its routes. */
+export function operationsOf(paths: Readonly<Record<string, Record<string, { operationId: string }>>>): Operation[] {
+  return Object.entries(paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, { operationId }]) => {
+      const sent = OPERATION_CASES[operationId] ?? {};
+      return { operationId, method: method.toUpperCase(), path, sent };
+    }),
+  );
+}

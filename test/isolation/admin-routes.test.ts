@@ -1,16 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Answer, CallOptions } from '../support/control-plane.js';
-import { OPERATION_CASES, type OperationCase, PUBLIC_OPERATIONS } from './admin-operations.js';
+import { OPERATION_CASES, type Operation, operationsOf, PUBLIC_OPERATIONS } from './admin-operations.js';
 import { type PlantedTenant, SAME, TwoTenants } from './two-tenants.js';
 
 /** I16 over every route of the OpenAPI document: whatever is asked with credentials of A, no byte of B is in the answer. */
-
-interface Operation {
-  readonly operationId: string;
-  readonly method: string;
-  readonly path: string;
-  readonly sent: OperationCase;
-}
 
 let installation: TwoTenants;
 let operations: Operation[];
@@ -18,13 +11,9 @@ let operations: Operation[];
 beforeAll(async () => {
   installation = await TwoTenants.start();
   const { body } = await installation.plane.must('GET', '/openapi.json');
-  operations = Object.entries<Record<string, { operationId: string }>>(body.paths).flatMap(([path, methods]) =>
-    Object.entries(methods).flatMap(([method, { operationId }]) => {
-      const sent = OPERATION_CASES[operationId] ?? {};
-      const operation = { operationId, method: method.toUpperCase(), path, sent };
-      // Fastify answers HEAD wherever it answers GET.
-      return method === 'get' ? [operation, { ...operation, method: 'HEAD' }] : [operation];
-    }),
+  // Fastify answers HEAD wherever it answers GET.
+  operations = operationsOf(body.paths).flatMap((operation) =>
+    operation.method === 'GET' ? [operation, { ...operation, method: 'HEAD' }] : [operation],
   );
 });
 afterAll(() => installation.plane.dispose());

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Answer } from '../support/control-plane.js';
-import { OPERATION_CASES, type OperationCase } from './admin-operations.js';
+import { type Operation, operationsOf } from './admin-operations.js';
 import { type PlantedTenant, SAME, TwoTenants } from './two-tenants.js';
 
 /** I16 by chance: mixed-up requests of A over every operation, most of them naming things of B. Nothing of B may come back, ever. */
@@ -10,25 +10,13 @@ const PROBES = IS_DEEP ? 100_000 : 2_000;
 const AT_ONCE = 8;
 const SEED = Number(process.env.GUIDON_SEED ?? Date.now() % 1_000_000);
 
-interface Operation {
-  readonly operationId: string;
-  readonly method: string;
-  readonly path: string;
-  readonly sent: OperationCase;
-}
-
 let installation: TwoTenants;
 let operations: Operation[];
 
 beforeAll(async () => {
   installation = await TwoTenants.start();
   const { body } = await installation.plane.must('GET', '/openapi.json');
-  operations = Object.entries<Record<string, { operationId: string }>>(body.paths).flatMap(([path, methods]) =>
-    Object.entries(methods).map(([method, { operationId }]) => {
-      const sent = OPERATION_CASES[operationId] ?? {};
-      return { operationId, method: method.toUpperCase(), path, sent };
-    }),
-  );
+  operations = operationsOf(body.paths);
 });
 afterAll(() => installation.plane.dispose());
 
