@@ -109,7 +109,7 @@ function declaredDependencies(workspace: string): Set<string> {
     readFileSync(manifestPath, 'utf8'),
   );
   const { dependencies, devDependencies, peerDependencies } = manifest;
-  const shared = workspace.endsWith('test') ? ['vitest'] : [];
+  const shared = workspace.endsWith('test') ? ['vitest', 'rolldown'] : [];
   return new Set([...Object.keys({ ...dependencies, ...devDependencies, ...peerDependencies }), ...shared]);
 }
 

@@ -25,6 +25,7 @@ const SUITES = [
   'isolation',
   'processes',
   'faults',
+  'browser',
   'e2e',
 ] as const;
 /**
@@ -37,6 +38,7 @@ const SUITES_BY_THE_CLOCK: ReadonlySet<string> = new Set([
   'compat',
   'processes',
   'faults',
+  'browser',
   'e2e',
 ]);
 /** A machine that stands still hits one or two files; more is a defect. */
