@@ -1,3 +1,4 @@
+export * from './backoff.js';
 export * from './change-bus.js';
 export * from './delete-proto.js';
 export * from './environment-ref.js';

@@ -1,5 +1,5 @@
 import { strict as assert } from 'node:assert';
-import { Backoff } from '../snapshot-feed/backoff.js';
+import { Backoff } from '@guidon/protocol';
 
 const RESTART = { firstMs: 100, maxMs: 10_000 } as const;
 /** A process that has listened for so long has started well: its next restart waits as little as the first. */

@@ -1,5 +1,12 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { type ChangeHints, type EnvironmentRef, findSubject, isSameEnvironment, PlatformError } from '@guidon/protocol';
+import {
+  Backoff,
+  type ChangeHints,
+  type EnvironmentRef,
+  findSubject,
+  isSameEnvironment,
+  PlatformError,
+} from '@guidon/protocol';
 import {
   BUS_MESSAGE_BYTES_MAX,
   bucketOfEnvironment,
@@ -11,7 +18,6 @@ import type pino from 'pino';
 import type { EnvironmentSlot } from '../environment-slot.js';
 import type { SnapshotStore } from '../snapshot-store/snapshot-store.js';
 import { AuditWitness } from './audit-witness.js';
-import { Backoff } from './backoff.js';
 import type { ConfigSource, EnvironmentReport } from './config-source.js';
 import type { EnvironmentEntry } from './environment-entry.js';
 import type { EnvironmentSet } from './environment-set.js';

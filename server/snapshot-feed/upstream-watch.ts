@@ -1,5 +1,4 @@
-import { type BusStatus, type BusSubscriber, type ChangeHints, PlatformError } from '@guidon/protocol';
-import { Backoff } from './backoff.js';
+import { Backoff, type BusStatus, type BusSubscriber, type ChangeHints, PlatformError } from '@guidon/protocol';
 
 /** Between two questions, however often the upstream changes. */
 const SPACING_MS = 50;

@@ -1,4 +1,4 @@
-import { Backoff } from '@guidon/server/snapshot-feed/backoff.js';
+import { Backoff } from '@guidon/protocol';
 import { describe, expect, it } from 'vitest';
 
 describe('Backoff', () => {

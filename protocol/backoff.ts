@@ -1,4 +1,4 @@
-/** Full jitter: a random part of an exponentially growing window, so that nodes that failed together do not come back together (I25). */
+/** Full jitter: a random part of an exponentially growing window, so that what failed together does not come back together (I25). */
 export class Backoff {
   readonly #firstMs: number;
   readonly #maxMs: number;

@@ -1,0 +1,78 @@
+import { EventBuffer, EventIds } from '@guidon/sdk-core';
+import { describe, expect, test } from 'vitest';
+
+const bufferOf = (countMax: number, batchCountMax: number) => new EventBuffer<number>({ countMax, batchCountMax });
+
+describe('EventBuffer', () => {
+  test('batch() gives the oldest first, and the same batch until it is settled', () => {
+    const buffer = bufferOf(10, 2);
+    for (const event of [1, 2, 3]) buffer.add(event);
+    expect(buffer.batch()).toEqual([1, 2]);
+    buffer.add(4);
+    expect(buffer.batch()).toEqual([1, 2]);
+    expect(buffer.count).toBe(4);
+    buffer.settle();
+    expect(buffer.batch()).toEqual([3, 4]);
+    buffer.settle();
+    expect(buffer.batch()).toEqual([]);
+    expect(buffer.count).toBe(0);
+  });
+
+  test('add() drops the oldest that waits at its bound, counts it, and leaves the batch under way alone', () => {
+    const buffer = bufferOf(3, 2);
+    for (let event = 1; event <= 3; event += 1) buffer.add(event);
+    expect(buffer.batch()).toEqual([1, 2]);
+    for (let event = 4; event <= 9; event += 1) buffer.add(event);
+    expect(buffer.droppedCount).toBe(4);
+    expect(buffer.count).toBe(5);
+    expect(buffer.batch()).toEqual([1, 2]);
+    buffer.settle();
+    expect(buffer.batch()).toEqual([7, 8]);
+    buffer.settle();
+    expect(buffer.batch()).toEqual([9]);
+  });
+
+  test('refuse() counts the batch as dropped and goes on with the next', () => {
+    const buffer = bufferOf(10, 2);
+    for (const event of [1, 2, 3]) buffer.add(event);
+    buffer.batch();
+    buffer.refuse();
+    expect(buffer.droppedCount).toBe(2);
+    expect(buffer.batch()).toEqual([3]);
+  });
+
+  test('nothing is lost or repeated over many turns of the ring', () => {
+    const buffer = bufferOf(7, 3);
+    const sent: number[] = [];
+    let next = 0;
+    for (let round = 0; round < 500; round += 1) {
+      for (let count = 0; count < (round * 5) % 7; count += 1) {
+        buffer.add(next);
+        next += 1;
+      }
+      while (buffer.batch().length > 0) {
+        sent.push(...buffer.batch());
+        buffer.settle();
+      }
+    }
+    expect(buffer.droppedCount).toBe(0);
+    expect(sent).toEqual(Array.from({ length: next }, (_, index) => index));
+  });
+
+  test.each([
+    [0, 1],
+    [1, 0],
+    [Number.NaN, 1],
+  ])('a buffer of %d in batches of %d is refused', (countMax, batchCountMax) => {
+    expect(() => bufferOf(countMax, batchCountMax)).toThrow(RangeError);
+  });
+});
+
+describe('EventIds', () => {
+  test('next() never repeats, within a sender and between two', () => {
+    const senders = [new EventIds(), new EventIds()];
+    const ids = senders.flatMap((sender) => Array.from({ length: 1_000 }, () => sender.next()));
+    expect(new Set(ids).size).toBe(2_000);
+    for (const id of ids) expect(id).toMatch(/^[0-9a-f]{24}-[0-9a-z]+$/);
+  });
+});
