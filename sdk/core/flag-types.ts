@@ -12,12 +12,12 @@ import type { Json } from '@guidon/protocol';
 export interface FlagTypes {}
 
 /** Every key that may be asked for. */
-export type FlagKey = keyof FlagTypes extends never ? string : keyof FlagTypes & string;
+export type FlagKey = keyof FlagTypes extends never ? string : Extract<keyof FlagTypes, string>;
 
 /** The keys whose values are of `Type`. */
 export type FlagKeyOf<Type> = keyof FlagTypes extends never
   ? string
-  : { [Key in keyof FlagTypes]: FlagTypes[Key] extends Type ? Key : never }[keyof FlagTypes] & string;
+  : Extract<{ [Key in keyof FlagTypes]: FlagTypes[Key] extends Type ? Key : never }[keyof FlagTypes], string>;
 
 /** What the flag may be worth, as exactly as it is known: `Type` where no key is registered. */
 export type FlagValueOf<Key extends string, Type = Json> = Key extends keyof FlagTypes ? FlagTypes[Key] & Type : Type;

@@ -31,7 +31,7 @@ export class ListenerSet<Args extends readonly unknown[]> {
   }
 
   tell(...args: Args): void {
-    for (const { listener } of [...this.#listeners]) {
+    for (const { listener } of new Set(this.#listeners)) {
       try {
         listener(...args);
       } catch (error) {
