@@ -70,3 +70,21 @@ export const REQUEST_LIMITS = {
   answerBytes: 32 * 1024 * 1024,
   minRevisionWaitMs: 1_000,
 } as const;
+
+/** Limits of `POST /v1/events`. What is over one of an event refuses that event alone; what is over one of the batch refuses the batch. */
+export const EVENT_LIMITS = {
+  bodyBytes: 256 * 1024,
+  eventsPerBatch: 1_000,
+  /** Entries of one summary. */
+  countsPerSummary: 1_000,
+  /** UTF-16 units of flag keys as they were asked for, variations, metric keys, SDK names and versions. */
+  nameChars: 256,
+  /** UTF-8 bytes of a targeting key. */
+  targetingKeyBytes: 512,
+  contextKinds: 16,
+  /** Of the `data` of a metric event: UTF-8 bytes of its JSON, and depth. */
+  dataBytes: 4 * 1024,
+  dataDepth: 8,
+  /** Of one entry of a summary: more than a process answers between two flushes. */
+  count: 1_000_000_000_000,
+} as const;

@@ -1,0 +1,3 @@
+export * from './event.js';
+export * from './event-message.js';
+export * from './parse-event-batch.js';
