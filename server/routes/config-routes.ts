@@ -1,14 +1,14 @@
 import { type EnvironmentRef, PlatformError } from '@guidon/protocol';
 import { comparePositions, findPosition, type Position } from '@guidon/protocol/live-updates';
 import type { Caller } from '../auth/access-directory.js';
+import { type AuthorizeParts, authorizeCaller } from '../auth/authorize-caller.js';
 import { type ConfigBodies, type ContentEncoding, etagOf } from '../config/config-bodies.js';
 import type { ConfigViews } from '../config/config-views.js';
 import type { GetRequest, GetRoute, GetTarget } from '../get-route.js';
 import type { HeaderPair, Reply } from '../reply.js';
 import type { RequestHead } from '../request-head.js';
-import { authorizeCaller, type EvaluateParts } from './evaluate-route.js';
 
-export interface ConfigParts extends Pick<EvaluateParts, 'directory' | 'ledger' | 'now'> {
+export interface ConfigParts extends AuthorizeParts {
   readonly views: ConfigViews;
   readonly bodies: ConfigBodies;
 }

@@ -2,14 +2,15 @@ import type { CompilePool, ExplainAnswer } from '@guidon/pool';
 import { type Issue, type Json, PlatformError, REQUEST_LIMITS } from '@guidon/protocol';
 import { Packr } from 'msgpackr';
 import type { Caller } from '../auth/access-directory.js';
+import { type AuthorizeParts, authorizeCaller } from '../auth/authorize-caller.js';
 import type { EnvironmentSlot } from '../environment-slot.js';
 import type { Reply } from '../reply.js';
 import type { RequestHead } from '../request-head.js';
 import type { Route, RouteRequest } from '../route.js';
-import { authorizeCaller, type EvaluateParts, servingOf } from './evaluate-route.js';
+import { servingOf } from './evaluation-placement.js';
 import { decodeBody, withinStack } from './request-body.js';
 
-export interface ExplainParts extends Pick<EvaluateParts, 'directory' | 'ledger' | 'now'> {
+export interface ExplainParts extends AuthorizeParts {
   readonly pool: CompilePool;
   /** The definitions in force, for a worker that does not have them; undefined when they cannot be read. */
   readonly definitionsOf: (slot: EnvironmentSlot) => Uint8Array[] | undefined;

@@ -2,12 +2,12 @@ import { encodeMsgpack } from '@guidon/engine';
 import { PlatformError } from '@guidon/protocol';
 import { mintStreamToken, STREAM_LIMITS, type StreamUse } from '@guidon/protocol/live-updates';
 import type { Caller } from '../auth/access-directory.js';
+import { type AuthorizeParts, authorizeCaller } from '../auth/authorize-caller.js';
 import { answerPreflight } from '../cors.js';
 import { MEDIA_TYPES } from '../media-type.js';
 import type { Reply } from '../reply.js';
 import type { RequestHead } from '../request-head.js';
 import type { Route, RouteRequest } from '../route.js';
-import { authorizeCaller, type EvaluateParts } from '../routes/evaluate-route.js';
 import { decodeBody } from '../routes/request-body.js';
 
 const BODY_BYTES_MAX = 1_024;
@@ -17,9 +17,9 @@ const USES: readonly StreamUse[] = ['websocket', 'sse'];
 export class StreamTokenRoute implements Route<Caller> {
   readonly path = '/v1/stream/token';
   readonly bodyBytesMax = BODY_BYTES_MAX;
-  readonly #parts: Pick<EvaluateParts, 'directory' | 'ledger' | 'now'>;
+  readonly #parts: AuthorizeParts;
 
-  constructor(parts: Pick<EvaluateParts, 'directory' | 'ledger' | 'now'>) {
+  constructor(parts: AuthorizeParts) {
     this.#parts = parts;
   }
 
