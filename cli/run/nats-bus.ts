@@ -13,6 +13,7 @@ import {
 import {
   AckPolicy,
   type ConnectionOptions,
+  ConsumerEvents,
   type ConsumerMessages,
   connect,
   credsAuthenticator,
@@ -196,10 +197,7 @@ export class NatsBus implements ChangeBus {
       this.#options.logger.info({ server: this.#detail }, 'connected to NATS');
       onUp();
       for (const subscriber of this.#subscribers) subscriber.resumed();
-      const ended = await Promise.race([
-        connection.closed(),
-        ...consumers.map(async (messages) => (await messages.closed()) ?? new Error('a consumer ended')),
-      ]);
+      const ended = await Promise.race([connection.closed(), ...consumers.map(endOf)]);
       if (ended instanceof Error) throw ended;
     } finally {
       this.#isUp = false;
@@ -273,6 +271,17 @@ export class NatsBus implements ChangeBus {
       },
     });
   }
+}
+
+/**
+ * Resolves with why nothing comes from a consumer any more. It lives on one server of a cluster: when that one dies, the connection to another goes
+ * on, and the library asks for the consumer every 30 s until it is there again. Noticed after two heartbeats; the next session makes a new one.
+ */
+async function endOf(messages: ConsumerMessages): Promise<Error> {
+  for await (const { type } of await messages.status()) {
+    if (type === ConsumerEvents.HeartbeatsMissed) return new Error('a consumer is not heard of any more');
+  }
+  return (await messages.closed()) ?? new Error('a consumer ended');
 }
 
 function streamConfig(replicaCount: number): Partial<StreamConfig> & { name: string } {

@@ -160,7 +160,7 @@ describe('NatsBus', () => {
     const { heard } = listenTo(bus);
     await sendUntilTaken(bus, 1);
     await until('it hears', () => heard.includes('env 1'));
-    server.signal('SIGSTOP');
+    await server.pause();
     await expect(send(bus, 2)).rejects.toThrow(/NATS has not taken a message/);
     await until('status() says so', () => !bus.status().isConnected);
     server.signal('SIGCONT');

@@ -77,6 +77,11 @@ interface StreamDetail {
   };
 }
 
+interface ConsumerDetail {
+  readonly name: string;
+  readonly cluster: { readonly leader?: string };
+}
+
 /** The server that leads the stream, and what it says of it; undefined while there is none. */
 async function findLeader(cluster: readonly ClusterNode[]): Promise<[ClusterNode, StreamDetail] | undefined> {
   for (const node of cluster) {
@@ -126,6 +131,44 @@ test('changes go on when one of three servers is killed, and when the next one i
   await until('the newest alone', () => late.length > 0, ELECTED_MS_MAX);
   expect(late).toEqual(['revision 3']);
 }, 180_000);
+
+test('a subscriber whose consumer lay on a server that died hears on, though its own connection goes on', async () => {
+  const cluster = await startCluster();
+  const [own] = cluster;
+  if (own === undefined) throw new Error('there are three');
+  const publisher = openBus({ servers: [own.server.url], isPublisher: true, replicaCount: 3 });
+  await sendUntilTaken(publisher, 1);
+  await untilWhole(cluster);
+  // Whichever server the consumers land on, sooner or later one is another than that of the connection.
+  let elsewhere: ClusterNode | undefined;
+  let heard: string[] = [];
+  await until(
+    'a consumer on another server',
+    async () => {
+      const bus = openBus({ servers: [own.server.url] });
+      heard = listenTo(bus);
+      await until('it is heard', () => heard.includes('revision 1'), ELECTED_MS_MAX);
+      const others = cluster.filter((node) => node !== own);
+      const counts = await Promise.all(others.map(countConsumers));
+      elsewhere = others[counts.findIndex((count) => count > 0)];
+      if (elsewhere === undefined) await bus.close();
+      return elsewhere !== undefined;
+    },
+    ELECTED_MS_MAX,
+  );
+  await elsewhere?.server.kill();
+  await sendUntilTaken(publisher, 2);
+  await until('it is heard', () => heard.includes('revision 2'), ELECTED_MS_MAX);
+}, 180_000);
+
+/** Consumers of changes of config that this server leads. */
+async function countConsumers({ name, monitorUrl }: ClusterNode): Promise<number> {
+  const answer = await fetch(`${monitorUrl}/jsz?consumers=1`);
+  const page: { account_details?: { stream_detail?: { consumer_detail?: ConsumerDetail[] }[] }[] } =
+    await answer.json();
+  const consumers = page.account_details?.[0]?.stream_detail?.[0]?.consumer_detail ?? [];
+  return consumers.filter((each) => each.cluster.leader === name && each.name.startsWith('guidon-config')).length;
+}
 
 test('over TLS with a user, and with a certificate of its own; never in the clear, to a stranger, or with a wrong password', async () => {
   const folder = temporaryFolder('nats-tls');

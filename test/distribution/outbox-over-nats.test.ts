@@ -66,7 +66,7 @@ describe('the outbox', () => {
   });
 
   it('goes on after kill -9 of the control plane between commit and publish', async () => {
-    nats.signal('SIGSTOP');
+    await nats.pause();
     const revision = await installation.turn(false);
     await installation.issueKey();
     await installation.controlPlane.stop('SIGKILL');

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { openEnvironment } from '@guidon/server/snapshot-store/lmdb-environment.js';
 import { afterEach, describe, expect, it } from 'vitest';
 import { aFlag } from '../support/flag-sets.js';
+import { untilStopped } from '../support/guidon-process.js';
 import { RunningGroup } from '../support/running-group.js';
 import { removeTemporaryDirectories, until } from '../support/running-node.js';
 import { type FeedEnvironment, SignedFeedServer } from '../support/signed-feed-server.js';
@@ -56,6 +57,7 @@ async function stopWhileItReads(pid: number): Promise<void> {
       'stopped within a read',
       async () => {
         process.kill(pid, 'SIGSTOP');
+        await untilStopped(pid);
         const line = store
           .readerList()
           .split('\n')

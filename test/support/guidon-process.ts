@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -64,4 +64,18 @@ export interface TemporaryFolder {
 export function temporaryFolder(name: string): TemporaryFolder {
   const path = mkdtempSync(join(tmpdir(), `guidon-${name}-`));
   return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
+}
+
+/** How long the threads of a process may take to stop, milliseconds. */
+const STOP_MS_MAX = 10_000;
+
+/** After SIGSTOP: each thread stops at a time of its own. */
+export async function untilStopped(pid: number): Promise<void> {
+  const isStopped = (thread: string): boolean =>
+    / [Tt] /.test(readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8').replace(/^.*\)/, ''));
+  const deadlineMs = performance.now() + STOP_MS_MAX;
+  while (!readdirSync(`/proc/${pid}/task`).every(isStopped)) {
+    if (performance.now() > deadlineMs) throw new Error(`process ${pid} does not stop`);
+    await new Promise((wake) => setTimeout(wake, 2));
+  }
 }

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { cpSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { temporaryFolder } from './guidon-process.js';
+import { temporaryFolder, untilStopped } from './guidon-process.js';
 
 /** How long a server may take to answer after its start, milliseconds. */
 const START_MS_MAX = 10_000;
@@ -64,6 +64,13 @@ export class NatsServer {
 
   signal(name: NodeJS.Signals): void {
     this.#child?.kill(name);
+  }
+
+  /** SIGSTOP, and back when no thread runs any more: a moment after the signal one of several may still answer. */
+  async pause(): Promise<void> {
+    const pid = this.#child?.pid;
+    this.signal('SIGSTOP');
+    if (pid !== undefined) await untilStopped(pid);
   }
 
   async kill(): Promise<void> {
