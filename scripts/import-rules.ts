@@ -51,8 +51,10 @@ export const MAY_IMPORT_FILES: ReadonlySet<string> = new Set(['test', 'bench', '
 
 /** Entry points beside the package root that everybody may import. */
 export const PUBLIC_SUBPATHS: ReadonlySet<string> = new Set([
+  '@guidon/engine/in-process',
   '@guidon/protocol/audit-proof',
   '@guidon/protocol/live-updates',
+  '@guidon/protocol/msgpack',
   '@guidon/protocol/signed-config',
   '@guidon/protocol/tls-files',
   '@guidon/server/processes',

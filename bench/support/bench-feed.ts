@@ -1,13 +1,12 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { type Definition, definitionKey, encodeDefinition } from '@guidon/engine';
 import { type EnvironmentRef, parseEnvironmentRef } from '@guidon/protocol';
+import { encodeConfigMessage, encodeSigned } from '@guidon/protocol/msgpack';
 import {
   type AccessEntry,
   DigestTree,
   EnvironmentDigests,
-  encodeConfigMessage,
   encodeDocument,
-  encodeSigned,
   fingerprintOf,
   generateCredential,
   generateSigningKey,

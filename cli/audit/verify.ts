@@ -2,7 +2,8 @@ import { createReadStream, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { PlatformError } from '@guidon/protocol';
 import { type LogEntry, LogVerifier, type TreeHead, verifyTreeHead } from '@guidon/protocol/audit-proof';
-import { decodeSigned, TrustedKeys } from '@guidon/protocol/signed-config';
+import { decodeSigned } from '@guidon/protocol/msgpack';
+import { TrustedKeys } from '@guidon/protocol/signed-config';
 
 export interface VerifyOptions {
   /** File with an earlier answer of `…/audit/tree-head`. */

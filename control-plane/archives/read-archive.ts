@@ -3,14 +3,8 @@ import { createReadStream } from 'node:fs';
 import { createGunzip } from 'node:zlib';
 import { PlatformError } from '@guidon/protocol';
 import { LogVerifier, type TreeHead, verifyTreeHead } from '@guidon/protocol/audit-proof';
-import {
-  DigestTree,
-  decodeSigned,
-  fingerprintOf,
-  hashDefinition,
-  type Signed,
-  TrustedKeys,
-} from '@guidon/protocol/signed-config';
+import { decodeSigned } from '@guidon/protocol/msgpack';
+import { DigestTree, fingerprintOf, hashDefinition, type Signed, TrustedKeys } from '@guidon/protocol/signed-config';
 import { tenantIdSchema } from '../admin-api/params.js';
 import type { SigningKeys } from '../signing-keys/signing-keys.js';
 import type { TenantRecord } from '../tenants/tenant-record.js';

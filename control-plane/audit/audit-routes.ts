@@ -1,6 +1,7 @@
 import type { TenantId } from '@guidon/protocol';
 import type { TreeHead } from '@guidon/protocol/audit-proof';
-import { encodeSigned, type Signed } from '@guidon/protocol/signed-config';
+import { encodeSigned } from '@guidon/protocol/msgpack';
+import type { Signed } from '@guidon/protocol/signed-config';
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { FileBody } from '../admin-api/file-body.js';

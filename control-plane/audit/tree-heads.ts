@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { parseTenantId } from '@guidon/protocol';
-import { encodeSigned, type Signed, type SigningKey } from '@guidon/protocol/signed-config';
+import { encodeSigned } from '@guidon/protocol/msgpack';
+import type { Signed, SigningKey } from '@guidon/protocol/signed-config';
 import type { ControlStore, StoreTransaction } from '../store/control-store.js';
 import { INSTALLATION, keys, lastPart, type Scope } from '../store/keys.js';
 import { currentTreeHead } from './audit-proofs.js';

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PlatformError, parseTenantId } from '@guidon/protocol';
-import { encodeSigned } from '@guidon/protocol/signed-config';
+import { encodeSigned } from '@guidon/protocol/msgpack';
 import { currentTreeHead } from '../audit/audit-proofs.js';
 import { SigningKeys } from '../signing-keys/signing-keys.js';
 import { STORE_FORMAT_VERSION } from '../store/control-store.js';

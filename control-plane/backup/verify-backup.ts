@@ -1,6 +1,7 @@
 import { PlatformError } from '@guidon/protocol';
 import { LogVerifier, type TreeHead, verifyTreeHead } from '@guidon/protocol/audit-proof';
-import { decodeSigned, fingerprintOf, TrustedKeys } from '@guidon/protocol/signed-config';
+import { decodeSigned } from '@guidon/protocol/msgpack';
+import { fingerprintOf, TrustedKeys } from '@guidon/protocol/signed-config';
 import type { AuditRow } from '../audit/audit-entry.js';
 import type { EnvironmentStateRow } from '../commit/definition-store.js';
 import { STORE_FORMAT_VERSION } from '../store/control-store.js';

@@ -1,10 +1,6 @@
 import { type EnvironmentRef, PlatformError } from '@guidon/protocol';
-import {
-  BUS_MESSAGE_BYTES_MAX,
-  type ConfigMessage,
-  encodeConfigMessage,
-  type Signed,
-} from '@guidon/protocol/signed-config';
+import { encodeConfigMessage } from '@guidon/protocol/msgpack';
+import { BUS_MESSAGE_BYTES_MAX, type ConfigMessage, type Signed } from '@guidon/protocol/signed-config';
 import { changesSince, type EnvironmentStateRow, findEntry, type RevisionRow } from '../commit/definition-store.js';
 import { readDefinitionBytes, readDefinitions } from '../commit/environment-workspace.js';
 import type { AccessStateRow } from '../commit/write-environment.js';

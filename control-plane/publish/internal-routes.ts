@@ -1,5 +1,5 @@
 import type { EnvironmentRef } from '@guidon/protocol';
-import { encodeConfigMessage, encodeSigned } from '@guidon/protocol/signed-config';
+import { encodeConfigMessage, encodeSigned } from '@guidon/protocol/msgpack';
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { notFound, problemSchema } from '../admin-api/problems.js';

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type ChangeBus, type EnvironmentRef, messageIdOf, type SubjectTopic, subjectOf } from '@guidon/protocol';
-import { encodeSigned } from '@guidon/protocol/signed-config';
+import { encodeSigned } from '@guidon/protocol/msgpack';
 import type { Logger } from 'pino';
 import type { EnvironmentStateRow } from '../commit/definition-store.js';
 import type { AccessStateRow } from '../commit/write-environment.js';

@@ -1,11 +1,10 @@
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PlatformError } from '@guidon/protocol';
+import { decodeSigned, encodeSigned } from '@guidon/protocol/msgpack';
 import {
   DOCUMENT_SCHEMA,
-  decodeSigned,
   encodeDocument,
-  encodeSigned,
   fingerprintOf,
   generateSigningKey,
   isSignedBy,

@@ -1,9 +1,7 @@
-import { Packr, Unpackr } from 'msgpackr';
-import { assertPlainMsgpack } from '../msgpack-scan.js';
 import { PlatformError } from '../platform-error.js';
 import type { ConfigMessage } from '../signed-config/config-message.js';
 import type { Position } from './client-message.js';
-import { configFromText, configTextOf } from './config-text.js';
+import { configFromText } from './config-text.js';
 
 /**
  * What a node sends. `put` is everything and replaces what the client has; `patch` is what changed since the position that the client acknowledged
@@ -30,46 +28,23 @@ export interface ChangedValues {
 
 export type StreamFormat = 'msgpack' | 'json';
 
-const ITEMS_MAX = 1_000_000;
-const packr = new Packr({ useRecords: false, variableMapSize: true });
-const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true, int64AsType: 'number' });
-
-/** A `put` or `patch` of a `srv` stream. */
-export function encodeConfigFrame(
-  format: StreamFormat,
-  type: 'put' | 'patch',
-  { epoch, revision }: Position,
-  config: ConfigMessage,
-): Uint8Array {
-  if (format === 'json') return Buffer.from(JSON.stringify({ type, epoch, revision, ...configTextOf(config) }));
-  const { signed, previousRevision, delta } = config;
-  return packr.pack({
-    type,
-    epoch,
-    revision,
-    manifest: Buffer.from(signed.document),
-    signature: Buffer.from(signed.signature),
-    previousRevision,
-    changed: delta?.changed.map((bytes) => Buffer.from(bytes)) ?? [],
-    removed: delta?.removed ?? [],
-  });
+/** The client's side of JSON. Throws `malformed-body`; whether a config is to be trusted is another question (TrustedKeys). */
+export function decodeServerText(text: string): ServerMessage {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new PlatformError('malformed-body', 'stream message: it is not JSON', { cause });
+  }
+  return parseServerMessage(value, configFromText);
 }
 
-export function encodeHeartbeat(format: StreamFormat, { epoch, revision }: Position): Uint8Array {
-  return encode(format, { type: 'heartbeat', epoch, revision });
-}
-
-export function encodeBye(format: StreamFormat, reason: string, reconnectAfterMs: number): Uint8Array {
-  return encode(format, { type: 'bye', reason, reconnectAfterMs });
-}
-
-function encode(format: StreamFormat, value: object): Uint8Array {
-  return format === 'json' ? Buffer.from(JSON.stringify(value)) : packr.pack(value);
-}
-
-/** The client's side. Throws `malformed-body`; whether a config is to be trusted is another question (TrustedKeys). */
-export function decodeServerMessage(format: StreamFormat, bytes: Uint8Array): ServerMessage {
-  const value = membersOf(format, bytes);
+/** Of what JSON or msgpack gave; `configOf` reads the members of a config. Throws `malformed-body`. */
+export function parseServerMessage(
+  message: unknown,
+  configOf: (members: Readonly<Record<string, unknown>>) => ConfigMessage,
+): ServerMessage {
+  const value = recordOf(message);
   const { type } = value;
   if (type === 'bye') {
     if (typeof value.reason !== 'string') throw malformed('reason');
@@ -78,41 +53,10 @@ export function decodeServerMessage(format: StreamFormat, bytes: Uint8Array): Se
   const position = { epoch: counter(value, 'epoch'), revision: counter(value, 'revision') };
   if (type === 'heartbeat') return { type, ...position };
   if (type !== 'put' && type !== 'patch') throw malformed('type');
-  if (value.results === undefined) return { type, ...position, config: configOf(format, value) };
+  if (value.results === undefined) return { type, ...position, config: configOf(value) };
   const { results, removed } = value;
   if (!Array.isArray(results) || !Array.isArray(removed)) throw malformed('results');
   return { type, ...position, values: { results: results.map(recordOf), removed: removed.map(String) } };
-}
-
-function configOf(format: StreamFormat, value: Readonly<Record<string, unknown>>): ConfigMessage {
-  if (format === 'json') return configFromText(value);
-  const { manifest, signature, changed } = value;
-  if (!(manifest instanceof Uint8Array) || !(signature instanceof Uint8Array)) throw malformed('manifest');
-  if (!Array.isArray(changed)) throw malformed('changed');
-  const text = configFromText({ ...value, manifest: '', signature: '', changed: [] });
-  return {
-    ...text,
-    signed: { document: Uint8Array.from(manifest), signature: Uint8Array.from(signature) },
-    delta: {
-      changed: changed.map((item: unknown) => {
-        if (!(item instanceof Uint8Array)) throw malformed('changed');
-        return Uint8Array.from(item);
-      }),
-      removed: text.delta?.removed ?? [],
-    },
-  };
-}
-
-function membersOf(format: StreamFormat, bytes: Uint8Array): Readonly<Record<string, unknown>> {
-  if (format === 'msgpack') {
-    assertPlainMsgpack(bytes, { itemsMax: ITEMS_MAX });
-    return recordOf(unpackr.unpack(bytes));
-  }
-  try {
-    return recordOf(JSON.parse(Buffer.from(bytes).toString('utf8')));
-  } catch (cause) {
-    throw new PlatformError('malformed-body', 'stream message: it is not JSON', { cause });
-  }
 }
 
 function recordOf(value: unknown): Readonly<Record<string, unknown>> {

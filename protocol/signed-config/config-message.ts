@@ -1,11 +1,8 @@
-import { Packr, Unpackr } from 'msgpackr';
-import { assertPlainMsgpack } from '../msgpack-scan.js';
-import { PlatformError } from '../platform-error.js';
 import type { Signed } from './signature.js';
 
 /**
  * One revision on its way to a node, over the bus and over HTTP alike:
- * msgpack `{manifest, signature, previousRevision, changed: [definition bytes…], removed: [[kind, key]…]}`.
+ * `{manifest, signature, previousRevision, changed: [definition bytes…], removed: [[kind, key]…]}`, as msgpack or as JSON (config-text.ts).
  * `previousRevision` 0: `changed` is the whole configuration. `changed` absent: the bus message was too big, fetch over HTTP.
  */
 export interface ConfigMessage {
@@ -19,77 +16,3 @@ export interface ConfigMessage {
 
 /** Above this a bus message carries the manifest alone. */
 export const BUS_MESSAGE_BYTES_MAX = 512 * 1024;
-/** What one config message may hold at most: a flag or segment each, and the chunks of large segments. */
-const ITEMS_MAX = 1_000_000;
-
-const packr = new Packr({ useRecords: false, variableMapSize: true });
-const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true });
-
-export function encodeConfigMessage(message: ConfigMessage): Uint8Array {
-  const { signed, previousRevision, delta } = message;
-  return packr.pack({
-    manifest: Buffer.from(signed.document),
-    signature: Buffer.from(signed.signature),
-    previousRevision,
-    ...(delta === undefined
-      ? {}
-      : { changed: delta.changed.map((bytes) => Buffer.from(bytes)), removed: delta.removed }),
-  });
-}
-
-/** Throws `malformed-body` on anything else. The returned byte arrays are copies: they outlive `bytes`. */
-export function decodeConfigMessage(bytes: Uint8Array): ConfigMessage {
-  const value = decodeMembers(bytes);
-  const { previousRevision, changed, removed } = value;
-  if (typeof previousRevision !== 'number' || !Number.isSafeInteger(previousRevision) || previousRevision < 0) {
-    throw malformed('previousRevision');
-  }
-  const signed = signedFrom(value, 'manifest');
-  if (changed === undefined) return { signed, previousRevision };
-  if (!Array.isArray(changed) || !Array.isArray(removed)) throw malformed('changed');
-  return {
-    signed,
-    previousRevision,
-    delta: {
-      changed: changed.map((item) => bytesFrom(item, 'changed')),
-      removed: removed.map((item): readonly [string, string] => {
-        if (!Array.isArray(item) || typeof item[0] !== 'string' || typeof item[1] !== 'string')
-          throw malformed('removed');
-        return [item[0], item[1]];
-      }),
-    },
-  };
-}
-
-/** An access list or key set on its way: msgpack `{document, signature, …extra}`. */
-export function encodeSigned(signed: Signed, extra: Readonly<Record<string, string>> = {}): Uint8Array {
-  return packr.pack({ document: Buffer.from(signed.document), signature: Buffer.from(signed.signature), ...extra });
-}
-
-export function decodeSigned(bytes: Uint8Array): { signed: Signed; extra: ReadonlyMap<string, unknown> } {
-  const value = decodeMembers(bytes);
-  return { signed: signedFrom(value, 'document'), extra: new Map(Object.entries(value)) };
-}
-
-function decodeMembers(bytes: Uint8Array): Readonly<Record<string, unknown>> {
-  assertPlainMsgpack(bytes, { itemsMax: ITEMS_MAX });
-  const value: unknown = unpackr.unpack(bytes);
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw malformed('the message');
-  return Object.fromEntries(Object.entries(value));
-}
-
-function signedFrom(value: Readonly<Record<string, unknown>>, documentName: string): Signed {
-  return {
-    document: bytesFrom(value[documentName], documentName),
-    signature: bytesFrom(value.signature, 'signature'),
-  };
-}
-
-function bytesFrom(value: unknown, name: string): Uint8Array {
-  if (!(value instanceof Uint8Array)) throw malformed(name);
-  return Uint8Array.from(value);
-}
-
-function malformed(name: string): PlatformError {
-  return new PlatformError('malformed-body', `config message: ${name} is missing or of the wrong type`);
-}

@@ -1,5 +1,5 @@
 import { PlatformError } from '@guidon/protocol';
-import { encodeSigned } from '@guidon/protocol/signed-config';
+import { encodeSigned } from '@guidon/protocol/msgpack';
 import type { ConfigBodies } from '../config/config-bodies.js';
 import type { ConfigViews } from '../config/config-views.js';
 import type { EnvironmentSlot } from '../environment-slot.js';

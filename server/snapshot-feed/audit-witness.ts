@@ -1,5 +1,6 @@
 import { isConsistent, type TreeHead } from '@guidon/protocol/audit-proof';
-import { decodeSigned, type Signed, type TrustedKeys } from '@guidon/protocol/signed-config';
+import { decodeSigned } from '@guidon/protocol/msgpack';
+import type { Signed, TrustedKeys } from '@guidon/protocol/signed-config';
 import type pino from 'pino';
 import type { SnapshotStore } from '../snapshot-store/snapshot-store.js';
 import type { ConfigSource, WitnessStatus } from './config-source.js';

@@ -1,10 +1,9 @@
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { type EnvironmentRef, LIMITS, PlatformError } from '@guidon/protocol';
+import { decodeConfigMessage, decodeSigned } from '@guidon/protocol/msgpack';
 import {
   type ConfigMessage,
-  decodeConfigMessage,
-  decodeSigned,
   type EnvironmentState,
   parseEnvironmentState,
   type Signed,

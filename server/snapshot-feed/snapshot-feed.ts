@@ -7,13 +7,8 @@ import {
   isSameEnvironment,
   PlatformError,
 } from '@guidon/protocol';
-import {
-  BUS_MESSAGE_BYTES_MAX,
-  bucketOfEnvironment,
-  decodeConfigMessage,
-  decodeSigned,
-  type EnvironmentState,
-} from '@guidon/protocol/signed-config';
+import { decodeConfigMessage, decodeSigned } from '@guidon/protocol/msgpack';
+import { BUS_MESSAGE_BYTES_MAX, bucketOfEnvironment, type EnvironmentState } from '@guidon/protocol/signed-config';
 import type pino from 'pino';
 import type { EnvironmentSlot } from '../environment-slot.js';
 import type { SnapshotStore } from '../snapshot-store/snapshot-store.js';

@@ -1,5 +1,6 @@
 import { PlatformError } from '@guidon/protocol';
-import { encodeBye, findPosition, type Position, positionText, type StreamClose } from '@guidon/protocol/live-updates';
+import { findPosition, type Position, positionText, type StreamClose } from '@guidon/protocol/live-updates';
+import { encodeBye } from '@guidon/protocol/msgpack';
 import type { Caller } from '../auth/access-directory.js';
 import { allowProblemToBeRead, answerPreflight } from '../cors.js';
 import type { GetRequest, GetRoute, GetTarget } from '../get-route.js';

@@ -2,7 +2,6 @@ import type { WebSocket } from 'uWebSockets.js';
 import { decodeStrictMsgpack } from '@guidon/engine';
 import { PlatformError } from '@guidon/protocol';
 import {
-  encodeBye,
   parseClientMessage,
   STREAM_CLOSE,
   STREAM_LIMITS,
@@ -11,6 +10,7 @@ import {
   type StreamClose,
   type StreamFormat,
 } from '@guidon/protocol/live-updates';
+import { encodeBye } from '@guidon/protocol/msgpack';
 import type { AccessDirectory, Caller } from '../auth/access-directory.js';
 import { assertOrigin } from '../cors.js';
 import type { GetTarget, SocketRoute } from '../get-route.js';

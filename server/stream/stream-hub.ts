@@ -3,12 +3,12 @@ import { PlatformError } from '@guidon/protocol';
 import {
   type ClientMessage,
   comparePositions,
-  encodeHeartbeat,
   type Position,
   STREAM_CLOSE,
   STREAM_LIMITS,
   type StreamClose,
 } from '@guidon/protocol/live-updates';
+import { encodeHeartbeat } from '@guidon/protocol/msgpack';
 import type { AccessDirectory, Caller } from '../auth/access-directory.js';
 import type { ConfigViews } from '../config/config-views.js';
 import type { EnvironmentSlot } from '../environment-slot.js';

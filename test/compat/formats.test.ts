@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { STORE_FORMAT_VERSION } from '@guidon/control-plane/store/control-store.js';
 import { SNAPSHOT_FORMAT_VERSION } from '@guidon/engine';
 import { parseEnvironmentRef } from '@guidon/protocol';
-import { decodeConfigMessage, decodeSigned } from '@guidon/protocol/signed-config';
+import { decodeConfigMessage, decodeSigned } from '@guidon/protocol/msgpack';
 import { SnapshotStore } from '@guidon/server/snapshot-store/snapshot-store.js';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';

@@ -1,16 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { join } from 'node:path';
-import {
-  decodeConfigMessage,
-  decodeSigned,
-  encodeConfigMessage,
-  encodeSigned,
-  type Signed,
-  type SigningKey,
-  signDocument,
-  signingKeyFromPem,
-} from '@guidon/protocol/signed-config';
+import { decodeConfigMessage, decodeSigned, encodeConfigMessage, encodeSigned } from '@guidon/protocol/msgpack';
+import { type Signed, type SigningKey, signDocument, signingKeyFromPem } from '@guidon/protocol/signed-config';
 import type { RecordedExchange } from './compat-case.js';
 import type { OpenedFixture } from './opened-fixture.js';
 

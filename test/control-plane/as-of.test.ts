@@ -1,5 +1,5 @@
 import { decodeDefinition, definitionKey, type FlagSet, ReferenceEvaluation } from '@guidon/engine';
-import { decodeConfigMessage } from '@guidon/protocol/signed-config';
+import { decodeConfigMessage } from '@guidon/protocol/msgpack';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Answer, booleanFlag, type Seed, TestControlPlane } from '../support/control-plane.js';
 

@@ -7,7 +7,8 @@ import {
   KernelHost,
 } from '@guidon/engine';
 import { parseEnvironmentRef } from '@guidon/protocol';
-import { decodeConfigMessage, parseManifest } from '@guidon/protocol/signed-config';
+import { decodeConfigMessage } from '@guidon/protocol/msgpack';
+import { parseManifest } from '@guidon/protocol/signed-config';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Seed, TestControlPlane } from '../support/control-plane.js';
 

@@ -1,4 +1,5 @@
-import { decodeConfigMessage, findCredential, parseManifest } from '@guidon/protocol/signed-config';
+import { decodeConfigMessage } from '@guidon/protocol/msgpack';
+import { findCredential, parseManifest } from '@guidon/protocol/signed-config';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { booleanFlag, type Seed, TestControlPlane } from '../support/control-plane.js';
 

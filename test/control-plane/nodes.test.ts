@@ -8,13 +8,12 @@ import {
   InProcessChangeBus,
   parseEnvironmentRef,
 } from '@guidon/protocol';
+import { decodeConfigMessage, decodeSigned } from '@guidon/protocol/msgpack';
 import {
   BUS_MESSAGE_BYTES_MAX,
   bucketOfEnvironment,
   type ConfigMessage,
   DigestTree,
-  decodeConfigMessage,
-  decodeSigned,
   hashDefinition,
   TrustedKeys,
 } from '@guidon/protocol/signed-config';

@@ -1,5 +1,6 @@
 import { type EnvironmentRef, parseEnvironmentRef } from '@guidon/protocol';
-import { type AccessList, decodeSigned, parseAccessList } from '@guidon/protocol/signed-config';
+import { decodeSigned } from '@guidon/protocol/msgpack';
+import { type AccessList, parseAccessList } from '@guidon/protocol/signed-config';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Seed, TestControlPlane } from '../support/control-plane.js';
 

@@ -7,7 +7,7 @@ import { ControlStore, type StoreTransaction } from '@guidon/control-plane/store
 import { keys } from '@guidon/control-plane/store/keys.js';
 import { parseTenantId, type TenantId } from '@guidon/protocol';
 import { parseTreeHead } from '@guidon/protocol/audit-proof';
-import { decodeSigned } from '@guidon/protocol/signed-config';
+import { decodeSigned } from '@guidon/protocol/msgpack';
 import { type RunningServer, startServer } from '@guidon/server';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';

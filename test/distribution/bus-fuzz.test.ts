@@ -1,10 +1,9 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { encodeDefinition } from '@guidon/engine';
 import { InProcessChangeBus, subjectOf } from '@guidon/protocol';
+import { encodeConfigMessage, encodeSigned } from '@guidon/protocol/msgpack';
 import {
   DigestTree,
-  encodeConfigMessage,
-  encodeSigned,
   generateSigningKey,
   hashDefinition,
   type Signed,

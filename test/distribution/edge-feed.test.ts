@@ -1,14 +1,7 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import {
-  decodeConfigMessage,
-  decodeSigned,
-  encodeConfigMessage,
-  encodeSigned,
-  generateCredential,
-  generateSigningKey,
-  type Signed,
-} from '@guidon/protocol/signed-config';
+import { decodeConfigMessage, decodeSigned, encodeConfigMessage, encodeSigned } from '@guidon/protocol/msgpack';
+import { generateCredential, generateSigningKey, type Signed } from '@guidon/protocol/signed-config';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { aFlag } from '../support/flag-sets.js';
 import { sendJson } from '../support/http.js';

@@ -1,5 +1,6 @@
 import { NatsBus } from '@guidon/cli/run/nats-bus.js';
-import { decodeConfigMessage, decodeSigned, parseManifest } from '@guidon/protocol/signed-config';
+import { decodeConfigMessage, decodeSigned } from '@guidon/protocol/msgpack';
+import { parseManifest } from '@guidon/protocol/signed-config';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { GuidonProcess, temporaryFolder } from '../support/guidon-process.js';

@@ -1,6 +1,7 @@
 import { definitionKey, encodeDefinition } from '@guidon/engine';
 import { InProcessChangeBus, messageIdOf, subjectOf } from '@guidon/protocol';
-import { DigestTree, encodeConfigMessage, hashDefinition } from '@guidon/protocol/signed-config';
+import { encodeConfigMessage } from '@guidon/protocol/msgpack';
+import { DigestTree, hashDefinition } from '@guidon/protocol/signed-config';
 import { pino } from 'pino';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { aChunk, aFlag, aSegment } from '../support/flag-sets.js';

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
-import { decodeConfigMessage, parseManifest } from '@guidon/protocol/signed-config';
+import { decodeConfigMessage } from '@guidon/protocol/msgpack';
+import { parseManifest } from '@guidon/protocol/signed-config';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { GuidonProcess } from '../support/guidon-process.js';
 import { Installation, type RunningGuidonNode } from '../support/installation.js';

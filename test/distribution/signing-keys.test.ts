@@ -1,4 +1,5 @@
-import { decodeConfigMessage, parseManifest } from '@guidon/protocol/signed-config';
+import { decodeConfigMessage } from '@guidon/protocol/msgpack';
+import { parseManifest } from '@guidon/protocol/signed-config';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { until } from '../support/running-node.js';
 import { StreamedPlatform, type StreamedTenant } from '../support/streamed-platform.js';

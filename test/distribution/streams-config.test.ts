@@ -2,13 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import { decodeDefinition } from '@guidon/engine';
 import { configFromText } from '@guidon/protocol/live-updates';
-import {
-  type ConfigMessage,
-  DigestTree,
-  decodeConfigMessage,
-  hashDefinition,
-  parseManifest,
-} from '@guidon/protocol/signed-config';
+import { decodeConfigMessage } from '@guidon/protocol/msgpack';
+import { type ConfigMessage, DigestTree, hashDefinition, parseManifest } from '@guidon/protocol/signed-config';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { RawConnection } from '../support/raw-http.js';
 import { until } from '../support/running-node.js';

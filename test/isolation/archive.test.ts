@@ -8,14 +8,8 @@ import { ControlStore } from '@guidon/control-plane/store/control-store.js';
 import { keys } from '@guidon/control-plane/store/keys.js';
 import { parseTenantId } from '@guidon/protocol';
 import { parseTreeHead } from '@guidon/protocol/audit-proof';
-import {
-  decodeConfigMessage,
-  decodeSigned,
-  encodeSigned,
-  hashSecret,
-  parseManifest,
-  signingKeyFromPem,
-} from '@guidon/protocol/signed-config';
+import { decodeConfigMessage, decodeSigned, encodeSigned } from '@guidon/protocol/msgpack';
+import { hashSecret, parseManifest, signingKeyFromPem } from '@guidon/protocol/signed-config';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { verdictOf } from '../support/audit-log.js';
 import { type Answer, TestControlPlane } from '../support/control-plane.js';

@@ -1,11 +1,6 @@
 import { InProcessChangeBus, LIMITS, subjectOf } from '@guidon/protocol';
-import {
-  encodeConfigMessage,
-  encodeSigned,
-  generateSigningKey,
-  type Signed,
-  signDocument,
-} from '@guidon/protocol/signed-config';
+import { encodeConfigMessage, encodeSigned } from '@guidon/protocol/msgpack';
+import { generateSigningKey, type Signed, signDocument } from '@guidon/protocol/signed-config';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { aFlag } from '../support/flag-sets.js';
 import { sendJson } from '../support/http.js';

@@ -1,6 +1,6 @@
 import { open, readdir, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { encodeConfigMessage } from '@guidon/protocol/signed-config';
+import { encodeConfigMessage } from '@guidon/protocol/msgpack';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { aChunk, aFlag, aSegment } from '../support/flag-sets.js';
 import { sendJson } from '../support/http.js';

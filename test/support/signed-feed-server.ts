@@ -1,15 +1,14 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type Definition, definitionKey, encodeDefinition } from '@guidon/engine';
 import { type ChangeBus, type EnvironmentRef, messageIdOf, parseEnvironmentRef, subjectOf } from '@guidon/protocol';
+import { encodeConfigMessage, encodeSigned } from '@guidon/protocol/msgpack';
 import {
   type AccessEntry,
   type AccessList,
   type ConfigMessage,
   DigestTree,
   EnvironmentDigests,
-  encodeConfigMessage,
   encodeDocument,
-  encodeSigned,
   findCredential,
   fingerprintOf,
   generateCredential,

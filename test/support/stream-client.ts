@@ -1,12 +1,12 @@
 import { decodeDefinition } from '@guidon/engine';
 import {
-  decodeServerMessage,
   type Position,
   positionText,
   type ServerMessage,
   STREAM_PROTOCOLS,
   type StreamFormat,
 } from '@guidon/protocol/live-updates';
+import { decodeServerMessage } from '@guidon/protocol/msgpack';
 import { type ConfigMessage, DigestTree, hashDefinition, parseManifest } from '@guidon/protocol/signed-config';
 import { encode } from '@msgpack/msgpack';
 import { WebSocket } from 'ws';

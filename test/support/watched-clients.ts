@@ -2,13 +2,13 @@ import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   configFromText,
-  decodeServerMessage,
   findPosition,
   type Position,
   positionText,
   type ServerMessage,
   STREAM_PROTOCOLS,
 } from '@guidon/protocol/live-updates';
+import { decodeServerMessage } from '@guidon/protocol/msgpack';
 import { type ConfigMessage, parseManifest } from '@guidon/protocol/signed-config';
 import { encode } from '@msgpack/msgpack';
 import { WebSocket } from 'ws';

@@ -1,14 +1,11 @@
 import { type EnvironmentRef, parseEnvironmentRef } from '@guidon/protocol';
+import { decodeConfigMessage, decodeSigned, encodeConfigMessage, encodeSigned } from '@guidon/protocol/msgpack';
 import {
   type AccessList,
   DigestTree,
   DOCUMENT_SCHEMA,
-  decodeConfigMessage,
-  decodeSigned,
   EnvironmentDigests,
-  encodeConfigMessage,
   encodeDocument,
-  encodeSigned,
   fingerprintOf,
   generateSigningKey,
   hashDefinition,

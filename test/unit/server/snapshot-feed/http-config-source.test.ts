@@ -1,5 +1,5 @@
 import { createServer, type Server, type ServerResponse } from 'node:http';
-import { encodeConfigMessage } from '@guidon/protocol/signed-config';
+import { encodeConfigMessage } from '@guidon/protocol/msgpack';
 import { HttpConfigSource } from '@guidon/server/snapshot-feed/http-config-source.js';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { aFlag } from '../../../support/flag-sets.js';
