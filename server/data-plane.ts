@@ -25,6 +25,7 @@ import { CachedConfigRoute, ConfigRoute } from './routes/config-routes.js';
 import { EvaluateRoute } from './routes/evaluate-route.js';
 import type { EvaluateParts } from './routes/evaluation-placement.js';
 import { ExplainRoute } from './routes/explain-route.js';
+import { KeySetRoute } from './routes/key-set-route.js';
 import { EnvironmentSet } from './snapshot-feed/environment-set.js';
 import { HttpConfigSource } from './snapshot-feed/http-config-source.js';
 import { SnapshotFeed } from './snapshot-feed/snapshot-feed.js';
@@ -283,6 +284,7 @@ export class DataPlane {
     const configParts = { ...parts, views: this.#views, bodies: this.#bodies };
     router.addGet(new ConfigRoute(configParts));
     router.addGet(new CachedConfigRoute(configParts));
+    router.addGet(new KeySetRoute({ ...parts, store: this.store }));
     router.add(new StreamTokenRoute(parts));
     const streamParts = { ...parts, hub: this.streams };
     router.addSocket(new StreamSocketRoute(streamParts), { messageBytesMax: SOCKET_MESSAGE_BYTES_MAX });

@@ -1,13 +1,18 @@
 const RANDOM_BYTES = 12;
 
-/** Ids by which a receiver knows an event that it has had already: 96 random bits of this sender, and a count. `[0-9a-f]{24}-[0-9a-z]+`. */
+/**
+ * Ids by which a receiver knows an event that it has had already: 96 random bits of this sender in base64url, and a count. 18 to 26 characters, as
+ * events want them.
+ */
 export class EventIds {
   readonly #sender: string;
   #count = 0;
 
   constructor() {
     const bytes = globalThis.crypto.getRandomValues(new Uint8Array(RANDOM_BYTES));
-    this.#sender = Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+    this.#sender = btoa(String.fromCharCode(...bytes))
+      .replaceAll('+', '-')
+      .replaceAll('/', '_');
   }
 
   next(): string {

@@ -1,9 +1,8 @@
 import { PlatformError } from '@guidon/protocol';
-import type { AccessList, Signed, TrustedKeys } from '@guidon/protocol/signed-config';
+import type { AccessList, HighWaterMark, Signed, TrustedKeys } from '@guidon/protocol/signed-config';
+import { compareOrder, isFastForward, newestMark } from '@guidon/protocol/signed-config';
 import type pino from 'pino';
 import type { EnvironmentSlot } from '../environment-slot.js';
-import type { HighWaterMark } from '../snapshot-store/snapshot-store.js';
-import { compareOrder, isFastForward, newestMark } from './config-decision.js';
 import { type Outcome, type ReducerCounters, type ReducerParts, refuse } from './reducer-parts.js';
 
 /**

@@ -1,8 +1,8 @@
 import type { ResidentSnapshot } from '@guidon/engine';
 import { PlatformError } from '@guidon/protocol';
-import type { Manifest, Signed } from '@guidon/protocol/signed-config';
-import type { HighWaterMark, PersistedState } from '../snapshot-store/snapshot-store.js';
-import { compareOrder } from './config-decision.js';
+import type { HighWaterMark, Manifest, Signed } from '@guidon/protocol/signed-config';
+import { compareOrder } from '@guidon/protocol/signed-config';
+import type { PersistedState } from '../snapshot-store/snapshot-store.js';
 import type { ConfigInForce } from './config-in-force.js';
 
 /**

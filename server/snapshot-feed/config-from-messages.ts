@@ -1,7 +1,7 @@
 import type { CompilePool } from '@guidon/pool';
 import { PlatformError } from '@guidon/protocol';
 import type { ConfigMessage, Manifest } from '@guidon/protocol/signed-config';
-import { decideConfig } from './config-decision.js';
+import { decideConfig } from '@guidon/protocol/signed-config';
 import type { ConfigInForce } from './config-in-force.js';
 import type { Outcome } from './reducer-parts.js';
 

@@ -1,11 +1,10 @@
 import type { ResidentSnapshot } from '@guidon/engine';
 import { type EnvironmentRef, PlatformError } from '@guidon/protocol';
-import { type Manifest, parseManifest, type Signed } from '@guidon/protocol/signed-config';
+import type { HighWaterMark } from '@guidon/protocol/signed-config';
+import { compareOrder, type Manifest, newestMark, parseManifest, type Signed } from '@guidon/protocol/signed-config';
 import type pino from 'pino';
 import type { EnvironmentSlot } from '../environment-slot.js';
-import type { HighWaterMark } from '../snapshot-store/snapshot-store.js';
 import type { StoredBlocks } from '../snapshot-store/stored-blocks.js';
-import { compareOrder, newestMark } from './config-decision.js';
 import { QuarantineList } from './quarantine-list.js';
 import { type Outcome, type ReducerCounters, type ReducerParts, refuse } from './reducer-parts.js';
 import { type LedgerChange, RevisionLedger } from './revision-ledger.js';

@@ -1,8 +1,8 @@
 import { Backoff, type EnvironmentRef, PlatformError } from '@guidon/protocol';
 import type { ConfigMessage, EnvironmentState, Signed } from '@guidon/protocol/signed-config';
+import { compareOrder } from '@guidon/protocol/signed-config';
 import type pino from 'pino';
 import type { EnvironmentSlot } from '../environment-slot.js';
-import { compareOrder } from './config-decision.js';
 import type { ConfigSource } from './config-source.js';
 import type { EnvironmentReducer } from './environment-reducer.js';
 import type { Outcome } from './reducer-parts.js';

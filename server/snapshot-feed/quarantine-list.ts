@@ -1,7 +1,8 @@
 import { LAYOUT_HASH } from '@guidon/engine';
 import { type EnvironmentRef, PlatformError } from '@guidon/protocol';
-import type { HighWaterMark, Quarantine, SnapshotStore } from '../snapshot-store/snapshot-store.js';
-import { compareOrder } from './config-decision.js';
+import type { HighWaterMark } from '@guidon/protocol/signed-config';
+import { compareOrder } from '@guidon/protocol/signed-config';
+import type { Quarantine, SnapshotStore } from '../snapshot-store/snapshot-store.js';
 
 /** A revision that fails this often for a reason of its own is given up. */
 const STRIKES_MAX = 3;

@@ -1,7 +1,8 @@
 import type { CompiledAnswer } from '@guidon/pool';
 import { type EnvironmentRef, PlatformError } from '@guidon/protocol';
+import type { HighWaterMark } from '@guidon/protocol/signed-config';
 import { DigestTree, type Manifest, type Signed } from '@guidon/protocol/signed-config';
-import type { Fallback, HighWaterMark, IndexEntry, SnapshotStore } from '../snapshot-store/snapshot-store.js';
+import type { Fallback, IndexEntry, SnapshotStore } from '../snapshot-store/snapshot-store.js';
 import { StoredBlocks } from '../snapshot-store/stored-blocks.js';
 
 /** What a compiled change does to the stored revision. */

@@ -1,8 +1,8 @@
 import type { CompiledSnapshot, ResidentSnapshot } from '@guidon/engine';
+import type { HighWaterMark } from '@guidon/protocol/signed-config';
 import type { ActiveSnapshot, EnvironmentSlot } from '../environment-slot.js';
 import type { SnapshotKernel } from '../snapshot-kernel.js';
 import type { SnapshotResidency } from '../snapshot-residency.js';
-import type { HighWaterMark } from '../snapshot-store/snapshot-store.js';
 
 export interface ServedParts {
   readonly kernel: SnapshotKernel;

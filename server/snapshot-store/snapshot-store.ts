@@ -1,22 +1,13 @@
 import { createHash } from 'node:crypto';
 import type { DefinitionEntry } from '@guidon/pool';
 import { type EnvironmentRef, parseEnvironmentRef } from '@guidon/protocol';
-import type { Signed } from '@guidon/protocol/signed-config';
+import type { HighWaterMark, Signed } from '@guidon/protocol/signed-config';
 import type pino from 'pino';
 import { keys, type MarkTopic, type StoreKey } from './keys.js';
 import { type RowChange, RowStore, type StoreRole } from './row-store.js';
 import { openJson, sealJson } from './sealed-json.js';
 import type { StoreChange } from './store-change.js';
 import { storeDirectoryOf } from './store-directory.js';
-
-/** Order of a topic: nothing below it is ever accepted again, also across a restart (I7). */
-export interface HighWaterMark {
-  readonly epoch: number;
-  /** Revision of config, sequence of an access list. */
-  readonly revision: number;
-  /** Of config: the definitions at that revision. '' for an access list. */
-  readonly digest: string;
-}
 
 export interface PersistedState {
   readonly signed: Signed;

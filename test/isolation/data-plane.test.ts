@@ -124,7 +124,14 @@ function requestsAbout(other: PlantedTenant): readonly (readonly [path: string, 
 }
 
 /** Config and streams, which are read: what they give is asked for below. */
-const READING_ROUTES = ['/v1/config', '/v1/config/:cacheToken', '/v1/stream', '/v1/stream/sse', '/v1/stream/token'];
+const READING_ROUTES = [
+  '/v1/config',
+  '/v1/config/:cacheToken',
+  '/v1/key-set',
+  '/v1/stream',
+  '/v1/stream/sse',
+  '/v1/stream/token',
+];
 
 interface Reading {
   readonly status: number;
@@ -242,6 +249,23 @@ describe('a node that serves two tenants (I16)', () => {
       }
       expect(withoutIds(answers[0]?.body ?? '')).toBe(withoutIds(answers[3]?.body ?? ''));
     }
+  });
+
+  test('the key set is for server credentials, the same for each, and names no environment', async () => {
+    const { a, b, node } = installation;
+    const answers = await Promise.all([a, b].map(({ srv }) => read('/v1/key-set', srv)));
+    for (const { status, everything } of answers) {
+      expect(status).toBe(200);
+      expect(everything).toContain('rootPublicKey');
+      for (const tenant of [a, b]) {
+        for (const secret of [...dataOf(tenant), tenant.environmentId, tenant.tenantId])
+          expect(everything).not.toContain(secret);
+      }
+    }
+    const bodyOf = ({ everything }: Reading) => everything.slice(everything.indexOf('] ') + 2);
+    expect(new Set(answers.map(bodyOf)).size).toBe(1);
+    for (const key of [undefined, a.admin, node]) expect((await read('/v1/key-set', key)).status).toBe(401);
+    expect((await read('/v1/key-set', a.web, webHeaders(a))).status).toBe(403);
   });
 
   test('config and streams give each credential its own environment alone', async () => {

@@ -73,6 +73,6 @@ describe('EventIds', () => {
     const senders = [new EventIds(), new EventIds()];
     const ids = senders.flatMap((sender) => Array.from({ length: 1_000 }, () => sender.next()));
     expect(new Set(ids).size).toBe(2_000);
-    for (const id of ids) expect(id).toMatch(/^[0-9a-f]{24}-[0-9a-z]+$/);
+    for (const id of ids) expect(id).toMatch(/^[A-Za-z0-9_-]{16}-[0-9a-z]{1,9}$/);
   });
 });

@@ -1,11 +1,11 @@
 import { parseEnvironmentRef } from '@guidon/protocol';
-import type { Manifest } from '@guidon/protocol/signed-config';
 import {
   type ConfigDecision,
   type ConfigStanding,
   decideConfig,
+  type Manifest,
   REVISION_JUMP_MAX,
-} from '@guidon/server/snapshot-feed/config-decision.js';
+} from '@guidon/protocol/signed-config';
 import { describe, expect, it } from 'vitest';
 
 const NOW = 1_000_000;
@@ -136,21 +136,21 @@ describe('decideConfig()', () => {
       'quarantined content, under its revision (I10)',
       manifest(1, 6, 'q'),
       delta(5),
-      standing({ quarantine: [{ ...mark(1, 6, 'q'), reason: 'x', build: 'b' }] }),
+      standing({ quarantine: [mark(1, 6, 'q')] }),
       { action: 'ignore', reason: 'quarantined' },
     ],
     [
       'quarantined content, under a new revision (I10)',
       manifest(1, 7, 'q'),
       delta(0),
-      standing({ quarantine: [{ ...mark(1, 6, 'q'), reason: 'x', build: 'b' }] }),
+      standing({ quarantine: [mark(1, 6, 'q')] }),
       { action: 'ignore', reason: 'quarantined' },
     ],
     [
       'good content after quarantined content',
       manifest(1, 7, 'b'),
       delta(6),
-      standing({ quarantine: [{ ...mark(1, 6, 'q'), reason: 'x', build: 'b' }] }),
+      standing({ quarantine: [mark(1, 6, 'q')] }),
       { action: 'fetch', reason: 'gap' },
     ],
   ];

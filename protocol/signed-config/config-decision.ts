@@ -1,5 +1,13 @@
-import type { Manifest } from '@guidon/protocol/signed-config';
-import type { HighWaterMark, Quarantine } from '../snapshot-store/snapshot-store.js';
+import type { Manifest } from './documents.js';
+
+/** Order of a topic: nothing below it is ever accepted again, also across a restart (I7). */
+export interface HighWaterMark {
+  readonly epoch: number;
+  /** Revision of config, sequence of an access list. */
+  readonly revision: number;
+  /** Of config: the definitions at that revision. '' for an access list. */
+  readonly digest: string;
+}
 
 /** What to do with a manifest whose signature and environment are right. */
 export type ConfigDecision =
@@ -21,7 +29,8 @@ export interface ConfigStanding {
   /** Never falls, not even across a restart (I7). */
   readonly mark: HighWaterMark | undefined;
   readonly active: HighWaterMark | undefined;
-  readonly quarantine: readonly Quarantine[];
+  /** What failed to come into force, and is not tried again (I10). */
+  readonly quarantine: readonly { readonly digest: string }[];
   /** Wall clock, for expiry alone (I27). */
   readonly nowMs: number;
 }
