@@ -4,15 +4,20 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { PlatformError, settlesWithin } from '@guidon/protocol';
 import type { RootDatabase } from 'lmdb';
-import { withCommitDeadline } from './commit-deadline.js';
 import { hearCommitRejections } from './commit-rejections.js';
 import { DATA_FILE, makeDataFile } from './data-file.js';
+import { GroupCommit } from './group-commit.js';
 import { type KeyRange, keys, type StoreKey } from './keys.js';
 import { OpenSnapshots, type StoredRow, type StoreSnapshot } from './open-snapshots.js';
 import { decodeBytes, decodeRecord, encodeBytes, encodeRecord } from './record-codec.js';
+import { Row } from './row.js';
+import { RowCache } from './row-cache.js';
 import { assertSoundFile } from './sound-file.js';
-import { nameOf, type StagedRow, StagedRows } from './staged-rows.js';
+import { nameOf, StagedRows } from './staged-rows.js';
+import type { ListedRow, ListOptions, Staged, StoreReader, StoreTransaction } from './store-reader.js';
 import { WriterLock } from './writer-lock.js';
+
+export type { ListedRow, ListOptions, StoreReader, StoreTransaction } from './store-reader.js';
 
 // The package's ES module bundle has no types that node16 resolution accepts; its CommonJS entry has.
 const lmdb = createRequire(import.meta.url)('lmdb') as typeof import('lmdb');
@@ -42,9 +47,6 @@ export interface Migration {
 const CLOSE_DEADLINE_MS = 1_000;
 /** LMDB takes keys of 1 978 bytes. */
 const KEY_CHARS_MAX = 1_500;
-/** Transactions that wait for one commit; one more is refused. */
-export const GROUP_TRANSACTIONS_MAX = 1_024;
-
 export interface ControlStoreOptions {
   readonly directory: string;
   /** Address space reserved for the file, which itself grows as it is filled; lmdb maps more when this is not enough. */
@@ -62,56 +64,12 @@ export interface ControlStoreOptions {
   readonly onMigrated?: (migration: Migration) => void;
 }
 
-export interface ListedRow<Value> {
-  readonly key: StoreKey;
-  readonly value: Value;
-}
-
-export interface ListOptions {
-  /** Continue behind the row whose key ends in this part. */
-  readonly after?: string | number | undefined;
-  readonly limit?: number | undefined;
-  readonly reverse?: boolean | undefined;
-}
-
-/** Reads. Outside a transaction they show what is committed AND durable (M1). */
-export interface StoreReader {
-  find<Value>(key: StoreKey): Value | undefined;
-  findBytes(key: StoreKey): Buffer | undefined;
-  has(key: StoreKey): boolean;
-  /** Rows below a prefix, in key order. Nothing outside the prefix is ever read. */
-  list<Value>(range: KeyRange, options?: ListOptions): ListedRow<Value>[];
-}
-
-/** Reads and writes of one transaction; reads see its own writes and those staged before. */
-export interface StoreTransaction extends StoreReader {
-  put(key: StoreKey, value: unknown): void;
-  putBytes(key: StoreKey, bytes: Uint8Array): void;
-  remove(key: StoreKey): void;
-}
-
-/** What a transaction came to, and when it is safe to say so. */
-export interface Staged<Result> {
-  readonly result: Result;
-  /** Resolves once the commit that holds it is durable. Rejects as `transaction` does. */
-  readonly durable: Promise<void>;
-}
-
-/** Transactions that one commit makes durable. */
-interface Group {
-  readonly rows: StagedRows;
-  readonly settled: Promise<void>;
-  readonly settle: (failure?: Error) => void;
-  transactionCount: number;
-}
-
 /**
  * The control plane's LMDB. One environment, one writer process, values binary through our own codec, `overlappingSync: false`, so
  * that nothing is readable before it is durable (M1, M2). States: open -> failed (no write any more, reads go on) -> closed.
  *
- * Group commit: a transaction is run when it is asked for, on what is stored and what is staged; its rows join the open group. One group commits
- * at a time; the next gathers whatever is staged meanwhile. The order of transactions is the order of their rows, and a group is one LMDB
- * transaction, so a kill leaves a prefix of them. Nobody but later transactions and `readStaged` sees a staged row.
+ * A transaction is run when it is asked for, on what is stored and what is staged; its rows join the open group (group-commit.ts). Nobody but
+ * later transactions and `readStaged` sees a staged row; durable rows that were read or written lately are kept parsed (row-cache.ts).
  */
 export class ControlStore implements StoreReader {
   readonly #database: RootDatabase<Buffer>;
@@ -120,12 +78,8 @@ export class ControlStore implements StoreReader {
   #writerEpoch = 0;
   #failure: Error | undefined;
   #freeBytesCheckedAt = Number.NEGATIVE_INFINITY;
-  /** Everything staged that is not durable, of the committing group and of the open one. */
-  readonly #staged = new StagedRows();
-  #openGroup: Group | undefined;
-  /** The open one, else the one that was open last. */
-  #lastGroup: Group | undefined;
-  #committing: Promise<void> | undefined;
+  readonly #commits: GroupCommit;
+  readonly #cache = new RowCache();
   /** Rows of the transaction that runs right now. */
   #draft: StagedRows | undefined;
   #isStagedRead = false;
@@ -170,6 +124,15 @@ export class ControlStore implements StoreReader {
       ...options,
     };
     this.#snapshots = new OpenSnapshots(database, this.#options.snapshotMsMax);
+    this.#commits = new GroupCommit({
+      database,
+      deadlineMs: this.#options.commitDeadlineMs,
+      assertNewestWriter: () => this.#assertNewestWriter(),
+      onDurable: (rows) => {
+        for (const row of rows) this.#cache.put(row);
+      },
+      onFailure: (failure) => this.#fail(failure),
+    });
   }
 
   get failure(): Error | undefined {
@@ -177,22 +140,22 @@ export class ControlStore implements StoreReader {
   }
 
   find<Value>(key: StoreKey): Value | undefined {
-    const row = this.#read(key);
-    return row === undefined ? undefined : decodeRecord<Value>(row);
+    return this.#read(key)?.value<Value>();
   }
 
   findBytes(key: StoreKey): Buffer | undefined {
-    const row = this.#read(key);
-    return row === undefined ? undefined : decodeBytes(row);
+    return this.#read(key)?.bytes();
   }
 
   has(key: StoreKey): boolean {
-    const staged = this.#findStaged(key);
-    return staged === undefined ? this.#database.doesExist(key) : staged.bytes !== undefined;
+    const known = this.#findInMemory(nameOf(key));
+    return known === undefined ? this.#database.doesExist(key) : known.stored !== undefined;
   }
 
   list<Value>(range: KeyRange, options: ListOptions = {}): ListedRow<Value>[] {
-    const staged = this.#isStagedRead ? [...this.#staged.within(range), ...(this.#draft?.within(range) ?? [])] : [];
+    const staged = this.#isStagedRead
+      ? [...this.#commits.rows.within(range), ...(this.#draft?.within(range) ?? [])]
+      : [];
     const rows = staged.length === 0 ? this.#listDurable(range, options) : this.#listStaged(range, options, staged);
     return rows.map(({ key, bytes }) => ({ key, value: decodeRecord<Value>(bytes) }));
   }
@@ -222,8 +185,7 @@ export class ControlStore implements StoreReader {
   stage<Result>(work: (transaction: StoreTransaction) => Result): Staged<Result> {
     this.#assertWritable();
     assert(this.#draft === undefined, 'a transaction starts no other');
-    const waitingCount = this.#openGroup?.transactionCount ?? 0;
-    if (waitingCount >= GROUP_TRANSACTIONS_MAX) throw new PlatformError('overloaded', 'too many writes wait');
+    this.#commits.assertRoom();
     const draft = new StagedRows();
     this.#draft = draft;
     let result: Result;
@@ -232,22 +194,13 @@ export class ControlStore implements StoreReader {
     } finally {
       this.#draft = undefined;
     }
-    this.#openGroup ??= newGroup();
-    const group = this.#openGroup;
-    this.#lastGroup = group;
-    group.transactionCount += 1;
-    for (const row of draft) {
-      group.rows.set(row);
-      this.#staged.set(row);
-    }
-    this.#committing ??= this.#commitGroups();
-    return { result, durable: group.settled };
+    return { result, durable: this.#commits.add(draft) };
   }
 
   /** Resolves once everything staged so far is durable: before anybody is told what was decided by it. Throws `storage-unavailable` when it is not. */
   async settled(): Promise<void> {
     try {
-      await this.#lastGroup?.settled;
+      await this.#commits.settled;
     } catch (cause) {
       throw new PlatformError('storage-unavailable', 'a commit failed; this process serves no further write', {
         cause,
@@ -269,7 +222,7 @@ export class ControlStore implements StoreReader {
   async close(): Promise<void> {
     this.#snapshots.close();
     if (this.#failure === undefined) {
-      await settlesWithin(Promise.allSettled([this.#committing]), this.#options.commitDeadlineMs);
+      await settlesWithin(this.#commits.idle, this.#options.commitDeadlineMs);
       // Everything is durable by now. lmdb-js sometimes does not come back from closing; the end of the process closes as well.
       await settlesWithin(this.#database.close(), CLOSE_DEADLINE_MS);
     }
@@ -278,7 +231,7 @@ export class ControlStore implements StoreReader {
 
   /** Checks the format, migrates an older one, and raises the fencing epoch: from here on an older writer's transactions abort (I6). */
   async #takeOver(): Promise<void> {
-    let version = this.find<{ version: number }>(keys.storeFormat())?.version ?? STORE_FORMAT_VERSION;
+    let version = this.#findStored<{ version: number }>(keys.storeFormat())?.version ?? STORE_FORMAT_VERSION;
     if (version > STORE_FORMAT_VERSION) {
       throw new PlatformError(
         'storage-unavailable',
@@ -287,7 +240,7 @@ export class ControlStore implements StoreReader {
     }
     for (; version < STORE_FORMAT_VERSION; version += 1) await this.#migrateFrom(version);
     this.#writerEpoch = await this.#database.childTransaction(() => {
-      const epoch = (this.find<WriterRow>(keys.writer())?.epoch ?? 0) + 1;
+      const epoch = (this.#findStored<WriterRow>(keys.writer())?.epoch ?? 0) + 1;
       this.#writer.put(keys.storeFormat(), { version: STORE_FORMAT_VERSION });
       this.#writer.put(keys.writer(), { epoch, pid: process.pid } satisfies WriterRow);
       return epoch;
@@ -309,13 +262,20 @@ export class ControlStore implements StoreReader {
     this.#options.onMigrated(migration);
   }
 
-  #read(key: StoreKey): Buffer | undefined {
-    const staged = this.#findStaged(key);
-    return staged === undefined ? this.#database.get(key) : staged.bytes;
+  #read(key: StoreKey): Row | undefined {
+    const name = nameOf(key);
+    const known = this.#findInMemory(name);
+    if (known !== undefined) return known;
+    const stored = this.#database.get(key);
+    if (stored === undefined) return undefined;
+    const row = new Row(key, name, stored);
+    if (this.#failure === undefined) this.#cache.put(row);
+    return row;
   }
 
-  #findStaged(key: StoreKey): StagedRow | undefined {
-    return this.#isStagedRead ? (this.#draft?.find(key) ?? this.#staged.find(key)) : undefined;
+  #findInMemory(name: string): Row | undefined {
+    const staged = this.#isStagedRead ? (this.#draft?.find(name) ?? this.#commits.rows.find(name)) : undefined;
+    return staged ?? this.#cache.find(name);
   }
 
   #listDurable(range: KeyRange, { after, limit, reverse = false }: ListOptions): StoredRow[] {
@@ -333,66 +293,19 @@ export class ControlStore implements StoreReader {
   }
 
   /** The same with `staged` laid over it; a row that is there twice counts as it is the last time. */
-  #listStaged(range: KeyRange, options: ListOptions, staged: readonly StagedRow[]): StoredRow[] {
+  #listStaged(range: KeyRange, options: ListOptions, staged: readonly Row[]): StoredRow[] {
     const { after, limit, reverse = false } = options;
-    const isBehind = ({ key }: StagedRow): boolean =>
+    const isBehind = ({ key }: Row): boolean =>
       after === undefined || lmdb.compareKeys(key, [...range.prefix, after]) * (reverse ? -1 : 1) > 0;
-    const rows = new Map<string, StagedRow>();
+    const rows = new Map<string, Row>();
     // Each staged row takes one stored row away at most.
     const durable = this.#listDurable(range, { ...options, limit: limit && limit + staged.length });
-    const stored = durable.map(({ key, bytes }) => ({ key, name: nameOf(key), bytes }));
+    const stored = durable.map(({ key, bytes }) => new Row(key, nameOf(key), bytes));
     for (const row of [...stored, ...staged.filter(isBehind)]) rows.set(row.name, row);
     return [...rows.values()]
-      .flatMap(({ key, bytes }) => (bytes === undefined ? [] : [{ key, bytes }]))
+      .flatMap(({ key, stored: bytes }) => (bytes === undefined ? [] : [{ key, bytes }]))
       .sort((a, b) => lmdb.compareKeys(a.key, b.key) * (reverse ? -1 : 1))
       .slice(0, limit);
-  }
-
-  /** Never rejects. */
-  async #commitGroups(): Promise<void> {
-    while (this.#openGroup !== undefined && this.#failure === undefined) await this.#commitGroup();
-    this.#committing = undefined;
-  }
-
-  /** Commits what is staged when LMDB gets to it, which is later than now. Never rejects. */
-  async #commitGroup(): Promise<void> {
-    let group: Group | undefined;
-    let refusal: unknown;
-    const committed = this.#database.childTransaction(() => {
-      try {
-        group = this.#openGroup;
-        this.#openGroup = undefined;
-        this.#assertNewestWriter();
-        for (const { key, bytes } of group?.rows ?? []) {
-          if (bytes === undefined) this.#database.removeSync(key);
-          else this.#database.putSync(key, bytes);
-        }
-      } catch (error) {
-        refusal = error;
-        throw error;
-      }
-    });
-    try {
-      await withCommitDeadline(committed, this.#options.commitDeadlineMs);
-      for (const row of group?.rows ?? []) this.#staged.delete(row);
-      group?.settle();
-    } catch (error) {
-      const cause = refusal ?? error;
-      const failure =
-        cause instanceof PlatformError
-          ? cause
-          : new PlatformError('storage-unavailable', 'the store could not be written', { cause });
-      // The store has failed before anybody hears of it.
-      this.#fail(failure);
-      // A commit that never began may still begin: what it would write is out of its reach then.
-      const open = this.#openGroup;
-      this.#openGroup = undefined;
-      this.#staged.clear();
-      group?.settle(failure);
-      open?.settle(
-        group === undefined ? failure : new PlatformError('storage-unavailable', 'a commit before it failed'),
-      );
-    }
   }
 
   readonly #stagingWriter: StoreTransaction = {
@@ -405,8 +318,8 @@ export class ControlStore implements StoreReader {
     remove: (key) => this.#stageRow(key, undefined),
   };
 
-  #stageRow(key: StoreKey, bytes: Buffer | undefined): void {
-    const row = { key, name: nameOf(key), bytes };
+  #stageRow(key: StoreKey, stored: Buffer | undefined): void {
+    const row = new Row(key, nameOf(key), stored);
     assert(this.#draft !== undefined, 'a transaction ends when its work returns');
     // What LMDB would refuse must not reach a group: it would fail for all that are in it.
     assert(row.name.length <= KEY_CHARS_MAX, 'a key is made of ids and keys, which are short');
@@ -415,14 +328,23 @@ export class ControlStore implements StoreReader {
 
   /** For opening and migrating. Puts inside a transaction are synchronous calls: they make no promise that could reject unheard (M2). */
   readonly #writer: StoreTransaction = {
-    find: <Value>(key: StoreKey) => this.find<Value>(key),
-    findBytes: (key) => this.findBytes(key),
-    has: (key) => this.has(key),
+    find: <Value>(key: StoreKey) => this.#findStored<Value>(key),
+    findBytes: (key) => {
+      const stored = this.#database.get(key);
+      return stored && decodeBytes(stored);
+    },
+    has: (key) => this.#database.doesExist(key),
     list: <Value>(range: KeyRange, options?: ListOptions) => this.list<Value>(range, options),
     put: (key, value) => this.#database.putSync(key, encodeRecord(value)),
     putBytes: (key, bytes) => this.#database.putSync(key, encodeBytes(bytes)),
     remove: (key) => void this.#database.removeSync(key),
   };
+
+  /** Past the cache: what LMDB has, whoever wrote it. */
+  #findStored<Value>(key: StoreKey): Value | undefined {
+    const stored = this.#database.get(key);
+    return stored && decodeRecord<Value>(stored);
+  }
 
   #assertWritable(): void {
     const obstacle = this.findObstacle();
@@ -446,7 +368,7 @@ export class ControlStore implements StoreReader {
   }
 
   #assertNewestWriter(): void {
-    const writer = this.find<WriterRow>(keys.writer());
+    const writer = this.#findStored<WriterRow>(keys.writer());
     if (writer?.epoch === this.#writerEpoch) return;
     const failure = new PlatformError('storage-unavailable', 'another process has become the writer of this store');
     this.#fail(failure);
@@ -456,19 +378,11 @@ export class ControlStore implements StoreReader {
   #fail(failure: Error): void {
     if (this.#failure !== undefined) return;
     this.#failure = failure;
+    // What is stored now is no longer known from here.
+    this.#cache.clear();
     hearCommitRejections();
     this.#options.onFailure(failure);
   }
-}
-
-function newGroup(): Group {
-  let settle: Group['settle'] = () => {};
-  const settled = new Promise<void>((resolve, reject) => {
-    settle = (failure) => (failure === undefined ? resolve() : reject(failure));
-  });
-  // Who staged hears of it; a group whose transactions nobody waits for must not end the process.
-  settled.catch(() => {});
-  return { rows: new StagedRows(), settled, settle, transactionCount: 0 };
 }
 
 /** A store with nothing but its format. */

@@ -1,60 +1,59 @@
 import type { KeyRange, StoreKey } from './keys.js';
-
-/** A row as a write leaves it; `bytes` undefined = removed. */
-export interface StagedRow {
-  readonly key: StoreKey;
-  /** `nameOf` the key: what rows are told apart by. */
-  readonly name: string;
-  readonly bytes: Buffer | undefined;
-}
+import type { Row } from './row.js';
 
 /** Key parts that every list names at least: two of what a row belongs to, and its noun. */
 const GROUP_PARTS = 3;
 
-/** Rows written but not committed, the newest form of each. Grouped by the start of their keys, so that a list looks at its own noun alone. */
+/** Rows written but not committed, the newest form of each. Grouped by the start of their keys besides, so that a list looks at its own noun alone. */
 export class StagedRows {
-  readonly #groups = new Map<string, Map<string, StagedRow>>();
+  readonly #byName = new Map<string, Row>();
+  readonly #groups = new Map<string, Map<string, Row>>();
 
-  find(key: StoreKey): StagedRow | undefined {
-    return this.#groups.get(groupOf(key))?.get(nameOf(key));
+  find(name: string): Row | undefined {
+    return this.#byName.get(name);
   }
 
-  set(row: StagedRow): void {
-    const group = groupOf(row.key);
+  set(row: Row): void {
+    const group = nameOf(row.key, GROUP_PARTS);
     const rows = this.#groups.get(group);
     if (rows === undefined) this.#groups.set(group, new Map([[row.name, row]]));
     else rows.set(row.name, row);
+    this.#byName.set(row.name, row);
   }
 
   /** Takes the row out again, unless it has been written anew since. */
-  delete(row: StagedRow): void {
-    const group = groupOf(row.key);
+  delete(row: Row): void {
+    if (this.#byName.get(row.name) !== row) return;
+    this.#byName.delete(row.name);
+    const group = nameOf(row.key, GROUP_PARTS);
     const rows = this.#groups.get(group);
-    if (rows?.get(row.name) !== row) return;
-    rows.delete(row.name);
-    if (rows.size === 0) this.#groups.delete(group);
+    rows?.delete(row.name);
+    if (rows?.size === 0) this.#groups.delete(group);
   }
 
   clear(): void {
+    this.#byName.clear();
     this.#groups.clear();
   }
 
-  *[Symbol.iterator](): Generator<StagedRow> {
-    for (const rows of this.#groups.values()) yield* rows.values();
+  [Symbol.iterator](): IterableIterator<Row> {
+    return this.#byName.values();
   }
 
   /** Rows of a range, in no order. */
-  within({ prefix }: KeyRange): StagedRow[] {
-    const rows = prefix.length < GROUP_PARTS ? this : (this.#groups.get(groupOf(prefix))?.values() ?? []);
-    return [...rows].filter(({ key }) => prefix.every((part, index) => key[index] === part));
+  within({ prefix }: KeyRange): Row[] {
+    const rows = prefix.length < GROUP_PARTS ? this : (this.#groups.get(nameOf(prefix, GROUP_PARTS))?.values() ?? []);
+    const start = nameOf(prefix);
+    return [...rows].filter(({ name }) => name.startsWith(start));
   }
 }
 
-/** The key as text. A number and its digits are not the same part. */
-export function nameOf(key: StoreKey): string {
-  return JSON.stringify(key);
-}
-
-function groupOf([owner, place, noun]: StoreKey): string {
-  return `${owner}\0${place}\0${noun}`;
+/** The first parts of a key as text: what rows are told apart by. Parts hold no control characters, so a number is never its digits. */
+export function nameOf(key: StoreKey, partCount: number = key.length): string {
+  let name = '';
+  for (let index = 0; index < partCount; index += 1) {
+    const part = key[index] ?? '';
+    name += typeof part === 'number' ? `\u0001${part}\0` : `${part}\0`;
+  }
+  return name;
 }

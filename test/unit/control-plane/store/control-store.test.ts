@@ -6,12 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
-import {
-  ControlStore,
-  type ControlStoreOptions,
-  GROUP_TRANSACTIONS_MAX,
-  STORE_OPTIONS,
-} from '@guidon/control-plane/store/control-store.js';
+import { ControlStore, type ControlStoreOptions, STORE_OPTIONS } from '@guidon/control-plane/store/control-store.js';
+import { GROUP_TRANSACTIONS_MAX } from '@guidon/control-plane/store/group-commit.js';
 import { keys } from '@guidon/control-plane/store/keys.js';
 import { SNAPSHOTS_MAX } from '@guidon/control-plane/store/open-snapshots.js';
 import { parseTenantId } from '@guidon/protocol';
