@@ -4,6 +4,7 @@ import type { EnvironmentDigests } from '@guidon/protocol/signed-config';
 import type { Logger } from 'pino';
 import type { TreeHeads } from './audit/tree-heads.js';
 import type { Committer } from './commit/committer.js';
+import type { Feed } from './feed/feed.js';
 import type { NodeDirectory } from './nodes/node-directory.js';
 import type { SigningKeys } from './signing-keys/signing-keys.js';
 import type { ControlStore } from './store/control-store.js';
@@ -13,6 +14,8 @@ import type { TenantRemovals } from './tenants/tenant-removals.js';
 export interface ControlPlaneCore {
   readonly store: ControlStore;
   readonly committer: Committer;
+  /** What changed in each tenant, in order. */
+  readonly feed: Feed;
   /** Evaluates off the thread that answers requests. */
   readonly pool: CompilePool;
   readonly signingKeys: SigningKeys;

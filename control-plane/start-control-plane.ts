@@ -23,6 +23,7 @@ import type { HistoryRetention } from './commit/definition-history.js';
 import type { ControlPlaneCore } from './core.js';
 import { NODES } from './credentials/platform-credential-routes.js';
 import { PlatformCredentialService } from './credentials/platform-credential-service.js';
+import { Feed } from './feed/feed.js';
 import { Identity } from './identity.js';
 import { RequestRates } from './limits/request-rates.js';
 import { NodeDirectory } from './nodes/node-directory.js';
@@ -132,8 +133,10 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
     const resources = new ResourceReader(store);
     const assertMayServe = (actor: Actor, environment: EnvironmentRef): void =>
       assertAuthorised(authorise(actor, 'environment.serve', resources.resourceOfEnvironment(environment)));
+    const feed = new Feed(store);
     const committer = new Committer({
       store,
+      feed,
       pool,
       signingKeys,
       now,
@@ -147,6 +150,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
     const core: ControlPlaneCore = {
       store,
       committer,
+      feed,
       pool,
       signingKeys,
       treeHeads,

@@ -1,6 +1,7 @@
 import { type EnvironmentRef, parseTenantId } from '@guidon/protocol';
 import { rebuildAuditTree } from './audit/audit-store.js';
 import { rebuildHistory } from './commit/rebuild-history.js';
+import { putFeedStart } from './feed/feed.js';
 import { recountUsage } from './limits/tenant-usage.js';
 import type { Migration } from './store/control-store.js';
 import { INSTALLATION, keys, lastPart, type Scope } from './store/keys.js';
@@ -29,6 +30,14 @@ export const STORE_MIGRATIONS: readonly Migration[] = [
     summary: 'a count of what every tenant has',
     migrate: (transaction) => {
       for (const { key } of transaction.list(keys.tenants())) recountUsage(transaction, parseTenantId(lastPart(key)));
+    },
+  },
+  {
+    from: 4,
+    summary: 'a feed of every tenant, which begins with its current state',
+    migrate: (transaction) => {
+      for (const { key } of transaction.list(keys.tenants()))
+        putFeedStart(transaction, parseTenantId(lastPart(key)), 1);
     },
   },
 ];

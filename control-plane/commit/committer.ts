@@ -6,9 +6,11 @@ import { type Actor, auditActorOf } from '../admin-api/actor.js';
 import { notFound } from '../admin-api/problems.js';
 import { boundedDiff, digestOf } from '../audit/audit-entry.js';
 import { appendAuditEntry } from '../audit/audit-store.js';
+import type { Feed } from '../feed/feed.js';
+import { type RecordedChange, rowsOfChange } from '../feed/rows-of-change.js';
 import { assertWithinQuotas, countUsage, usageDeltaOf } from '../limits/tenant-usage.js';
 import type { ControlStore, StoreTransaction } from '../store/control-store.js';
-import { INSTALLATION, keys } from '../store/keys.js';
+import { INSTALLATION, keys, type Scope } from '../store/keys.js';
 import type {
   Change,
   ChangeOutcome,
@@ -36,6 +38,7 @@ const PLAN_ATTEMPTS_MAX = 8;
 interface StagedChange {
   readonly reply: Reply;
   readonly outcome?: ChangeOutcome;
+  readonly owner?: Scope;
   readonly durable: Promise<void>;
 }
 
@@ -44,6 +47,7 @@ export class Committer {
   readonly #store: ControlStore;
   readonly #pool: CompilePool;
   readonly #signingKeys: { readonly signingKey: SigningKey };
+  readonly #feed: Feed;
   readonly #now: () => number;
   /** Called after a change is durable, before the caller is answered. Must not throw. */
   readonly #onCommitted: (outcome: ChangeOutcome) => void;
@@ -57,6 +61,7 @@ export class Committer {
     pool: CompilePool;
     /** Asked at each commit: keys rotate. */
     signingKeys: { readonly signingKey: SigningKey };
+    feed: Feed;
     now: () => number;
     onCommitted: (outcome: ChangeOutcome) => void;
     /** Throws when the actor may not change what an environment serves, by whatever edit (model, “edits that reach further”). */
@@ -67,6 +72,7 @@ export class Committer {
     this.#store = options.store;
     this.#pool = options.pool;
     this.#signingKeys = options.signingKeys;
+    this.#feed = options.feed;
     this.#now = options.now;
     this.#onCommitted = options.onCommitted;
     this.#assertMayServe = options.assertMayServe;
@@ -79,7 +85,7 @@ export class Committer {
    */
   async commit(request: WriteRequest, scope: ChangeScope, plan: () => Change): Promise<Reply> {
     const staging = this.#locks.run(scope, () => this.#stage(request, plan));
-    const { reply, outcome, durable } = await staging.catch(async (refusal: unknown) => {
+    const { reply, outcome, owner, durable } = await staging.catch(async (refusal: unknown) => {
       // A refusal tells what others have changed: not before that is durable (M1).
       await this.#store.settled();
       throw refusal;
@@ -88,6 +94,7 @@ export class Committer {
     await durable;
     if (outcome !== undefined) {
       this.#onCommitted(outcome);
+      if (owner !== undefined && owner !== INSTALLATION) this.#feed.announce(owner);
       request.committed?.(outcome);
     }
     return reply;
@@ -123,10 +130,12 @@ export class Committer {
         this.#write(transaction, request, change, prepared),
       );
       isStaged = true;
+      const { owner } = change;
+      if (owner !== INSTALLATION && result.feedEnd !== undefined) this.#feed.keepHead(owner, result.feedEnd);
       for (const { change: environmentChange, next } of prepared) {
         this.#workspaces.keep(environmentChange.environment, next);
       }
-      return { ...result, durable };
+      return { reply: result.reply, outcome: result.outcome, owner, durable };
     } finally {
       if (!isStaged) for (const { undo } of prepared.reverse()) undo();
     }
@@ -152,7 +161,7 @@ export class Committer {
     request: WriteRequest,
     change: Change,
     prepared: readonly PreparedEnvironment[],
-  ): { reply: Reply; outcome: ChangeOutcome } {
+  ): { reply: Reply; outcome: ChangeOutcome; feedEnd: number | undefined } {
     for (const read of [...change.records, ...(change.relied ?? [])]) assertUnchanged(transaction, read);
     for (const { key, read, value } of change.records) {
       if (value === undefined) transaction.remove(key);
@@ -180,9 +189,10 @@ export class Committer {
     const outcome = {
       environments: prepared.map((environment) => writeEnvironment(transaction, environment, context)),
     };
+    const actor = auditActorOf(request.actor);
     const auditSequence = appendAuditEntry(transaction, change.owner, {
       at: now,
-      actor: auditActorOf(request.actor),
+      actor,
       requestId: request.requestId,
       ...(request.from === undefined ? {} : { from: request.from }),
       action: change.action,
@@ -202,9 +212,17 @@ export class Committer {
       })),
     });
     for (const environment of prepared) writeRevision(transaction, environment, change, auditSequence, context);
+    const feedEnd = this.#appendToFeed(transaction, { change, prepared, outcome, at: now, actor, auditSequence });
     const reply = change.reply(outcome);
     request.remember?.(transaction, reply);
-    return { reply, outcome };
+    return { reply, outcome, feedEnd };
+  }
+
+  /** What the installation does to itself is in no feed. */
+  #appendToFeed(transaction: StoreTransaction, recorded: RecordedChange): number | undefined {
+    const { owner } = recorded.change;
+    if (owner === INSTALLATION) return undefined;
+    return this.#feed.append(transaction, owner, rowsOfChange(transaction, owner, recorded));
   }
 }
 

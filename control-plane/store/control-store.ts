@@ -33,8 +33,8 @@ export const STORE_OPTIONS = {
   maxDbs: 1,
 } as const;
 
-/** History: 1 = first; 2 = audit logs have a Merkle tree; 3 = definitions have a history; 4 = what a tenant has is counted. A store with a newer one is refused, an older one is migrated when it is opened. */
-export const STORE_FORMAT_VERSION = 4;
+/** History: 1 = first; 2 = audit logs have a Merkle tree; 3 = definitions have a history; 4 = what a tenant has is counted; 5 = tenants have a feed. A store with a newer one is refused, an older one is migrated when it is opened. */
+export const STORE_FORMAT_VERSION = 5;
 
 /** Brings a store from one format to the next, in one transaction: a kill half-way leaves the old format, and the next start does it again. */
 export interface Migration {

@@ -78,6 +78,11 @@ export const keys = {
   /** Signed tree heads, by the size of the log they were made at. */
   auditTreeHead: (scope: Scope, size: number) => key(scope, INSTALLATION, 'audit-tree-head', size),
   auditTreeHeads: (scope: Scope) => range(scope, INSTALLATION, 'audit-tree-head'),
+  /** What changed in a tenant, in order. */
+  feedRow: (tenantId: TenantId, sequence: number) => key(tenantId, INSTALLATION, 'feed', sequence),
+  feedRows: (tenantId: TenantId) => range(tenantId, INSTALLATION, 'feed'),
+  /** Up to where the feed is in no row. */
+  feedStart: (tenantId: TenantId) => key(tenantId, INSTALLATION, 'feed-start'),
   idempotency: (scope: Scope, credentialId: string, keyHash: string) =>
     key(scope, INSTALLATION, 'idempotency', credentialId, keyHash),
 

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { SYSTEM_ACTOR } from '@guidon/control-plane/admin-api/actor.js';
 import { IdempotencyKeys } from '@guidon/control-plane/admin-api/idempotency.js';
 import { Committer } from '@guidon/control-plane/commit/committer.js';
+import { Feed } from '@guidon/control-plane/feed/feed.js';
 import { SigningKeys } from '@guidon/control-plane/signing-keys/signing-keys.js';
 import { ControlStore, STORE_OPTIONS } from '@guidon/control-plane/store/control-store.js';
 import { keys } from '@guidon/control-plane/store/keys.js';
@@ -27,6 +28,7 @@ const store = await ControlStore.open({
 });
 const committer = new Committer({
   store,
+  feed: new Feed(store),
   pool: new CompilePool({ threadCount: 1 }),
   signingKeys,
   now: Date.now,

@@ -14,6 +14,7 @@ import { Workspaces } from '@guidon/control-plane/commit/environment-workspace.j
 import { prepareEnvironment } from '@guidon/control-plane/commit/prepare-environment.js';
 import { StaleBaseError } from '@guidon/control-plane/commit/stale-base-error.js';
 import { writeEnvironment } from '@guidon/control-plane/commit/write-environment.js';
+import { Feed } from '@guidon/control-plane/feed/feed.js';
 import { configMessage } from '@guidon/control-plane/publish/config-message.js';
 import { ControlStore } from '@guidon/control-plane/store/control-store.js';
 import { keys } from '@guidon/control-plane/store/keys.js';
@@ -37,6 +38,7 @@ beforeEach(async () => {
   await store.transaction((transaction) => transaction.put(keys.tenant(environment.tenantId), { version: 1 }));
   committer = new Committer({
     store,
+    feed: new Feed(store),
     pool,
     signingKeys: { signingKey },
     now: () => 1_700_000_000_000,

@@ -14,6 +14,7 @@ import {
 import type { EnvironmentStateRow, RevisionRow } from '@guidon/control-plane/commit/definition-store.js';
 import { readDefinitionBytes } from '@guidon/control-plane/commit/environment-workspace.js';
 import { rebuildHistory } from '@guidon/control-plane/commit/rebuild-history.js';
+import { Feed } from '@guidon/control-plane/feed/feed.js';
 import { ControlStore } from '@guidon/control-plane/store/control-store.js';
 import { keys } from '@guidon/control-plane/store/keys.js';
 import { type Definition, definitionKey } from '@guidon/engine';
@@ -45,6 +46,7 @@ afterAll(() => pool.close());
 function commitWith(retention?: HistoryRetention) {
   committer = new Committer({
     store,
+    feed: new Feed(store),
     pool,
     signingKeys: { signingKey: generateSigningKey() },
     now: () => now,

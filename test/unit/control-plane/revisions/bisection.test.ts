@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SYSTEM_ACTOR } from '@guidon/control-plane/admin-api/actor.js';
 import { Committer } from '@guidon/control-plane/commit/committer.js';
+import { Feed } from '@guidon/control-plane/feed/feed.js';
 import { Bisection } from '@guidon/control-plane/revisions/bisection.js';
 import { readContext } from '@guidon/control-plane/revisions/evaluate-input.js';
 import { PastDefinitions } from '@guidon/control-plane/revisions/past-definitions.js';
@@ -28,6 +29,7 @@ beforeAll(async () => {
   await store.transaction((transaction) => transaction.put(keys.tenant(environment.tenantId), { version: 1 }));
   const committer = new Committer({
     store,
+    feed: new Feed(store),
     pool,
     signingKeys: { signingKey: generateSigningKey() },
     now: () => 1,
