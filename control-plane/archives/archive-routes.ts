@@ -13,7 +13,7 @@ import { keySchema, tenantParams } from '../admin-api/params.js';
 import { registerRoute } from '../admin-api/register-route.js';
 import type { ControlPlaneCore } from '../core.js';
 import { getTenant } from '../tenants/tenant-read-model.js';
-import { tenantSchema } from '../tenants/tenant-service.js';
+import { tenantSchema } from '../tenants/tenant-view.js';
 import { exportTenant } from './export-tenant.js';
 import { importTenant } from './import-tenant.js';
 

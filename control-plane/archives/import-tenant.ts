@@ -6,6 +6,7 @@ import type { Change, Reply, WriteRequest } from '../commit/change.js';
 import type { EnvironmentStateRow, RevisionRow } from '../commit/definition-store.js';
 import type { AccessStateRow } from '../commit/write-environment.js';
 import type { ControlPlaneCore } from '../core.js';
+import { newFeedStart } from '../feed/feed.js';
 import { dataPlaneQuotasOf, type Resource } from '../limits/tenant-quotas.js';
 import { addCount, usageRowOf } from '../limits/tenant-usage.js';
 import { cacheTokenAfter, signAccessList, signManifest } from '../publish/sign-documents.js';
@@ -13,7 +14,8 @@ import type { StoreTransaction } from '../store/control-store.js';
 import { keys } from '../store/keys.js';
 import type { TenantRecord } from '../tenants/tenant-record.js';
 import type { TenantRemovalRow } from '../tenants/tenant-removals.js';
-import { replyOf, viewTenant } from '../tenants/tenant-service.js';
+import { replyOf } from '../tenants/tenant-service.js';
+import { viewTenant } from '../tenants/tenant-view.js';
 import type { ArchiveRow } from './archive-format.js';
 import { rowsOf, type VerifiedArchive, verifyArchive } from './read-archive.js';
 
@@ -54,6 +56,7 @@ export async function importTenant(
   });
   try {
     await run.writeRows(path);
+    core.feed.forgetHead(tenantId);
     const reply = await committer.commit(write, undefined, plan);
     for (const state of run.states) digests.set({ ...state, accessSequence: FIRST_ACCESS_SEQUENCE });
     return reply;
@@ -245,6 +248,8 @@ class ImportRun {
       ],
       rows: [
         { key: keys.tenantRemoval(this.tenantId), value: undefined },
+        // Somebody may have followed the tenant where it comes from.
+        { key: keys.feedStart(this.tenantId), value: newFeedStart(0, this.#at) },
         { key: keys.tenantUsage(this.tenantId), value: usageRowOf({}, this.#usage) },
         ...[...this.#environments.values()].map((environment) => ({
           key: keys.environmentOwner(environment.environmentId),

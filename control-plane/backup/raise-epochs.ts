@@ -1,9 +1,10 @@
-import type { EnvironmentRef } from '@guidon/protocol';
+import { type EnvironmentRef, parseTenantId } from '@guidon/protocol';
 import { SYSTEM_ACTOR } from '../admin-api/actor.js';
 import type { Change } from '../commit/change.js';
 import type { EnvironmentStateRow } from '../commit/definition-store.js';
 import type { ControlPlaneCore } from '../core.js';
-import { INSTALLATION, keys } from '../store/keys.js';
+import { newFeedStart } from '../feed/feed.js';
+import { INSTALLATION, keys, lastPart } from '../store/keys.js';
 
 /** The row under `keys.restoration`: a backup was put in place, and what nodes hold may be newer by number. */
 export interface RestorationRow {
@@ -16,6 +17,7 @@ export interface RestorationRow {
 
 /** Environments raised at the same time; their commits are grouped. */
 const IN_FLIGHT_MAX = 16;
+const FEEDS_PER_TRANSACTION = 200;
 
 /**
  * After a restore, before anything is served: gives every environment the new epoch, in a revision and an access list of its own with an audit
@@ -32,6 +34,7 @@ export async function raiseEpochs(core: ControlPlaneCore): Promise<number> {
     // What a deletion that was under way has left of a tenant serves nobody, and takes no change any more.
     .filter(({ environment }) => store.has(keys.tenant(environment.tenantId)))
     .filter(({ state }) => state !== undefined && state.epoch < restoration.epoch);
+  await restartFeeds(core);
   for (let first = 0; first < behind.length; first += IN_FLIGHT_MAX) {
     const next = behind.slice(first, first + IN_FLIGHT_MAX);
     await Promise.all(next.map(({ environment, state }) => raise(core, environment, state?.epoch ?? 0, restoration)));
@@ -46,6 +49,20 @@ export async function raiseEpochs(core: ControlPlaneCore): Promise<number> {
   };
   await core.committer.commit(WRITE, undefined, () => done);
   return behind.length;
+}
+
+/** Whoever followed a feed further than the backup knows a past that is none any more. */
+async function restartFeeds({ store, feed, now }: ControlPlaneCore): Promise<void> {
+  const tenants = store.list(keys.tenants()).map(({ key }) => parseTenantId(lastPart(key)));
+  for (let first = 0; first < tenants.length; first += FEEDS_PER_TRANSACTION) {
+    const some = tenants.slice(first, first + FEEDS_PER_TRANSACTION);
+    await store.transaction((transaction) => {
+      for (const tenantId of some) {
+        transaction.put(keys.feedStart(tenantId), newFeedStart(feed.bounds(tenantId).end, now()));
+      }
+    });
+    for (const tenantId of some) feed.forgetHead(tenantId);
+  }
 }
 
 const WRITE = { actor: SYSTEM_ACTOR, requestId: 'restore', dryRun: false } as const;

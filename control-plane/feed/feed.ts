@@ -79,7 +79,15 @@ function boundsOf(store: StoreReader, tenantId: TenantId): FeedBounds {
   return { start, end: Math.max(start, last === undefined ? 0 : Number(lastPart(last.key))) };
 }
 
-/** Before this everything is in the state alone. For tenants that were there before there were feeds, for imports and restores. */
+/** Before this everything is in the state alone: for tenants that were there before there were feeds. */
 export function putFeedStart(transaction: StoreTransaction, tenantId: TenantId, sequence: number): void {
   transaction.put(keys.feedStart(tenantId), { sequence } satisfies FeedStartRow);
+}
+
+/**
+ * Where the feed of a tenant goes on that somebody may know another past of: after an import, or the restore of a backup. The milliseconds of now are
+ * above all that a feed comes to at less than 1 000 rows a second, so whoever followed that past is told to read the state (ADR 42).
+ */
+export function newFeedStart(end: number, now: number): FeedStartRow {
+  return { sequence: Math.max(end + 1, now) };
 }

@@ -8,7 +8,8 @@ import { keys } from '../store/keys.js';
 import { getTenant } from '../tenants/tenant-read-model.js';
 import { getProject } from './project-read-model.js';
 import type { ProjectRecord } from './project-record.js';
-import { createProjectBody, ProjectService, projectSchema, replyOf, viewProject } from './project-service.js';
+import { createProjectBody, ProjectService, replyOf } from './project-service.js';
+import { projectSchema, viewProject } from './project-view.js';
 
 const PROJECTS = '/api/v1/tenants/:tenantId/projects';
 const PROJECT = `${PROJECTS}/:projectKey`;

@@ -1,6 +1,6 @@
 import { PlatformError, type TenantId } from '@guidon/protocol';
 import { z } from 'zod';
-import { descriptionSchema, keySchema, nameSchema, newProjectId, timestampSchema } from '../admin-api/params.js';
+import { descriptionSchema, keySchema, nameSchema, newProjectId } from '../admin-api/params.js';
 import { applyPatch, type Patch } from '../admin-api/patch.js';
 import { parseWith } from '../admin-api/problems.js';
 import type { Change, Reply, WriteRequest } from '../commit/change.js';
@@ -12,6 +12,7 @@ import { getTenant } from '../tenants/tenant-read-model.js';
 import { getProject } from './project-read-model.js';
 import type { ProjectRecord } from './project-record.js';
 import { projectWrite } from './project-store.js';
+import { viewProject } from './project-view.js';
 
 export const createProjectBody = z.strictObject({
   key: keySchema,
@@ -21,31 +22,6 @@ export const createProjectBody = z.strictObject({
 
 /** What a PATCH may change; the patched document has to be exactly this. */
 export const projectPatchSchema = z.strictObject({ name: nameSchema, description: descriptionSchema });
-
-export const projectSchema = z
-  .object({
-    id: z.string(),
-    key: z.string(),
-    name: z.string(),
-    description: z.string(),
-    archived: z.boolean(),
-    createdAt: timestampSchema,
-    version: z.int(),
-  })
-  .meta({ id: 'Project' });
-export type ProjectView = z.infer<typeof projectSchema>;
-
-export function viewProject({
-  projectId,
-  key,
-  name,
-  description,
-  archived,
-  createdAt,
-  version,
-}: ProjectRecord): ProjectView {
-  return { id: projectId, key, name, description, archived, createdAt, version };
-}
 
 /** Rules of projects. Every write is one plan given to the committer; a plan has no effect of its own. */
 export class ProjectService {

@@ -8,7 +8,8 @@ import { keys } from '../store/keys.js';
 import { getTenant } from '../tenants/tenant-read-model.js';
 import { BUILT_IN_ROLES } from './built-in-roles.js';
 import { getRole, isBuiltIn } from './role-read-model.js';
-import { createRoleBody, RoleService, replyOf, roleSchema, viewRole } from './role-service.js';
+import { createRoleBody, RoleService, replyOf, roleSchema } from './role-service.js';
+import { viewRole } from './role-view.js';
 
 const ROLES = '/api/v1/tenants/:tenantId/roles';
 const ROLE = `${ROLES}/:roleKey`;

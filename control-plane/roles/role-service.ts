@@ -16,6 +16,7 @@ import { assertMayRewrite, findMissingDenials, mayGive } from './may-give.js';
 import { statementsSchema } from './role.js';
 import { findRole, getRole, isBuiltIn, resolveRoles } from './role-read-model.js';
 import type { RoleRecord } from './role-record.js';
+import { viewRole } from './role-view.js';
 
 const editable = { name: nameSchema, description: descriptionSchema, statements: statementsSchema };
 export const createRoleBody = z.strictObject({
@@ -174,10 +175,6 @@ function changeOf(
     after: after === undefined ? undefined : viewRole(after),
     records: [{ key: keys.role(role.tenantId, role.key), read: before, value: after }],
   };
-}
-
-export function viewRole({ key, name, description, statements, version }: RoleRecord) {
-  return { key, isBuiltIn: false, name, description, statements: [...statements], version };
 }
 
 export function replyOf(role: RoleRecord): Reply {

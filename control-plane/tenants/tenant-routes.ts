@@ -8,14 +8,8 @@ import type { ControlPlaneCore } from '../core.js';
 import { keys } from '../store/keys.js';
 import { getTenant } from './tenant-read-model.js';
 import type { TenantRecord } from './tenant-record.js';
-import {
-  createTenantBody,
-  replyOf,
-  TenantService,
-  type TenantView,
-  tenantSchema,
-  viewTenant,
-} from './tenant-service.js';
+import { createTenantBody, replyOf, TenantService } from './tenant-service.js';
+import { type TenantView, tenantSchema, viewTenant } from './tenant-view.js';
 
 const TENANTS = '/api/v1/tenants';
 const TENANT = `${TENANTS}/:tenantId`;

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { PlatformError, type TenantId } from '@guidon/protocol';
 import { z } from 'zod';
-import { keySchema, nameSchema, newTenantId, timestampSchema } from '../admin-api/params.js';
+import { keySchema, nameSchema, newTenantId } from '../admin-api/params.js';
 import { applyPatch, type Patch } from '../admin-api/patch.js';
 import { assertAuthorised, authorise } from '../admin-api/policy.js';
 import { parseWith } from '../admin-api/problems.js';
@@ -19,34 +19,10 @@ import { getTenant } from './tenant-read-model.js';
 import type { TenantRecord } from './tenant-record.js';
 import type { TenantRemovalRow } from './tenant-removals.js';
 import { tenantWrite } from './tenant-store.js';
+import { viewTenant } from './tenant-view.js';
 
 export const createTenantBody = z.strictObject({ key: keySchema, name: nameSchema });
 const tenantPatchSchema = z.strictObject({ name: nameSchema, quotas: tenantQuotasSchema.default({}) });
-
-export const tenantSchema = z
-  .object({
-    id: z.string(),
-    key: z.string(),
-    name: z.string(),
-    archived: z.boolean(),
-    quotas: tenantQuotasSchema,
-    createdAt: timestampSchema,
-    version: z.int(),
-  })
-  .meta({ id: 'Tenant' });
-export type TenantView = z.infer<typeof tenantSchema>;
-
-export function viewTenant({
-  tenantId,
-  key,
-  name,
-  archived,
-  quotas = {},
-  createdAt,
-  version,
-}: TenantRecord): TenantView {
-  return { id: tenantId, key, name, archived, quotas, createdAt, version };
-}
 
 /** Rules of tenants: the border of isolation and billing. */
 export class TenantService {
