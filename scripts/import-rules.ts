@@ -53,8 +53,10 @@ export const MAY_IMPORT_FILES: ReadonlySet<string> = new Set(['test', 'bench', '
 export const PUBLIC_SUBPATHS: ReadonlySet<string> = new Set([
   '@guidon/engine/in-process',
   '@guidon/protocol/audit-proof',
+  '@guidon/protocol/events',
   '@guidon/protocol/live-updates',
   '@guidon/protocol/msgpack',
+  '@guidon/protocol/live-updates/close-codes.js',
   '@guidon/protocol/signed-config',
   '@guidon/protocol/tls-files',
   '@guidon/server/processes',

@@ -1,1 +1,16 @@
-export {};
+export type {
+  Context,
+  FlagDetails,
+  FlagErrorCode,
+  FlagMetadata,
+  FlagReason,
+  FlagTypes,
+  Json,
+  JsonObject,
+} from '@guidon/sdk-core';
+export * from './browser-client.js';
+export type { BrowserClientOptions } from './client-options.js';
+export * from './create-browser-client.js';
+export type { StreamTransport } from './open-stream.js';
+export type { ValueStorage } from './stored-values.js';
+export { createTestClient, type RecordedUse, type TestClient } from './test-client.js';
