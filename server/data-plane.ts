@@ -14,6 +14,9 @@ import type { EnvironmentSlot } from './environment-slot.js';
 import { HeldAnswers } from './held-answers.js';
 import { MetricsPage } from './metrics/metrics-page.js';
 import { readNodeId } from './node-id.js';
+import { OfrepBulkRoute } from './ofrep/ofrep-bulk-route.js';
+import { OfrepFlagRoute } from './ofrep/ofrep-flag-route.js';
+import { OfrepStreamRoute } from './ofrep/ofrep-stream-route.js';
 import { PooledEvaluation } from './pooled-evaluation.js';
 import { CoarseClock } from './quota/coarse-clock.js';
 import { ConnectionGate } from './quota/connection-gate.js';
@@ -281,6 +284,8 @@ export class DataPlane {
         definitionsOf: (slot) => environments.entryOf(slot)?.reducer.definitionsInForce(),
       }),
     );
+    router.add(new OfrepFlagRoute(parts));
+    router.add(new OfrepBulkRoute(parts));
     const configParts = { ...parts, views: this.#views, bodies: this.#bodies };
     router.addGet(new ConfigRoute(configParts));
     router.addGet(new CachedConfigRoute(configParts));
@@ -289,6 +294,7 @@ export class DataPlane {
     const streamParts = { ...parts, hub: this.streams };
     router.addSocket(new StreamSocketRoute(streamParts), { messageBytesMax: SOCKET_MESSAGE_BYTES_MAX });
     router.addGet(new StreamEventsRoute(streamParts));
+    router.addGet(new OfrepStreamRoute(streamParts));
     if (downstream !== undefined) {
       addDownstreamRoutes(router, {
         credentials: downstream,

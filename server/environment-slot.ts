@@ -1,6 +1,7 @@
 import assert from 'node:assert';
 import type { ResidentSnapshot } from '@guidon/engine';
 import { type EnvironmentRef, isSameEnvironment, REQUEST_LIMITS } from '@guidon/protocol';
+import { comparePositions, type Position } from '@guidon/protocol/live-updates';
 import type { AccessList } from '@guidon/protocol/signed-config';
 import { MEDIA_TYPES } from './media-type.js';
 import { AnswerHead } from './reply.js';
@@ -129,7 +130,16 @@ export class EnvironmentSlot {
 
   /** True once `revision` serves, false after the wait limit of the protocol or when too many wait already. */
   waitForRevision(revision: number): Promise<boolean> {
-    const hasArrived = (): boolean => this.#serving !== undefined && this.#serving.revision >= revision;
+    return this.#waitUntil((serving) => serving.revision >= revision);
+  }
+
+  /** As waitForRevision, for a place in the order of epochs and revisions. */
+  waitForPosition(position: Position): Promise<boolean> {
+    return this.#waitUntil((serving) => comparePositions(serving, position) >= 0);
+  }
+
+  #waitUntil(isThere: (serving: ServedRevision) => boolean): Promise<boolean> {
+    const hasArrived = (): boolean => this.#serving !== undefined && isThere(this.#serving);
     if (hasArrived()) return Promise.resolve(true);
     if (this.#waiters.size >= WAITERS_COUNT_MAX) return Promise.resolve(false);
     return new Promise((resolve) => {

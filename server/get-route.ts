@@ -47,6 +47,9 @@ export interface GetTarget {
   readonly protocols: readonly string[];
 }
 
+/** What a POST asks for beside its body, copied. */
+export type PostTarget = Pick<GetTarget, 'parameter' | 'query' | 'ifNoneMatch'>;
+
 /** `queryText`: without its `?`. */
 export function refuseGet(
   req: HttpRequest,
@@ -63,7 +66,7 @@ export function readTarget(req: HttpRequest, queryText: string, hasParameter: bo
   const offered = req.getHeader('sec-websocket-protocol');
   return {
     parameter: hasParameter ? req.getParameter(0) : '',
-    query: queryText === '' ? NO_QUERY : new Map(new URLSearchParams(queryText)),
+    query: queryOf(queryText),
     ifNoneMatch: req.getHeader('if-none-match'),
     acceptEncoding: req.getHeader('accept-encoding'),
     lastEventId: req.getHeader('last-event-id'),
@@ -71,4 +74,17 @@ export function readTarget(req: HttpRequest, queryText: string, hasParameter: bo
   };
 }
 
+export function readPostTarget(req: HttpRequest, queryText: string, hasParameter: boolean): PostTarget {
+  return {
+    parameter: hasParameter ? req.getParameter(0) : '',
+    query: queryOf(queryText),
+    ifNoneMatch: req.getHeader('if-none-match'),
+  };
+}
+
 const NO_QUERY: ReadonlyMap<string, string> = new Map();
+/** Of a route that takes nothing but a body. */
+export const NO_TARGET: PostTarget = { parameter: '', query: NO_QUERY, ifNoneMatch: '' };
+
+const queryOf = (text: string): ReadonlyMap<string, string> =>
+  text === '' ? NO_QUERY : new Map(new URLSearchParams(text));

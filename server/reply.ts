@@ -69,6 +69,8 @@ export class Reply {
   isHead = false;
   /** The connection ends with this answer: it is not to be trusted, or the node drains. */
   closesConnection = false;
+  /** How its route words a problem, where that is not as everywhere; it may choose another status. */
+  wording: ((problem: Problem) => Problem) | undefined;
   /** What Retry-After says of a refusal; a retryable one without it says 1. */
   retryAfterSeconds = 0;
   readonly #res: HttpResponse;
@@ -238,7 +240,8 @@ export class Reply {
   /** Answers with the problem document of `error`, in the caller's format. */
   fail(error: unknown): void {
     if (this.#state !== 'open') return;
-    const problem: Problem = problemFrom(error, this.requestId);
+    const plain = problemFrom(error, this.requestId);
+    const problem = this.wording?.(plain) ?? plain;
     if (problem.status === 413) this.closesConnection = true;
     const headers: HeaderPair[] = [
       ['Content-Type', PROBLEM_MEDIA_TYPES[this.format]],

@@ -1,18 +1,30 @@
 import type { HttpRequest, HttpResponse, TemplatedApp, us_socket_context_t, WebSocket } from 'uWebSockets.js';
 import assert from 'node:assert';
 import type { BodyFormat } from '@guidon/engine';
-import { PlatformError } from '@guidon/protocol';
-import { type GetRoute, type GetTarget, readTarget, refuseGet, type SocketRoute } from './get-route.js';
+import { PlatformError, type Problem } from '@guidon/protocol';
+import {
+  type GetRoute,
+  type GetTarget,
+  NO_TARGET,
+  type PostTarget,
+  readPostTarget,
+  readTarget,
+  refuseGet,
+  type SocketRoute,
+} from './get-route.js';
 import { HeldAnswers } from './held-answers.js';
 import { answerFormat, findBodyFormat } from './media-type.js';
 import { QuotaLedger } from './quota/quota-ledger.js';
 import { Reply } from './reply.js';
-import { type Refusal, RequestHead, refuseUrl } from './request-head.js';
+import { HEADER_LIMITS, type KnownQuery, type Refusal, RequestHead, refuseUrl } from './request-head.js';
 import { RouteCounters } from './route-counters.js';
 
 /** One POST endpoint. `Caller` is what `authorize` found out about the sender. */
 export interface Route<Caller> {
+  /** May end in one parameter, `/:name`. */
   readonly path: string;
+  /** A route with it, or with a parameter, is given what is asked for beside the body; the others are not, which costs less. */
+  readonly query?: Partial<KnownQuery>;
   readonly bodyBytesMax: number;
   /** Runs before the body is read, synchronously; throws PlatformError to refuse. May add headers to `reply`. */
   authorize(head: RequestHead, reply: Reply): Caller;
@@ -23,10 +35,13 @@ export interface Route<Caller> {
   handle(request: RouteRequest<Caller>): Promise<void> | undefined;
   /** Answers a CORS preflight; without it OPTIONS is 405. */
   preflight?(head: RequestHead, reply: Reply): void;
+  /** Words the problems of a route that has to word them in its own way. `parameter`: of the path, as it came. */
+  problem?(problem: Problem, parameter: string): Problem;
 }
 
 export interface RouteRequest<Caller> {
   readonly caller: Caller;
+  readonly target: PostTarget;
   /** Of the body; what to answer in is `reply.format`. */
   readonly format: BodyFormat;
   readonly body: Uint8Array;
@@ -87,7 +102,8 @@ export class Router {
     const counters = this.#countersOf(route.path);
     const methods = ['POST'];
     this.#methods.set(route.path, methods);
-    this.#app.post(route.path, (res, req) => this.#serve(route, counters, res, req));
+    const isTargeted = route.query !== undefined || route.path.includes('/:');
+    this.#app.post(route.path, (res, req) => this.#serve(route, isTargeted, counters, res, req));
     if (route.preflight !== undefined) {
       methods.push('OPTIONS');
       this.#app.options(route.path, (res, req) => {
@@ -203,13 +219,22 @@ export class Router {
     assert(!reply.isOpen || reply.isDetached, 'a bare route answers at once, or for the last time');
   }
 
-  #serve<Caller>(route: Route<Caller>, counters: RouteCounters, res: HttpResponse, req: HttpRequest): void {
+  #serve<Caller>(
+    route: Route<Caller>,
+    isTargeted: boolean,
+    counters: RouteCounters,
+    res: HttpResponse,
+    req: HttpRequest,
+  ): void {
     const reply = new Reply(res, counters, this.held);
     res.onAborted(() => reply.abort());
     const startedAt = counters.receive();
     reply.closesConnection = this.#isDraining;
     const head = this.#head;
-    const refusal = head.read(req) ?? this.#refuseTarget(req);
+    const query = queryOf(req);
+    const target = isTargeted ? readPostTarget(req, query, route.path.includes('/:')) : NO_TARGET;
+    const refusal = head.read(req) ?? (isTargeted || query !== '' ? refuseTarget(route, req, query) : undefined);
+    if (route.problem !== undefined) reply.wording = (problem) => route.problem?.(problem, target.parameter) ?? problem;
     const bodyFormat = findBodyFormat(head.contentType);
     const format = bodyFormat ?? 'json';
     reply.format = answerFormat(head.accept, format);
@@ -251,7 +276,7 @@ export class Router {
         received.push(body);
         body = Buffer.concat(received, receivedBytes);
       }
-      this.#run(() => route.handle({ caller, format, body, reply }), counters, reply, startedAt);
+      this.#run(() => route.handle({ caller, target, format, body, reply }), counters, reply, startedAt);
     });
   }
 
@@ -352,12 +377,6 @@ export class Router {
     );
   }
 
-  #refuseTarget(req: HttpRequest): Refusal | undefined {
-    // The path equals the route's: only a query can be wrong.
-    const query = queryOf(req);
-    return query === '' ? undefined : refuseUrl('', query);
-  }
-
   #failed(error: unknown, reply: Reply, counters: RouteCounters): void {
     if (!(error instanceof PlatformError)) this.#options.onError(error, reply.requestId, counters.path);
     reply.fail(error);
@@ -390,6 +409,10 @@ function refuse(reply: Reply, { code, detail, close }: Refusal): void {
   const error = new PlatformError(code, detail);
   if (close) reply.failLast(error);
   else reply.fail(error);
+}
+
+function refuseTarget(route: Pick<Route<unknown>, 'query'>, req: HttpRequest, query: string): Refusal | undefined {
+  return refuseUrl(req.getUrl(), query, { parameters: [], urlBytes: HEADER_LIMITS.urlBytes, ...route.query });
 }
 
 function queryOf(req: HttpRequest): string {

@@ -1,13 +1,14 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { EnvironmentRef } from '../environment-ref.js';
 
-export type StreamUse = 'websocket' | 'sse';
+/** `refetch`: hears only that something changed, so it may stand for a server key too. */
+export type StreamUse = 'websocket' | 'sse' | 'refetch';
 
 /**
  * What a browser shows instead of its key where only a URL or a subprotocol can carry it: good for one use in one environment for one hour, from any
  * node that has the environment's access list, and as long as the key itself is good.
  *
- *   <use: w | s>.<credentialId: 22>.<expiresAt: base 36 of epoch seconds>.<mac: 43, base64url>
+ *   <use: w | s | r>.<credentialId: 22>.<expiresAt: base 36 of epoch seconds>.<mac: 43, base64url>
  *   mac = HMAC-SHA256(key, "<use>.<credentialId>.<expiresAt>.<tenantId>/<projectId>/<environmentId>")
  *   key = HMAC-SHA256(SHA-256 of the key's secret, "guidon stream token v1")
  */
@@ -19,9 +20,10 @@ export interface StreamToken {
   readonly mac: string;
 }
 
-const PATTERN = /^([ws])\.([A-Za-z0-9]{22})\.([1-9a-z][0-9a-z]{0,8})\.([A-Za-z0-9_-]{43})$/;
+const PATTERN = /^([wsr])\.([A-Za-z0-9]{22})\.([1-9a-z][0-9a-z]{0,8})\.([A-Za-z0-9_-]{43})$/;
 const LABEL = 'guidon stream token v1';
-const USE_LETTERS = { websocket: 'w', sse: 's' } as const;
+const USE_LETTERS = { websocket: 'w', sse: 's', refetch: 'r' } as const;
+const USES: Readonly<Record<string, StreamUse>> = { w: 'websocket', s: 'sse', r: 'refetch' };
 
 /** `secretHash`: hex, as the access list has it. */
 export function mintStreamToken(
@@ -37,9 +39,10 @@ export function mintStreamToken(
 /** Undefined when it is not of the form. Whether it is genuine says isGenuineToken. */
 export function findStreamToken(text: string): StreamToken | undefined {
   const [, use, credentialId, seconds, mac] = PATTERN.exec(text) ?? [];
-  if (credentialId === undefined || seconds === undefined || mac === undefined) return undefined;
+  const named = use === undefined ? undefined : USES[use];
+  if (named === undefined || credentialId === undefined || seconds === undefined || mac === undefined) return undefined;
   return {
-    use: use === 'w' ? 'websocket' : 'sse',
+    use: named,
     credentialId,
     expiresAt: Number.parseInt(seconds, 36) * 1000,
     mac,

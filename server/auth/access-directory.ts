@@ -123,7 +123,8 @@ export class AccessDirectory {
     const caller = this.findCaller(token.credentialId, now);
     if (caller === undefined) throw this.#knowsEveryone() ? refused() : unknownYet();
     const { slot, entry } = caller;
-    if (entry.kind !== 'web' || !isGenuineToken(slot.environment, token, entry.secretHash)) throw refused();
+    if ((entry.kind !== 'web' && use !== 'refetch') || !isGenuineToken(slot.environment, token, entry.secretHash))
+      throw refused();
     return caller;
   }
 

@@ -117,7 +117,8 @@ export class MetricsPage {
 
   #streams({ streams }: MetricsParts): void {
     this.#gauge('guidon_stream_connections', 'Open streams', ['transport'], (gauge) => {
-      for (const transport of ['websocket', 'sse'] as const) gauge.set({ transport }, streams.countOf(transport));
+      for (const transport of ['websocket', 'sse', 'refetch'] as const)
+        gauge.set({ transport }, streams.countOf(transport));
     });
     this.#counter('guidon_streams_opened_total', 'Streams that were opened', ['transport'], (counter) => {
       for (const [transport, count] of Object.entries(streams.counters.opened)) counter.inc({ transport }, count);

@@ -5,6 +5,7 @@ import { type AuthorizeParts, authorizeCaller } from '../auth/authorize-caller.j
 import { type ConfigBodies, type ContentEncoding, etagOf } from '../config/config-bodies.js';
 import type { ConfigViews } from '../config/config-views.js';
 import type { GetRequest, GetRoute, GetTarget } from '../get-route.js';
+import { isNamed } from '../if-none-match.js';
 import type { HeaderPair, Reply } from '../reply.js';
 import type { RequestHead } from '../request-head.js';
 
@@ -134,13 +135,4 @@ export function chooseEncoding(acceptEncoding: string): ContentEncoding {
   );
   if (accepted.has('br')) return 'br';
   return accepted.has('gzip') ? 'gzip' : 'identity';
-}
-
-/** RFC 9110 section 13.1.2: compared weakly, so that what a proxy has weakened still counts. */
-function isNamed(ifNoneMatch: string, etag: string): boolean {
-  if (ifNoneMatch === '') return false;
-  return ifNoneMatch.split(',').some((candidate) => {
-    const name = candidate.trim().replace(/^W\//, '');
-    return name === etag || name === '*';
-  });
 }

@@ -1,5 +1,11 @@
 import { PlatformError } from '@guidon/protocol';
-import { comparePositions, type Position, STREAM_CLOSE, type StreamClose } from '@guidon/protocol/live-updates';
+import {
+  comparePositions,
+  type Position,
+  positionText,
+  STREAM_CLOSE,
+  type StreamClose,
+} from '@guidon/protocol/live-updates';
 import type { ConfigBodies } from '../config/config-bodies.js';
 import type { ConfigView } from '../config/config-view.js';
 import type { ActiveSnapshot, EnvironmentSlot } from '../environment-slot.js';
@@ -32,6 +38,8 @@ export interface FanOutParts {
 
 /** After a failure that may pass: memory is full, the disk cannot be read. */
 const RETRY_MS = 200;
+/** Within it every client of OFREP is told of a change. */
+const REFETCH_SPREAD_MS = 2_000;
 /** setTimeout takes no longer time; an instant further away is looked at again then. */
 const TIMER_MS_MAX = 3_600_000;
 
@@ -95,13 +103,25 @@ export class EnvironmentStreams implements FanOutLine {
   changed(kind: 'all' | 'web'): void {
     const nowMs = performance.now();
     for (const stream of this.streams) {
-      if (kind === 'web' && stream.values === undefined) continue;
+      if (kind === 'web' && stream.values === undefined && stream.transport.kind !== 'refetch') continue;
       // An instant of @now has no names that changed.
       if (kind === 'web') stream.isWholeDue = true;
-      if (stream.mode === 'current') this.enqueue(stream, nowMs);
+      if (stream.mode === 'current') this.#isBehind(stream, nowMs);
       else if (stream.mode === 'sending') stream.isStale = true;
     }
     this.#schedule();
+  }
+
+  /** Whoever is told to ask again is told within REFETCH_SPREAD_MS, each at a time of its own: thousands must not ask at once. */
+  #isBehind(stream: Stream, nowMs: number): void {
+    if (stream.transport.kind !== 'refetch') this.enqueue(stream, nowMs);
+    else if (!stream.isStale) {
+      stream.isStale = true;
+      const itsTurn = (): void => {
+        if (stream.mode === 'current') this.enqueue(stream, performance.now());
+      };
+      setTimeout(itsTurn, Math.random() * REFETCH_SPREAD_MS).unref();
+    }
   }
 
   close(): void {
@@ -145,10 +165,25 @@ export class EnvironmentStreams implements FanOutLine {
   /** 'done': it is out of the line. */
   #try(stream: Stream, nowMs: number): Sent {
     try {
+      if (stream.transport.kind === 'refetch') return this.#sendRefetch(stream, nowMs);
       return stream.values === undefined ? this.#sendConfig(stream, nowMs) : this.#sendValues(stream, nowMs);
     } catch (error) {
       return Promise.reject(error);
     }
+  }
+
+  /** Names the position to ask for, which a node that is not there yet waits for (ofrep-bulk-route.ts). */
+  #sendRefetch(stream: Stream, nowMs: number): Sent {
+    const { serving, active } = this.slot;
+    if (serving === undefined) return delay(RETRY_MS);
+    if (active !== undefined) this.#watchInstants(active.resident.instants);
+    const order = stream.has === undefined ? -1 : comparePositions(stream.has, serving);
+    // Whoever is ahead of this node learns nothing here (I8).
+    if (order > 0 || (order === 0 && !stream.isWholeDue)) return this.#isCurrent(stream, nowMs);
+    stream.isWholeDue = false;
+    const event = { type: 'refetchEvaluation', etag: positionText(serving) };
+    this.#send(stream, Buffer.from(JSON.stringify(event)), serving, nowMs);
+    return 'done';
   }
 
   #sendConfig(stream: Stream, nowMs: number): Sent {

@@ -1,15 +1,13 @@
 import { PlatformError } from '@guidon/protocol';
-import { findPosition, type Position, positionText, type StreamClose } from '@guidon/protocol/live-updates';
-import { encodeBye } from '@guidon/protocol/msgpack';
+import { findPosition, type Position } from '@guidon/protocol/live-updates';
 import type { Caller } from '../auth/access-directory.js';
 import { allowProblemToBeRead, answerPreflight } from '../cors.js';
 import type { GetRequest, GetRoute, GetTarget } from '../get-route.js';
 import { admit } from '../quota/admit.js';
-import type { HeaderPair, Reply } from '../reply.js';
+import type { Reply } from '../reply.js';
 import type { RequestHead } from '../request-head.js';
-import type { ResponseStream } from '../response-stream.js';
+import { EVENTS_HEADERS, EventsTransport, FIRST_RETRY } from './events-transport.js';
 import { admitStream, assertStreamOrigin, type StreamParts } from './socket-route.js';
-import type { StreamTransport } from './stream.js';
 
 interface EventsCaller {
   readonly caller: Caller;
@@ -18,13 +16,6 @@ interface EventsCaller {
 
 /** The context of a client key, base64url of JSON, and a token in place of the key: bare EventSource sets no headers. */
 const QUERY = { parameters: ['context', 'streamToken', 'lastEventId'], urlBytes: 7 * 1024 } as const;
-const HEADERS: readonly HeaderPair[] = [
-  ['Content-Type', 'text/event-stream'],
-  ['Cache-Control', 'no-cache, no-transform'],
-  ['X-Accel-Buffering', 'no'],
-];
-/** Until a `bye` says otherwise. */
-const FIRST_RETRY_MS = 2_000;
 
 /**
  * `GET /v1/stream/sse`: the messages of a JSON stream as events, `id:` being `<epoch>.<revision>`. Resumes by `Last-Event-ID`. There is no hello and no
@@ -57,51 +48,19 @@ export class StreamEventsRoute implements GetRoute<EventsCaller> {
     const context = contextOf(target, caller);
     // Before the 200: what is wrong with it is a problem document.
     const values = hub.valuesFor(caller, context);
-    const body = reply.stream(HEADERS);
-    const stream = hub.open(caller, new EventsTransport(body), origin);
+    const body = reply.stream(EVENTS_HEADERS);
+    const stream = hub.open(caller, new EventsTransport('sse', body), origin);
     body.listen(
       () => hub.taken(stream),
       () => hub.left(stream),
     );
-    body.write(`retry: ${FIRST_RETRY_MS}\n\n`);
+    body.write(FIRST_RETRY);
     hub.begin(stream, since, values);
     return undefined;
   }
 
   preflight(_head: RequestHead, reply: Reply): void {
     answerPreflight(reply);
-  }
-}
-
-class EventsTransport implements StreamTransport {
-  readonly kind = 'sse';
-  readonly format = 'json';
-  readonly #body: ResponseStream;
-
-  constructor(body: ResponseStream) {
-    this.#body = body;
-  }
-
-  get bufferedBytes(): number {
-    return this.#body.isBlocked ? 1 : 0;
-  }
-
-  /** True when the socket took it: then it counts as applied. */
-  send(frame: Uint8Array, at: Position): boolean {
-    this.#body.write(`id: ${positionText(at)}\ndata: `);
-    this.#body.write(frame);
-    return this.#body.write('\n\n') && !this.#body.isBlocked;
-  }
-
-  end({ reason }: StreamClose, reconnectAfterMs: number): void {
-    if (this.#body.isBlocked) {
-      this.#body.drop();
-      return;
-    }
-    this.#body.write(`retry: ${reconnectAfterMs}\ndata: `);
-    this.#body.write(encodeBye('json', reason, reconnectAfterMs));
-    this.#body.write('\n\n');
-    this.#body.end();
   }
 }
 

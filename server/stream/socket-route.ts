@@ -2,6 +2,7 @@ import type { WebSocket } from 'uWebSockets.js';
 import { decodeStrictMsgpack } from '@guidon/engine';
 import { PlatformError } from '@guidon/protocol';
 import {
+  type Position,
   parseClientMessage,
   STREAM_CLOSE,
   STREAM_LIMITS,
@@ -10,7 +11,7 @@ import {
   type StreamClose,
   type StreamFormat,
 } from '@guidon/protocol/live-updates';
-import { encodeBye } from '@guidon/protocol/msgpack';
+import { encodeBye, encodeHeartbeat } from '@guidon/protocol/msgpack';
 import type { AccessDirectory, Caller } from '../auth/access-directory.js';
 import { assertOrigin } from '../cors.js';
 import type { GetTarget, SocketRoute } from '../get-route.js';
@@ -153,6 +154,10 @@ class SocketTransport implements StreamTransport {
   send(frame: Uint8Array): boolean {
     if (!this.#data.isClosed) this.#socket.send(frame, this.format === 'msgpack');
     return false;
+  }
+
+  beat(at: Position): void {
+    this.send(encodeHeartbeat(this.format, at));
   }
 
   end({ code, reason }: StreamClose, reconnectAfterMs: number): void {

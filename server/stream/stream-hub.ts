@@ -8,7 +8,6 @@ import {
   STREAM_LIMITS,
   type StreamClose,
 } from '@guidon/protocol/live-updates';
-import { encodeHeartbeat } from '@guidon/protocol/msgpack';
 import type { AccessDirectory, Caller } from '../auth/access-directory.js';
 import type { ConfigViews } from '../config/config-views.js';
 import type { EnvironmentSlot } from '../environment-slot.js';
@@ -45,7 +44,7 @@ const DRAIN_SLICE = 100;
  */
 export class StreamHub {
   readonly counters = {
-    opened: { websocket: 0, sse: 0 },
+    opened: { websocket: 0, sse: 0, refetch: 0 },
     /** Frames with config or values. */
     frames: 0,
     refusedConnects: 0,
@@ -246,7 +245,7 @@ export class StreamHub {
     const { transport, mode } = stream;
     if (mode === 'greeting' || transport.bufferedBytes > 0) return;
     const at = stream.has ?? { epoch: 0, revision: 0 };
-    transport.send(encodeHeartbeat(transport.format, at), at);
+    transport.beat(at);
   }
 
   /** No new streams; the present ones are told to go, spread over as long as there are many, and when to come back. */

@@ -5,12 +5,15 @@ import type { WebValues } from './web-values.js';
 
 /** How frames get to the client. */
 export interface StreamTransport {
-  readonly kind: 'websocket' | 'sse';
+  /** `refetch`: server-sent events that say only that something changed, for OFREP. */
+  readonly kind: 'websocket' | 'sse' | 'refetch';
   readonly format: StreamFormat;
   /** Bytes that the socket has not taken; of SSE 1 while there are any. */
   readonly bufferedBytes: number;
   /** True when the client has acknowledged it with that: SSE, of a frame that the socket took. `at` is what the client has with it. */
   send(frame: Uint8Array, at: Position): boolean;
+  /** Says that the stream lives, and that the client has `at`. */
+  beat(at: Position): void;
   /** Says `bye` and ends the stream; at once where it would stand behind much that the client does not read. */
   end(close: StreamClose, reconnectAfterMs: number): void;
 }
@@ -58,9 +61,9 @@ export class Stream {
   sendingBytes = 0;
   /** Counted in the ledger as not taken yet. */
   heldBytes = 0;
-  /** Something changed while a frame is on its way, or while it waits in line. */
+  /** Something changed while a frame is on its way, while it waits in line or, of a `refetch` stream, while its turn to hear of it is not there yet. */
   isStale = false;
-  /** All values of a `web` stream have to be evaluated, whatever changed. */
+  /** All values of a `web` stream have to be evaluated, whatever changed; a `refetch` stream is told to. */
   isWholeDue = false;
   nextHeartbeatMs: number;
   /** Of a `web` stream. */

@@ -100,6 +100,11 @@ async function untilServed({ srv, environmentId }: PlantedTenant): Promise<void>
 const webHeaders = ({ canary }: PlantedTenant) => ({ origin: `https://${canary}.example` });
 const withoutIds = (text: string): string => text.replace(/"instance":"[^"]*"/, '');
 
+const OFREP_BULK = '/ofrep/v1/evaluate/flags';
+/** What metrics name a route by. */
+const routeOf = (path: string): string =>
+  path.startsWith(`${OFREP_BULK}/`) ? `${OFREP_BULK}/:key` : path.replace(/\?.*/, '');
+
 /** Every route of the node with bodies that ask for as much as they can. */
 function requestsAbout(other: PlantedTenant): readonly (readonly [path: string, body: Json])[] {
   const contexts: Json[] = [
@@ -116,6 +121,12 @@ function requestsAbout(other: PlantedTenant): readonly (readonly [path: string, 
       ['/v1/explain', { context, flag: 'gate' }],
       ['/v1/explain', { context, flag: 'only-b' }],
     ]),
+    ...contexts.flatMap((context): (readonly [string, Json])[] => [
+      [OFREP_BULK, { context }],
+      [`${OFREP_BULK}/gate`, { context }],
+      [`${OFREP_BULK}/only-b`, { context }],
+    ]),
+    [`${OFREP_BULK}?flagConfigEtag=1.1`, { context: {} }],
     ['/v1/evaluate/batch', { contexts, flags: ['gate', 'only-b', 'plain'] }],
     ['/v1/evaluate/batch', { requests: contexts.map((context) => ({ flag: 'gate', context })) }],
     ['/v1/evaluate/batch', { requests: [{ flag: 'only-b' }, 7, {}] }],
@@ -131,6 +142,7 @@ const READING_ROUTES = [
   '/v1/stream',
   '/v1/stream/sse',
   '/v1/stream/token',
+  '/ofrep/v1/stream',
 ];
 
 interface Reading {
@@ -156,6 +168,15 @@ async function read(path: string, key: string | undefined, headers: Record<strin
   }
   await reader?.cancel();
   return { status: response.status, everything: `${response.status} ${JSON.stringify([...response.headers])} ${text}` };
+}
+
+/** The token of an event stream of `other`, with the credential of `own` written into it. */
+async function foreignToken(own: PlantedTenant, other: PlantedTenant): Promise<string> {
+  const { body } = await post(OFREP_BULK, { context: {} }, { key: other.srv });
+  const token = /streamToken=([^&"]+)/.exec(body)?.[1] ?? '';
+  const credentialId = (key: string): string => key.split('_')[2] ?? '';
+  expect(token).toContain(credentialId(other.srv));
+  return token.replace(credentialId(other.srv), credentialId(own.srv));
 }
 
 /** The first message of a WebSocket, or why there is none. */
@@ -184,7 +205,9 @@ describe('a node that serves two tenants (I16)', () => {
   test('has no other routes than the ones tried here', async () => {
     const metrics = await (await fetch(`${server.metricsUrl}/metrics`)).text();
     const routes = new Set([...metrics.matchAll(/route="(\/[^"]*)"/g)].map(([, route]) => route));
-    expect(routes).toEqual(new Set([...requestsAbout(installation.b).map(([path]) => path), ...READING_ROUTES]));
+    expect(routes).toEqual(
+      new Set([...requestsAbout(installation.b).map(([path]) => routeOf(path)), ...READING_ROUTES]),
+    );
     expect(metrics).not.toContain(installation.a.canary);
     expect(metrics).not.toContain(installation.b.canary);
   });
@@ -229,6 +252,9 @@ describe('a node that serves two tenants (I16)', () => {
       expect(foreign.body.replace('only-b', '')).toBe(missing.body.replace('none-b', ''));
       expect(foreign.body).toContain('FLAG_NOT_FOUND');
     }
+    const ofrep = (flag: string) => post(`${OFREP_BULK}/${flag}`, { context: {} }, { key: a.srv });
+    const ofrepTexts = [(await ofrep('only-b')).body, (await ofrep('none-b')).body];
+    expect(new Set(ofrepTexts.map((text) => withoutIds(text).replace(/(only|none)-b/, ''))).size).toBe(1);
     const foreign = await post('/v1/explain', { flag: 'only-b', context: {} }, { key: a.srv });
     const missing = await post('/v1/explain', { flag: 'none-b', context: {} }, { key: a.srv });
     const masked = ({ body }: Received) => body.replaceAll(/(only|none)-b/g, '').replaceAll(/\d{13}/g, '');
@@ -294,6 +320,8 @@ describe('a node that serves two tenants (I16)', () => {
         await firstMessage(own.srv, hellos[0] ?? null),
         await firstMessage(own.web, hellos[1] ?? null, webHeaders(own)),
         (await post('/v1/stream/token', { use: 'sse' }, { key: own.web, headers: webHeaders(own) })).everything,
+        // Without `since` it says at once where the environment is.
+        (await read('/ofrep/v1/stream', own.srv)).everything,
       ];
       expect(own200.map(({ status }) => status)).toEqual([200, 200, 200]);
       expect(texts.filter((text) => text.includes(own.canary)).length).toBeGreaterThan(3);
@@ -307,10 +335,12 @@ describe('a node that serves two tenants (I16)', () => {
         await read(foreignPath, undefined),
         await read(foreignPath, node),
         await read('/v1/stream/sse', node),
+        await read('/ofrep/v1/stream', node),
+        await read(`/ofrep/v1/stream?streamToken=${await foreignToken(own, other)}`, undefined),
         await read('/v1/stream/sse', own.web, webHeaders(other)),
         await read('/v1/config', own.web, webHeaders(own)),
       ];
-      expect(refused.map(({ status }) => status)).toEqual([404, 401, 401, 401, 403, 403]);
+      expect(refused.map(({ status }) => status)).toEqual([404, 401, 401, 401, 401, 401, 403, 403]);
       for (const { everything } of refused) {
         for (const secret of [...dataOf(other), other.environmentId]) expect(everything).not.toContain(secret);
       }

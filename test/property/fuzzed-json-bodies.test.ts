@@ -5,51 +5,14 @@ import { aFlag, flagSetOf } from '../support/flag-sets.js';
 import { TEST_ENVIRONMENT, testHost } from '../support/kernel-evaluator.js';
 import { parseStrictJson } from '../support/strict-json.js';
 import { refusalsOf } from './expected-refusal.js';
+import { mutatedText } from './mutated-text.js';
 import { referenceAnswer } from './reference-answer.js';
-import { type Choose, validValue } from './valid-request.js';
+import { validValue } from './valid-request.js';
 import { writeVariedJson } from './varied-json.js';
 import { chooserOf } from './varied-msgpack.js';
 
 const BODY_COUNT = process.env.GUIDON_DEEP === '1' ? 2_000_000 : 100_000;
 const REVISION = 5;
-const TOKENS = [
-  '"',
-  '\\',
-  '{',
-  '}',
-  '[',
-  ']',
-  ',',
-  ':',
-  '0',
-  '-',
-  '.',
-  'e',
-  ' ',
-  '\\u0',
-  '\\ud800',
-  'null',
-  '1e400',
-  '"a":',
-  '\u0000',
-  'é',
-  '\ufeff',
-];
-
-function mutated(text: string, choose: Choose): Buffer {
-  const bytes = Buffer.from(text);
-  const kind = choose(10);
-  const at = choose(bytes.length + 1);
-  if (kind < 4) return bytes;
-  if (kind === 4) return bytes.subarray(0, at);
-  if (kind === 5) return Buffer.concat([bytes.subarray(0, at), bytes.subarray(choose(bytes.length + 1))]);
-  const token = Buffer.from(TOKENS[choose(TOKENS.length)] ?? '');
-  if (kind < 8)
-    return Buffer.concat([bytes.subarray(0, at), token, bytes.subarray(at + (kind === 6 ? token.length : 0))]);
-  if (bytes.length > 0) bytes[choose(bytes.length)] = kind === 8 ? choose(256) : (bytes[choose(bytes.length)] ?? 0);
-  return bytes;
-}
-
 it(`answers ${BODY_COUNT} fuzzed JSON bodies as JSON.parse and the reference say, and never traps`, {
   timeout: process.env.GUIDON_DEEP === '1' ? 3_600_000 : 180_000,
 }, async () => {
@@ -70,7 +33,7 @@ it(`answers ${BODY_COUNT} fuzzed JSON bodies as JSON.parse and the reference say
   const counts: Record<string, number> = {};
   for (let index = 0; index < BODY_COUNT; index += 1) {
     const isBatch = choose(3) === 0;
-    const body = mutated(writeVariedJson(validValue(choose, isBatch), choose), choose);
+    const body = mutatedText(writeVariedJson(validValue(choose, isBatch), choose), choose);
     const ask = (bytes: Uint8Array, requestFormat: 'json' | 'msgpack'): KernelAnswer => {
       const route = isBatch ? 'batch' : 'evaluate';
       const options = { route, requestFormat, answerFormat: 'json', now: 0, clientSideOnly: false } as const;
