@@ -26,6 +26,7 @@ const SUITES = [
   'processes',
   'faults',
   'browser',
+  'openfeature',
   'e2e',
 ] as const;
 /**
@@ -39,6 +40,7 @@ const SUITES_BY_THE_CLOCK: ReadonlySet<string> = new Set([
   'processes',
   'faults',
   'browser',
+  'openfeature',
   'e2e',
 ]);
 /** A machine that stands still hits one or two files; more is a defect. */

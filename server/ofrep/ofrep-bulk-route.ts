@@ -98,7 +98,7 @@ export class OfrepBulkRoute implements Route<Caller>, EvaluationUse<RouteRequest
     if (results.length > 0 && results.every(({ errorCode }) => errorCode === 'INVALID_CONTEXT')) {
       throw evaluationFailure('INVALID_CONTEXT');
     }
-    const flagSet = flagSetMetadata(slot.environment, revision);
+    const flagSet = flagSetMetadata(slot, revision);
     // Another revision serves by now, maybe of another epoch: the stream says at once that there is more.
     const epoch = slot.serving?.revision === revision ? slot.serving.epoch : 0;
     reply.extraHeaders = [...(reply.extraHeaders ?? []), ['ETag', etag]];

@@ -57,7 +57,7 @@ export class OfrepFlagRoute implements Route<Caller>, EvaluationUse<RouteRequest
     const [result] = results;
     if (result === undefined) throw new Error('the kernel answers each flag that it is asked');
     if (result.errorCode !== undefined) throw evaluationFailure(result.errorCode);
-    const flagSet = flagSetMetadata(caller.slot.environment, revision);
+    const flagSet = flagSetMetadata(caller.slot, revision);
     reply.ok(heads.json, JSON.stringify(ofrepResult(result, flagSet)));
   }
 

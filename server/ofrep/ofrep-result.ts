@@ -1,4 +1,6 @@
-import type { EnvironmentRef, Json } from '@guidon/protocol';
+import type { Json } from '@guidon/protocol';
+import { positionText } from '@guidon/protocol/live-updates';
+import type { EnvironmentSlot } from '../environment-slot.js';
 
 /** What the kernel says of one flag, in JSON. */
 export interface KernelResult {
@@ -28,14 +30,19 @@ export const ERROR_DETAILS: Readonly<Record<OfrepErrorCode, string>> = {
   GENERAL: 'The flag costs more to evaluate than one flag may.',
 };
 
-/** Metadata that OpenFeature names. `flagSetId`: `<projectId>/<environmentId>`, for a node knows ids and no keys. */
+/** Metadata that OpenFeature names. `flagSetId`: `<projectId>/<environmentId>`, for a node knows ids and no keys. `version`: `<epoch>.<revision>`. */
 export interface FlagSetMetadata {
   readonly flagSetId: string;
   readonly version: string;
 }
 
-export function flagSetMetadata({ projectId, environmentId }: EnvironmentRef, revision: number): FlagSetMetadata {
-  return { flagSetId: `${projectId}/${environmentId}`, version: String(revision) };
+/** Answers name no epoch; it rises with restores alone, so that of what serves is that of what was evaluated just before. */
+export function flagSetMetadata({ environment, serving }: EnvironmentSlot, revision: number): FlagSetMetadata {
+  const { projectId, environmentId } = environment;
+  return {
+    flagSetId: `${projectId}/${environmentId}`,
+    version: positionText({ epoch: serving?.epoch ?? 0, revision }),
+  };
 }
 
 /** `reason` is ours as it is: OFREP 0.3.0 lists no DEFAULT, yet uses it, and so do its clients. */

@@ -23,7 +23,7 @@ let environment: FeedEnvironment;
 let url = '';
 const keys = { srv: '', rotated: '', web: '', other: '' };
 const ORIGIN = 'https://shop.example.test';
-const FLAG_SET = { flagSetId: 'prj-main/env-main', version: '1' };
+const FLAG_SET = { flagSetId: 'prj-main/env-main', version: '1.1' };
 const readers: RefetchReader[] = [];
 
 beforeAll(async () => {
@@ -297,7 +297,7 @@ describe('POST /ofrep/v1/evaluate/flags', () => {
     await own.publish([aFlag('plain', { fallthrough: { variation: 'yes' } })]);
     await untilCurrent(node, own);
     const changed = await post('', USER, { key, headers: { 'if-none-match': ruled } });
-    expect([changed.status, changed.body.metadata]).toEqual([200, { flagSetId: 'prj-etag/env-etag', version: '4' }]);
+    expect([changed.status, changed.body.metadata]).toEqual([200, { flagSetId: 'prj-etag/env-etag', version: '1.4' }]);
   });
 
   it('keeps a refetch waiting for the configuration it was told of, and never answers with an older one', async () => {
@@ -312,7 +312,7 @@ describe('POST /ofrep/v1/evaluate/flags', () => {
     const reached = await waiting;
     expect([reached.status, reached.body]).toMatchObject([
       200,
-      { flags: [{ value: 'yes', metadata: { version: '2' } }] },
+      { flags: [{ value: 'yes', metadata: { version: '1.2' } }] },
     ]);
     const never = await post('?flagConfigEtag=1.99', USER, { key });
     expect([never.status, never.headers.get('retry-after')]).toEqual([503, '1']);
@@ -453,7 +453,7 @@ describe('the shared vectors over OFREP', () => {
     if (status !== 200) return { flag: body.key, reason: 'ERROR', errorCode: body.errorCode };
     const { key, value, reason, variant } = body;
     const { flagSetId, version, ...rest } = body.metadata as Record<string, unknown>;
-    expect([flagSetId, version]).toEqual([expect.any(String), '1']);
+    expect([flagSetId, version]).toEqual([expect.any(String), '1.1']);
     return { flag: key, value, variation: variant, reason, ...rest };
   }
 });
