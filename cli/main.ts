@@ -3,7 +3,15 @@ import { deleteProto, PlatformError } from '@guidon/protocol';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { adminUrl, tokenFile } from './options/admin-options.js';
 import { configurable } from './options/configuration.js';
-import { controlPlaneCa, publicUrl, tlsCert, tlsKey, trustedProxy, upstreamCa } from './options/exposure-options.js';
+import {
+  controlPlaneCa,
+  publicUrl,
+  tlsCert,
+  tlsKey,
+  trustedProxy,
+  upstreamCa,
+  webhookAllow,
+} from './options/exposure-options.js';
 import { addNatsOptions, natsReplicas } from './options/nats-options.js';
 import { addOidcOptions } from './options/oidc-options.js';
 import { givenText, httpUrl, portNumber, wholeNumber } from './options/parsers.js';
@@ -118,6 +126,7 @@ program
   .addOption(inlineCostMax())
   .addOption(quotas())
   .addOption(trustedProxy(IN_FRONT_OF_ADMIN))
+  .addOption(webhookAllow())
   .addOption(logLevel())
   .action(async (options) => (await import('./run/dev.js')).runDev(options));
 
@@ -148,6 +157,7 @@ addOidcOptions(addNatsOptions(program.command('control-plane')))
   .addOption(tlsKey())
   .addOption(publicUrl())
   .addOption(trustedProxy(IN_FRONT_OF_ADMIN))
+  .addOption(webhookAllow())
   .addOption(logLevel())
   .action(async (options) => (await import('./run/control-plane.js')).runControlPlane(options));
 

@@ -38,6 +38,9 @@ import { ControlStore } from './store/control-store.js';
 import { STORE_MIGRATIONS } from './store-migrations.js';
 import { findTenant } from './tenants/tenant-read-model.js';
 import { TenantRemovals } from './tenants/tenant-removals.js';
+import type { DispatchClock } from './webhooks/endpoint-lane.js';
+import { PolicyHooks } from './webhooks/policy-hooks.js';
+import { Webhooks } from './webhooks/webhooks.js';
 
 const MAINTENANCE_INTERVAL_MS = 60_000;
 const TREE_HEAD_INTERVAL_MS = 60_000;
@@ -66,6 +69,10 @@ export interface ControlPlaneOptions {
   readonly onStoreFailure?: (error: Error) => void;
   /** Between two signatures of the heads of audit logs that grow; default a minute. */
   readonly treeHeadIntervalMs?: number;
+  /** Addresses and CIDR ranges that webhooks may call although they are not public, then also by plain HTTP and at any port; default none. */
+  readonly webhookAllow?: readonly string[];
+  /** Times attempts of webhooks; default the clock of the process. */
+  readonly webhookClock?: DispatchClock;
   /** How long what revisions served can be read; default HISTORY_RETENTION. */
   readonly historyRetention?: HistoryRetention;
   /** Epoch milliseconds; default Date.now. */
@@ -103,6 +110,8 @@ export interface ControlPlaneStatus {
   readonly freeBytes: number;
   /** Requests answered since the start, by status. */
   readonly answers: ReadonlyMap<number, number>;
+  /** Attempts of webhooks since the start, by outcome. */
+  readonly webhookOutcomes: ReadonlyMap<string, number>;
 }
 
 /** Opens the store, resumes publishing and serves the admin API. */
@@ -134,6 +143,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
     const assertMayServe = (actor: Actor, environment: EnvironmentRef): void =>
       assertAuthorised(authorise(actor, 'environment.serve', resources.resourceOfEnvironment(environment)));
     const feed = new Feed(store);
+    const recorder = new BoundedRecorder(store, logger, now);
+    const policyHooks = new PolicyHooks(store, recorder, () => webhooks.dispatcher);
     const committer = new Committer({
       store,
       feed,
@@ -142,6 +153,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
       now,
       onCommitted,
       assertMayServe,
+      review: (write, change, prepared) => policyHooks.review(write, change, prepared),
       retention: options.historyRetention,
     });
     const nodes = new NodeDirectory(now);
@@ -161,18 +173,24 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
       logger,
       now,
     };
+    const propagation = new Propagation(nodes);
+    const webhooks = new Webhooks(core, {
+      keyDirectory: join(dataDirectory, 'keys'),
+      allow: options.webhookAllow ?? [],
+      propagation,
+      clock: options.webhookClock,
+    });
     const { monotonicNow = () => performance.now() } = options;
     const sessions = new SessionDirectory({ store, logger, now, monotonicNow });
     const authenticator = new Authenticator(store, sessions, now);
     const idempotencyKeys = new IdempotencyKeys(store, now);
-    const recorder = new BoundedRecorder(store, logger, now);
     const denials = new DenialRecorder(recorder, logger);
     const rates = new RequestRates((tenantId) => findTenant(store, tenantId)?.quotas);
     const app = createAdminApp({
       logger,
       guard: { authenticator, resources, rates, onDenied: (denial) => denials.record(denial) },
       idempotencyKeys,
-      propagation: new Propagation(nodes),
+      propagation,
       tls: options.tls,
       trustedProxies: options.trustedProxies,
       publicUrl: options.publicUrl,
@@ -193,6 +211,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
     app.register(async (routes) => {
       identity.register(routes);
       registerRoutes(routes, core, { resources, rates });
+      webhooks.register(routes);
       registerInternalRoutes(routes, core);
       registerReference(routes);
     });
@@ -202,6 +221,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
     const url = options.tls === undefined ? listeningUrl : listeningUrl.replace(/^http:/, 'https:');
     publicUrl = options.publicUrl ?? url;
     publisher.resume();
+    webhooks.dispatcher.start();
     void removals.resume({ isStart: true });
     const maintenance = setInterval(() => maintain(core, idempotencyKeys), MAINTENANCE_INTERVAL_MS);
     maintenance.unref();
@@ -216,7 +236,12 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
       ...(setupToken === undefined ? {} : { setupUrl: `${publicUrl}/setup#${setupToken}` }),
       issueNodeCredential: (name) => issueNodeCredential(core, name),
       createSystemCredential: () => Promise.resolve(authenticator.createSystemCredential()),
-      status: () => ({ obstacle: store.findObstacle(), freeBytes: store.freeBytes(), answers }),
+      status: () => ({
+        obstacle: store.findObstacle(),
+        freeBytes: store.freeBytes(),
+        answers,
+        webhookOutcomes: webhooks.dispatcher.outcomes,
+      }),
       reloadCertificate: () => {
         if (options.tls !== undefined) reloadCertificate(app, options.tls);
       },
@@ -224,6 +249,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
         clearInterval(maintenance);
         clearInterval(signing);
         await app.close();
+        await webhooks.dispatcher.close();
         await treeHeads.close();
         await removals.close();
         await publisher.close();

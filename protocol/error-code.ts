@@ -99,6 +99,13 @@ export const ERROR_CODES = {
   },
   'bad-weights': { status: 422, title: 'Rollout weights do not sum to 100000', retryable: false, logLevel: 'debug' },
   'unsafe-regex': { status: 422, title: 'The pattern is not accepted', retryable: false, logLevel: 'debug' },
+  'bad-webhook-url': { status: 422, title: 'The URL cannot be called', retryable: false, logLevel: 'info' },
+  'refused-by-policy': {
+    status: 422,
+    title: 'A policy hook of the tenant refuses the change',
+    retryable: false,
+    logLevel: 'info',
+  },
   'idempotency-mismatch': {
     status: 422,
     title: 'This Idempotency-Key was used with another request',
@@ -117,6 +124,12 @@ export const ERROR_CODES = {
   internal: { status: 500, title: 'Internal error', retryable: true, logLevel: 'error' },
   'not-ready': { status: 503, title: 'No configuration has been loaded yet', retryable: true, logLevel: 'warn' },
   overloaded: { status: 503, title: 'Overloaded', retryable: true, logLevel: 'warn' },
+  'policy-unavailable': {
+    status: 503,
+    title: 'A policy hook of the tenant does not answer',
+    retryable: true,
+    logLevel: 'warn',
+  },
   timeout: { status: 503, title: 'The response deadline passed', retryable: true, logLevel: 'warn' },
   'storage-unavailable': { status: 503, title: 'The store cannot be written', retryable: true, logLevel: 'error' },
   'outcome-unknown': {

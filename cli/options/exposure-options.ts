@@ -21,6 +21,14 @@ export const publicUrl = () =>
 export const trustedProxy = (what: string) =>
   new Option('--trusted-proxy <cidr...>', what).env('GUIDON_TRUSTED_PROXY').argParser(addressRanges);
 
+export const webhookAllow = () =>
+  new Option(
+    '--webhook-allow <cidr...>',
+    'addresses that webhooks may call although they are not public, then also by plain HTTP and at any port',
+  )
+    .env('GUIDON_WEBHOOK_ALLOW')
+    .argParser(addressRanges);
+
 export const controlPlaneCa = () =>
   new Option('--control-plane-ca <file>', 'PEM certificates to trust for --control-plane, instead of the public ones')
     .env('GUIDON_CONTROL_PLANE_CA')

@@ -18,6 +18,7 @@ export interface ControlPlaneOptions extends ExposureOptions, NatsOptions, OidcC
   /** Default: the port after `port`, or the next free one. */
   readonly metricsPort?: number;
   readonly publicUrl?: string;
+  readonly webhookAllow?: readonly string[];
   readonly nodeCredentialFile?: string;
   /** False: somebody else starts this process anew. */
   readonly supervisor: boolean;
@@ -43,6 +44,7 @@ export async function runControlPlane(options: ControlPlaneOptions): Promise<voi
     port: options.port,
     ...exposure,
     ...(options.publicUrl === undefined ? {} : { publicUrl: options.publicUrl }),
+    ...(options.webhookAllow === undefined ? {} : { webhookAllow: options.webhookAllow }),
     ...(oidc === undefined ? {} : { oidc }),
     ...(bus === undefined ? {} : { bus }),
     ...(options.nodeCredentialFile === undefined ? {} : { nodeCredentialFile: options.nodeCredentialFile }),

@@ -22,6 +22,7 @@ export interface DevOptions extends ExposureOptions {
   readonly inlineCostMax: number;
   /** JSON; see `parseNodeQuotas`. */
   readonly quotas?: string;
+  readonly webhookAllow?: readonly string[];
   readonly logLevel: string;
 }
 
@@ -52,6 +53,7 @@ export async function runDev(options: DevOptions): Promise<void> {
       host,
       port: adminPort,
       ...(trustedProxies === undefined ? {} : { trustedProxies }),
+      ...(options.webhookAllow === undefined ? {} : { webhookAllow: options.webhookAllow }),
       bus,
       logger,
       onStoreFailure: dieOnStoreFailure,

@@ -20,6 +20,7 @@ export interface ControlPlaneSettings {
   readonly tls?: TlsFiles;
   readonly trustedProxies?: readonly string[];
   readonly publicUrl?: string;
+  readonly webhookAllow?: readonly string[];
   readonly oidc?: NonNullable<ControlPlaneOptions['oidc']>;
   readonly bus?: BusSettings;
   readonly nodeCredentialFile?: string;
@@ -54,7 +55,7 @@ export function describeStatus({ obstacle, freeBytes }: ControlPlaneStatus): str
   return [`store ${obstacle ?? 'takes writes'}`, `free ${Math.floor(freeBytes / (1024 * 1024))} MiB`];
 }
 
-export function metricsOf({ obstacle, freeBytes, answers }: ControlPlaneStatus): MetricFamily[] {
+export function metricsOf({ obstacle, freeBytes, answers, webhookOutcomes }: ControlPlaneStatus): MetricFamily[] {
   const gauge = (name: string, help: string, value: number): MetricFamily => ({
     name,
     help,
@@ -63,6 +64,7 @@ export function metricsOf({ obstacle, freeBytes, answers }: ControlPlaneStatus):
     samples: [{ name, labels: {}, value }],
   });
   const requests = 'guidon_admin_requests_total';
+  const deliveries = 'guidon_webhook_deliveries_total';
   return [
     gauge('guidon_store_writable', '1 while writes are accepted', Number(obstacle === undefined)),
     gauge('guidon_store_free_bytes', "Free space of the store's file system", freeBytes),
@@ -72,6 +74,13 @@ export function metricsOf({ obstacle, freeBytes, answers }: ControlPlaneStatus):
       type: 'counter',
       join: 'sum',
       samples: [...answers].map(([status, value]) => ({ name: requests, labels: { status: String(status) }, value })),
+    },
+    {
+      name: deliveries,
+      help: 'Attempts of webhooks by outcome',
+      type: 'counter',
+      join: 'sum',
+      samples: [...webhookOutcomes].map(([outcome, value]) => ({ name: deliveries, labels: { outcome }, value })),
     },
   ];
 }

@@ -107,6 +107,14 @@ export const POLICY = {
   'environment.change': TENANT,
   /** Needed besides the action itself by every edit that changes what an environment serves; no route has it. */
   'environment.serve': TENANT,
+  'webhook.create': TENANT,
+  'webhook.list': TENANT,
+  'webhook.read': TENANT,
+  'webhook.update': TENANT,
+  'webhook.delete': TENANT,
+  'webhook.rotate-secret': TENANT,
+  'webhook.test': TENANT,
+  'webhook.redeliver': TENANT,
   'audit.list': TENANT,
   'audit.export': TENANT,
   'node.read-config': NODES,
@@ -118,6 +126,12 @@ export const POLICY = {
   /** Recorded for logins, whose routes are public. */
   'session.create': [],
   'session.refused': [],
+  /** Recorded when an endpoint begins or ceases to fail, or is given up. */
+  'webhook.fail': [],
+  'webhook.recover': [],
+  'webhook.disable': [],
+  /** Recorded for changes that a tenant's policy hook refused, or could not be asked about. */
+  'policy.refused': [],
   /** Recorded for the first start; its route is public and guarded by the one-time token. */
   'setup.complete': [],
   'break-glass.open': [],

@@ -85,6 +85,11 @@ export const ARCHIVED_NOUNS: Readonly<Record<string, 'kept' | 'without-hash' | '
   upload: 'left-out',
   'upload-part': 'left-out',
   idempotency: 'left-out',
+  // Their secrets are sealed for this installation, and no receiver expects to be told by two.
+  webhook: 'left-out',
+  'webhook-state': 'left-out',
+  'webhook-delivery': 'left-out',
+  'webhook-redelivery': 'left-out',
   // People are of the installation: what they may do in the tenant is given anew.
   member: 'left-out',
   invitation: 'left-out',

@@ -32,6 +32,8 @@ export interface AuditEntry {
   /** SHA-256 of the thing's JSON before and after, '' = not there. */
   readonly beforeDigest: string;
   readonly afterDigest: string;
+  /** Absent: no hook was concerned. */
+  readonly policy?: readonly PolicyVerdict[];
   readonly environments: readonly {
     readonly environmentId: EnvironmentId;
     readonly epoch: number;
@@ -40,6 +42,12 @@ export interface AuditEntry {
     readonly revision: number;
     readonly accessSequence: number;
   }[];
+}
+
+/** What a policy hook of the tenant said of a change. `not-asked`: an admin of the installation made it. */
+export interface PolicyVerdict {
+  readonly webhookId: string;
+  readonly verdict: 'allowed' | 'not-asked';
 }
 
 /** Of a request, for the audit log. */

@@ -47,6 +47,10 @@ const auditEntrySchema = z
       )
       .optional(),
     diffOmitted: z.int().optional().describe('How many members of the diff did not fit'),
+    policy: z
+      .array(z.object({ webhookId: z.string(), verdict: z.enum(['allowed', 'not-asked']) }))
+      .optional()
+      .describe('Policy hooks that the change concerned'),
     environments: z.array(
       z.object({
         environmentId: z.string(),

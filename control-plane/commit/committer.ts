@@ -4,7 +4,7 @@ import { type EnvironmentRef, type Issue, PlatformError } from '@guidon/protocol
 import type { SigningKey } from '@guidon/protocol/signed-config';
 import { type Actor, auditActorOf } from '../admin-api/actor.js';
 import { notFound } from '../admin-api/problems.js';
-import { boundedDiff, digestOf } from '../audit/audit-entry.js';
+import { boundedDiff, digestOf, type PolicyVerdict } from '../audit/audit-entry.js';
 import { appendAuditEntry } from '../audit/audit-store.js';
 import type { Feed } from '../feed/feed.js';
 import { type RecordedChange, rowsOfChange } from '../feed/rows-of-change.js';
@@ -28,6 +28,7 @@ import type { FlagSet } from './engine.js';
 import { EMPTY_FLAG_SET, Workspaces } from './environment-workspace.js';
 import { type PreparedEnvironment, prepareEnvironment } from './prepare-environment.js';
 import { ProjectLocks } from './project-locks.js';
+import type { Review } from './review.js';
 import { StaleBaseError } from './stale-base-error.js';
 import { writeEnvironment, writeRevision } from './write-environment.js';
 
@@ -52,6 +53,7 @@ export class Committer {
   /** Called after a change is durable, before the caller is answered. Must not throw. */
   readonly #onCommitted: (outcome: ChangeOutcome) => void;
   readonly #assertMayServe: (actor: Actor, environment: EnvironmentRef) => void;
+  readonly #review: Review;
   readonly #retention: HistoryRetention;
   readonly #locks = new ProjectLocks();
   readonly #workspaces = new Workspaces();
@@ -66,6 +68,8 @@ export class Committer {
     onCommitted: (outcome: ChangeOutcome) => void;
     /** Throws when the actor may not change what an environment serves, by whatever edit (model, “edits that reach further”). */
     assertMayServe: (actor: Actor, environment: EnvironmentRef) => void;
+    /** Default: nobody is asked. */
+    review?: Review;
     /** Default HISTORY_RETENTION. */
     retention?: HistoryRetention | undefined;
   }) {
@@ -76,6 +80,7 @@ export class Committer {
     this.#now = options.now;
     this.#onCommitted = options.onCommitted;
     this.#assertMayServe = options.assertMayServe;
+    this.#review = options.review ?? (() => undefined);
     this.#retention = options.retention ?? HISTORY_RETENTION;
   }
 
@@ -126,8 +131,10 @@ export class Committer {
       );
       if (request.dryRun) return { reply: dryRunReply(change, prepared, issues), durable: this.#store.settled() };
       assertCompiles(issues.flat());
+      const asked = this.#review(request, change, prepared);
+      const verdicts = asked && (await asked);
       const { result, durable } = this.#store.stage((transaction) =>
-        this.#write(transaction, request, change, prepared),
+        this.#write(transaction, request, change, { prepared, verdicts }),
       );
       isStaged = true;
       const { owner } = change;
@@ -160,7 +167,10 @@ export class Committer {
     transaction: StoreTransaction,
     request: WriteRequest,
     change: Change,
-    prepared: readonly PreparedEnvironment[],
+    {
+      prepared,
+      verdicts = [],
+    }: { prepared: readonly PreparedEnvironment[]; verdicts?: readonly PolicyVerdict[] | undefined },
   ): { reply: Reply; outcome: ChangeOutcome; feedEnd: number | undefined } {
     for (const read of [...change.records, ...(change.relied ?? [])]) assertUnchanged(transaction, read);
     for (const { key, read, value } of change.records) {
@@ -203,6 +213,7 @@ export class Committer {
       ...boundedDiff(diffJson(change.before, change.after)),
       beforeDigest: digestOf(change.before),
       afterDigest: digestOf(change.after),
+      ...(verdicts.length === 0 ? {} : { policy: verdicts }),
       environments: outcome.environments.map(({ environment, epoch, revision, isRaised, accessSequence }) => ({
         environmentId: environment.environmentId,
         epoch,

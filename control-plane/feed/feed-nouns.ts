@@ -20,6 +20,8 @@ import { viewSegment } from '../segments/segment-view.js';
 import { lastPart, type StoreKey } from '../store/keys.js';
 import type { TenantRecord } from '../tenants/tenant-record.js';
 import { viewTenant } from '../tenants/tenant-view.js';
+import type { WebhookRecord } from '../webhooks/webhook-record.js';
+import { viewWebhook } from '../webhooks/webhook-schemas.js';
 import type { FeedPlaces } from './feed-places.js';
 import type { FeedAudience } from './feed-row.js';
 
@@ -159,6 +161,12 @@ const role = describe<RoleRecord>((_, record) => ({
   data: jsonCopy(viewRole(record)),
 }));
 
+const webhook = describe<WebhookRecord>((_, record) => ({
+  subject: `webhooks/${record.webhookId}`,
+  audience: { action: 'webhook.read', path: '', tags: [] },
+  data: viewWebhook(record),
+}));
+
 /** By the noun of a row's key. What is not here is a `change.recorded`, so that nothing secret comes into a feed because somebody forgot it. */
 export const FEED_NOUNS: Readonly<Record<string, Describe>> = {
   tenant,
@@ -172,6 +180,7 @@ export const FEED_NOUNS: Readonly<Record<string, Describe>> = {
   member,
   invitation,
   role,
+  webhook,
 };
 
 export function findThing(key: StoreKey, row: Versioned, places: FeedPlaces): FeedThing | undefined {

@@ -90,6 +90,8 @@ type Ending = Versioned & {
   readonly archived?: boolean;
   readonly archivedAt?: number | null;
   readonly revokedAt?: number | null;
+  /** Of webhooks: `ok` or what is wrong with them. */
+  readonly health?: string;
 };
 
 function verbOf({ read, value }: RecordWrite): string {
@@ -97,13 +99,15 @@ function verbOf({ read, value }: RecordWrite): string {
   if (value === undefined) return 'deleted';
   const [before, after] = [endOf(read), endOf(value)];
   if (before.isRevoked !== after.isRevoked && after.isRevoked) return 'revoked';
+  if (before.health !== after.health) return after.health === 'ok' ? 'recovered' : after.health;
   if (before.isArchived !== after.isArchived) return after.isArchived ? 'archived' : 'unarchived';
   return 'updated';
 }
 
-function endOf({ archived = false, archivedAt = null, revokedAt = null }: Ending): {
+function endOf({ archived = false, archivedAt = null, revokedAt = null, health = 'ok' }: Ending): {
   isArchived: boolean;
   isRevoked: boolean;
+  health: string;
 } {
-  return { isArchived: archived || archivedAt !== null, isRevoked: revokedAt !== null };
+  return { isArchived: archived || archivedAt !== null, isRevoked: revokedAt !== null, health };
 }

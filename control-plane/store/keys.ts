@@ -105,6 +105,20 @@ export const keys = {
   flagsOfTenant: (tenantId: TenantId) => range(tenantId, INSTALLATION, 'flag'),
   flagTombstone: (tenantId: TenantId, projectId: string, flagKey: string) =>
     key(tenantId, INSTALLATION, 'flag-tombstone', projectId, flagKey),
+  webhook: (tenantId: TenantId, webhookId: string) => key(tenantId, INSTALLATION, 'webhook', webhookId),
+  webhooks: (tenantId: TenantId) => range(tenantId, INSTALLATION, 'webhook'),
+  /** How far an endpoint has got. */
+  webhookState: (tenantId: TenantId, webhookId: string) => key(tenantId, INSTALLATION, 'webhook-state', webhookId),
+  /** Its log of attempts. */
+  webhookDelivery: (tenantId: TenantId, webhookId: string, number: number) =>
+    key(tenantId, INSTALLATION, 'webhook-delivery', webhookId, number),
+  webhookDeliveries: (tenantId: TenantId, webhookId: string) =>
+    range(tenantId, INSTALLATION, 'webhook-delivery', webhookId),
+  /** Orders to send events again, oldest first. */
+  webhookRedelivery: (tenantId: TenantId, webhookId: string, orderId: string) =>
+    key(tenantId, INSTALLATION, 'webhook-redelivery', webhookId, orderId),
+  webhookRedeliveries: (tenantId: TenantId, webhookId: string) =>
+    range(tenantId, INSTALLATION, 'webhook-redelivery', webhookId),
   upload: (tenantId: TenantId, uploadId: string) => key(tenantId, INSTALLATION, 'upload', uploadId),
   uploads: (tenantId: TenantId) => range(tenantId, INSTALLATION, 'upload'),
   uploadPart: (tenantId: TenantId, uploadId: string, part: number) =>

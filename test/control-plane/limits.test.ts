@@ -35,6 +35,8 @@ const fresh = (): string => `more${++madeCount}`;
 
 /** By resource: how one more is asked for. */
 const MORE: Readonly<Record<string, () => Promise<Answer>>> = {
+  webhooks: () =>
+    plane.call('POST', `${acme.tenant}/webhooks`, { body: { name: fresh(), url: 'https://example.com/' } }),
   projects: () => plane.call('POST', `${acme.tenant}/projects`, { body: { key: fresh(), name: 'n' } }),
   environments: () => plane.call('POST', `${acme.project}/environments`, { body: { key: fresh(), name: 'n' } }),
   flags: () => plane.call('POST', `${acme.project}/flags`, { body: booleanFlag(fresh()) }),

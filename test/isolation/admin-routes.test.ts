@@ -29,6 +29,7 @@ const MISSING: Ids = {
   personId: 'per_00000000000000000000000000',
   sessionId: 'ses_00000000000000000000000000000000',
   invitationId: 'inv_00000000000000000000000000',
+  webhookId: 'whk_00000000000000000000000000',
 };
 
 function idsOf(tenant: PlantedTenant, operation: Operation): Ids {
@@ -49,6 +50,7 @@ function idsOf(tenant: PlantedTenant, operation: Operation): Ids {
     personId: tenant.personId,
     sessionId: MISSING.sessionId ?? '',
     invitationId: tenant.invitationId,
+    webhookId: tenant.webhookId,
   };
 }
 
@@ -75,8 +77,10 @@ function comparable({ status, headers, text }: Answer): string {
 
 function assertNothingOf(tenant: PlantedTenant, answer: Answer, operation: Operation): void {
   const everything = `${answer.status} ${JSON.stringify(answer.headers)} ${answer.text}`;
-  const { canary, environmentId, credentialId, adminCredentialId, personId, invitationId, personalTokenId } = tenant;
-  const secrets = [canary, environmentId, credentialId, adminCredentialId, personId, invitationId, personalTokenId];
+  const { canary, environmentId, credentialId, adminCredentialId, personId, invitationId, personalTokenId, webhookId } =
+    tenant;
+  const ids = [environmentId, credentialId, adminCredentialId, personId, invitationId, personalTokenId, webhookId];
+  const secrets = [canary, ...ids];
   for (const secret of secrets) {
     expect(everything.includes(secret), `${operation.operationId} shows ${secret}`).toBe(false);
   }
@@ -112,6 +116,7 @@ async function stateOfB(): Promise<string> {
     '/members',
     '/invitations',
     '/admin-credentials',
+    '/webhooks',
     '/projects/shop/environments',
     '/projects/shop/flags?archived=all',
     '/projects/shop/environments/dev/flags/gate/targeting',
@@ -152,7 +157,8 @@ describe('every operation of the OpenAPI document (I16)', () => {
   test('answers A about ids of B under its own path like about ids that are not there', async () => {
     const before = await stateOfB();
     const withIds = operations.filter(
-      (operation) => isOfTenant(operation) && /\{(credentialId|uploadId|personId|invitationId)\}/.test(operation.path),
+      (operation) =>
+        isOfTenant(operation) && /\{(credentialId|uploadId|personId|invitationId|webhookId)\}/.test(operation.path),
     );
     expect(withIds.length).toBeGreaterThanOrEqual(9);
     for (const operation of withIds) {
@@ -332,6 +338,6 @@ describe('people (I16)', () => {
 });
 
 function pickIds(ids: Ids): Ids {
-  const { credentialId = '', uploadId = '', personId = '', invitationId = '' } = ids;
-  return { credentialId, uploadId, personId, invitationId };
+  const { credentialId = '', uploadId = '', personId = '', invitationId = '', webhookId = '' } = ids;
+  return { credentialId, uploadId, personId, invitationId, webhookId };
 }

@@ -31,7 +31,17 @@ const isOfPerson = (row: string): boolean =>
 async function remains(directory: string): Promise<string[]> {
   const { tenantId, canary, environmentId, credentialId, adminCredentialId, uploadId, personalTokenId, invitationId } =
     a;
-  const ids = [tenantId, environmentId, credentialId, adminCredentialId, uploadId, personalTokenId, invitationId];
+  const { webhookId } = a;
+  const ids = [
+    tenantId,
+    environmentId,
+    credentialId,
+    adminCredentialId,
+    uploadId,
+    personalTokenId,
+    invitationId,
+    webhookId,
+  ];
   const found = (await rowsOfStore(directory)).filter(
     (row) => ids.some((id) => row.includes(id)) || (row.includes(canary) && !isOfPerson(row)),
   );

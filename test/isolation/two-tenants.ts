@@ -19,6 +19,7 @@ export interface PlantedTenant {
   readonly browser: Browser;
   readonly personalTokenId: string;
   readonly invitationId: string;
+  readonly webhookId: string;
   /** `/api/v1/tenants/<id>/projects/shop` */
   readonly project: string;
   readonly environment: string;
@@ -40,7 +41,7 @@ export class TwoTenants {
   readonly node: string;
 
   static async start(options: { directory?: string } = {}): Promise<TwoTenants> {
-    const plane = await TestControlPlane.start(options);
+    const plane = await TestControlPlane.start({ webhookAllow: ['127.0.0.1'], ...options });
     const [a, b] = [await plant(plane, 'a'), await plant(plane, 'b')];
     return new TwoTenants(plane, a, b, await plane.running.issueNodeCredential('node'));
   }
@@ -131,6 +132,16 @@ async function plant(plane: TestControlPlane, key: string): Promise<PlantedTenan
     raw: `"${canary}"\n`,
     headers: { 'content-type': 'application/x-ndjson' },
   });
+  const webhook = await must('POST', `${tenantPath}/webhooks`, {
+    name: text('webhook'),
+    // Nobody listens there, and that takes no time to find out.
+    url: `https://127.0.0.1:1/${canary}`,
+    form: 'policy',
+    project: 'shop',
+    flags: [canary],
+    tags: [canary],
+  });
+  await must('POST', `${tenantPath}/webhooks/${webhook.body.id}/test`);
   return {
     canary,
     tenantId: tenant.body.id,
@@ -145,6 +156,7 @@ async function plant(plane: TestControlPlane, key: string): Promise<PlantedTenan
     browser,
     personalTokenId: personalToken.body.id,
     invitationId: invitation.body.id,
+    webhookId: webhook.body.id,
     project,
     environment,
   };
