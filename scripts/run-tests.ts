@@ -27,6 +27,7 @@ const SUITES = [
   'processes',
   'faults',
   'browser',
+  'sdk',
   'openfeature',
   'e2e',
 ] as const;
@@ -42,6 +43,7 @@ const SUITES_BY_THE_CLOCK: ReadonlySet<string> = new Set([
   'processes',
   'faults',
   'browser',
+  'sdk',
   'openfeature',
   'e2e',
 ]);

@@ -7,4 +7,5 @@ export { decodeDefinition, encodeDefinition } from '../flag-model/encode-definit
 export type { Parsed } from '../flag-model/input.js';
 export { parseDefinition } from '../flag-model/parse-definition.js';
 export * from '../flag-model/result.js';
+export { segmentReferencesOf } from '../flag-model/segment-references.js';
 export { InProcessEvaluator } from './in-process-evaluator.js';
