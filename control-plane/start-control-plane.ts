@@ -133,10 +133,10 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
     const digests = loadEnvironmentDigests(store);
     const publisher = new OutboxPublisher(store, bus, logger);
     const onCommitted = ({ environments }: ChangeOutcome): void => {
-      for (const { environment, epoch, revision, accessSequence } of environments) {
+      for (const { environment, epoch, revision, accessSequence, isRaised, isAccessRaised } of environments) {
         digests.set({ ...environment, epoch, revision, accessSequence });
-        publisher.wake('config', environment);
-        publisher.wake('access', environment);
+        if (isRaised) publisher.wake('config', environment);
+        if (isAccessRaised) publisher.wake('access', environment);
       }
     };
     const resources = new ResourceReader(store);

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { PlatformError } from '@guidon/protocol';
 import type { FastifyRequest } from 'fastify';
 import { MERGE_PATCH, mediaTypeOf } from './patch.js';
@@ -10,7 +10,7 @@ const SURROGATE_ESCAPE = /\\u[dD][89a-fA-F]/;
 /** Parses a JSON body and remembers the digest of its bytes. Undefined for an empty one. */
 export function parseJsonBody(request: FastifyRequest, body: Buffer): unknown {
   if (body.length === 0) return undefined;
-  request.bodyDigest = createHash('sha256').update(body).digest('hex');
+  request.bodyDigest = hash('sha256', body, 'hex');
   assertShallow(body);
   const value = parseText(body);
   // The schema of a patch is open, and would leave out this one member unseen as if it had been taken.

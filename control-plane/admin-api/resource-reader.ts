@@ -1,5 +1,5 @@
 import { type EnvironmentRef, parseTenantId } from '@guidon/protocol';
-import { findEnvironment } from '../environments/environment-read-model.js';
+import { findEnvironment, listEnvironments } from '../environments/environment-read-model.js';
 import type { EnvironmentRecord } from '../environments/environment-record.js';
 import type { FlagRecord } from '../flags/flag-record.js';
 import { listProjects } from '../projects/project-read-model.js';
@@ -10,9 +10,13 @@ import type { StoreReader } from '../store/control-store.js';
 import { keys } from '../store/keys.js';
 import type { Resource } from './policy.js';
 
+const PLACES_MAX = 10_000;
+
 /** What policies need to know of the things that a request names: where they stand, and their tags. */
 export class ResourceReader {
   readonly #store: StoreReader;
+  /** Where environments were found last, by id: checked whenever it is used, so nobody has to keep it right. Emptied when it is full. */
+  readonly #places = new Map<string, { readonly projectKey: string; readonly environmentKey: string }>();
 
   constructor(store: StoreReader) {
     this.#store = store;
@@ -45,15 +49,29 @@ export class ResourceReader {
 
   /** An environment as the edits that reach it name it. */
   resourceOfEnvironment(environment: EnvironmentRef): Resource {
-    const { tenantId, projectId, environmentId } = environment;
+    const { project, record } = this.#findKnown(environment) ?? this.#search(environment);
+    const path = resourcePathOf({ projectKey: project.key, environmentKey: record.key });
+    return { tenantId: environment.tenantId, path, tags: tagsOfEnvironment(record) };
+  }
+
+  #findKnown({ tenantId, projectId, environmentId }: EnvironmentRef): FoundRecords | undefined {
+    const place = this.#places.get(environmentId);
+    const project = place && this.#store.find<ProjectRecord>(keys.project(tenantId, place.projectKey));
+    if (place === undefined || project?.projectId !== projectId) return undefined;
+    const record = findEnvironment(this.#store, project, place.environmentKey);
+    return record?.environmentId === environmentId ? { project, record } : undefined;
+  }
+
+  #search({ tenantId, projectId, environmentId }: EnvironmentRef): FoundRecords {
     const project = listProjects(this.#store, tenantId).find((candidate) => candidate.projectId === projectId);
-    const found = this.#store
-      .list<EnvironmentRecord>(keys.environments(tenantId, projectId))
-      .find(({ value }) => value.environmentId === environmentId);
-    if (project === undefined || found === undefined)
+    const record =
+      project && listEnvironments(this.#store, project).find((candidate) => candidate.environmentId === environmentId);
+    if (project === undefined || record === undefined) {
       throw new Error('a change names an environment that is not there');
-    const path = resourcePathOf({ projectKey: project.key, environmentKey: found.value.key });
-    return { tenantId, path, tags: tagsOfEnvironment(found.value) };
+    }
+    if (this.#places.size >= PLACES_MAX) this.#places.clear();
+    this.#places.set(environmentId, { projectKey: project.key, environmentKey: record.key });
+    return { project, record };
   }
 
   #tagsOf(tenant: string, { projectKey, environmentKey, flagKey }: Readonly<Record<string, string>>): string[] {
@@ -65,6 +83,11 @@ export class ResourceReader {
     const environment = environmentKey && findEnvironment(this.#store, project, environmentKey);
     return [...(flag ? flag.tags : []), ...(environment ? tagsOfEnvironment(environment) : [])];
   }
+}
+
+interface FoundRecords {
+  readonly project: ProjectRecord;
+  readonly record: EnvironmentRecord;
 }
 
 function tagsOfEnvironment({ critical }: EnvironmentRecord): string[] {

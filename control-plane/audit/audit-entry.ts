@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { type EnvironmentId, type Json, PlatformError } from '@guidon/protocol';
 import { hashLeaf } from '@guidon/protocol/audit-proof';
 import type { AuditActor } from '../admin-api/actor.js';
@@ -89,7 +89,7 @@ export function hashAuditText(text: string): string {
 }
 
 export function digestOf(value: Json | undefined): string {
-  return value === undefined ? '' : createHash('sha256').update(JSON.stringify(value)).digest('hex');
+  return value === undefined ? '' : hash('sha256', JSON.stringify(value), 'hex');
 }
 
 /** Half of what an entry may have: the rest is for names, comment and details. */

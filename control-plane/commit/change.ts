@@ -119,6 +119,8 @@ export interface EnvironmentOutcome {
   /** False when nothing that is served changed, so the revision is the one before. */
   readonly isRaised: boolean;
   readonly accessSequence: number;
+  /** Whether the change made that list. */
+  readonly isAccessRaised: boolean;
 }
 
 /** The body of a `?dryRun=true` answer. */

@@ -1,7 +1,7 @@
 import { strict as assert } from 'node:assert';
 import type { CompilePool } from '@guidon/pool';
 import { type EnvironmentRef, type Issue, PlatformError } from '@guidon/protocol';
-import type { SigningKey } from '@guidon/protocol/signed-config';
+import type { Signed, SigningKey } from '@guidon/protocol/signed-config';
 import { type Actor, auditActorOf } from '../admin-api/actor.js';
 import { notFound } from '../admin-api/problems.js';
 import { boundedDiff, digestOf, type PolicyVerdict } from '../audit/audit-entry.js';
@@ -30,7 +30,7 @@ import { type PreparedEnvironment, prepareEnvironment } from './prepare-environm
 import { ProjectLocks } from './project-locks.js';
 import type { Review } from './review.js';
 import { StaleBaseError } from './stale-base-error.js';
-import { writeEnvironment, writeRevision } from './write-environment.js';
+import { signPrepared, writeEnvironment, writeRevision } from './write-environment.js';
 
 /** How often a plan is made again because something it read changed meanwhile. Locks make even one time rare. */
 const PLAN_ATTEMPTS_MAX = 8;
@@ -41,6 +41,12 @@ interface StagedChange {
   readonly outcome?: ChangeOutcome;
   readonly owner?: Scope;
   readonly durable: Promise<void>;
+}
+
+/** What a change makes of each environment, and the manifests, in the same order. */
+interface SignedEnvironments {
+  readonly prepared: readonly PreparedEnvironment[];
+  readonly manifests: readonly (Signed | undefined)[];
 }
 
 /** The one way to write: every change of every noun goes through `commit`. */
@@ -126,15 +132,16 @@ export class Committer {
     let isStaged = false;
     try {
       const change = this.#store.readStaged(() => this.#prepare(request, plan, prepared));
-      const issues = await Promise.all(
-        prepared.map((environment) => findCompileIssues(this.#pool, this.#store, environment)),
-      );
+      const [issues, manifests] = await Promise.all([
+        Promise.all(prepared.map((environment) => findCompileIssues(this.#pool, this.#store, environment))),
+        request.dryRun ? [] : this.#signAll(prepared),
+      ]);
       if (request.dryRun) return { reply: dryRunReply(change, prepared, issues), durable: this.#store.settled() };
       assertCompiles(issues.flat());
       const asked = this.#review(request, change, prepared);
       const verdicts = asked && (await asked);
       const { result, durable } = this.#store.stage((transaction) =>
-        this.#write(transaction, request, change, { prepared, verdicts }),
+        this.#write(transaction, request, change, { prepared, manifests, verdicts }),
       );
       isStaged = true;
       const { owner } = change;
@@ -163,14 +170,16 @@ export class Committer {
     return change;
   }
 
+  #signAll(prepared: readonly PreparedEnvironment[]): Promise<(Signed | undefined)[]> {
+    const context = { signingKey: this.#signingKeys.signingKey, now: this.#now() };
+    return Promise.all(prepared.map((environment) => signPrepared(environment, context)));
+  }
+
   #write(
     transaction: StoreTransaction,
     request: WriteRequest,
     change: Change,
-    {
-      prepared,
-      verdicts = [],
-    }: { prepared: readonly PreparedEnvironment[]; verdicts?: readonly PolicyVerdict[] | undefined },
+    { prepared, manifests, verdicts = [] }: SignedEnvironments & { verdicts?: readonly PolicyVerdict[] | undefined },
   ): { reply: Reply; outcome: ChangeOutcome; feedEnd: number | undefined } {
     for (const read of [...change.records, ...(change.relied ?? [])]) assertUnchanged(transaction, read);
     for (const { key, read, value } of change.records) {
@@ -222,7 +231,9 @@ export class Committer {
         accessSequence,
       })),
     });
-    for (const environment of prepared) writeRevision(transaction, environment, change, auditSequence, context);
+    for (const [index, environment] of prepared.entries()) {
+      writeRevision(transaction, environment, change, { ...context, auditSequence, manifest: manifests[index] });
+    }
     const feedEnd = this.#appendToFeed(transaction, { change, prepared, outcome, at: now, actor, auditSequence });
     const reply = change.reply(outcome);
     request.remember?.(transaction, reply);

@@ -78,13 +78,30 @@ export function putDefinitions(
   }
 }
 
+/** Revisions that are looked up one by one: those just made are in memory. */
+const LOOKED_UP_MAX = 8;
+
+/** In order, at most one more than deltas go. */
+function revisionsAfter(store: StoreReader, environment: EnvironmentRef, since: number): { value: RevisionRow }[] {
+  const newest = store.find<EnvironmentStateRow>(keys.environmentState(environment))?.revision ?? 0;
+  if (newest - since > LOOKED_UP_MAX) {
+    return store.list<RevisionRow>(keys.revisions(environment), { after: since, limit: DELTA_REVISIONS_MAX + 1 });
+  }
+  const rows: { value: RevisionRow }[] = [];
+  for (let revision = since + 1; revision <= newest; revision += 1) {
+    const value = store.find<RevisionRow>(keys.revision(environment, revision));
+    if (value !== undefined) rows.push({ value });
+  }
+  return rows;
+}
+
 /** What changed after `since` up to now, as (kind, key) pairs; undefined when that is further back than deltas go. */
 export function changesSince(
   store: StoreReader,
   environment: EnvironmentRef,
   since: number,
 ): { kind: string; key: string }[] | undefined {
-  const rows = store.list<RevisionRow>(keys.revisions(environment), { after: since, limit: DELTA_REVISIONS_MAX + 1 });
+  const rows = revisionsAfter(store, environment, since);
   if (rows.length > DELTA_REVISIONS_MAX) return undefined;
   if (rows[0]?.value.revision !== since + 1) return rows.length === 0 ? [] : undefined;
   const touched = new Map<string, { kind: string; key: string }>();

@@ -3,7 +3,21 @@ import { DigestTree, hashDefinition } from '@guidon/protocol/signed-config';
 import type { StoreReader } from '../store/control-store.js';
 import { keys } from '../store/keys.js';
 import type { DefinitionEntryRow, EnvironmentStateRow, ResolvedDefinition } from './definition-store.js';
-import { type Definition, definitionKey, type FlagSet } from './engine.js';
+import {
+  type Definition,
+  definitionKey,
+  type FlagDefinition,
+  type FlagSet,
+  type SegmentDefinition,
+  type SegmentKeysDefinition,
+} from './engine.js';
+
+/** A FlagSet whose maps change with the environment, so that a change of one flag does not copy a map of thousands. */
+export interface ServedSet extends FlagSet {
+  readonly flags: Map<string, FlagDefinition>;
+  readonly segments: Map<string, SegmentDefinition>;
+  readonly segmentKeys: Map<string, SegmentKeysDefinition>;
+}
 
 /** What is kept in memory of one environment, so that a change costs the change and not the environment. Equals the store at `revision`. */
 export interface Workspace {
@@ -11,7 +25,8 @@ export interface Workspace {
   readonly revision: number;
   readonly digest: string;
   readonly tree: DigestTree;
-  readonly flagSet: FlagSet;
+  /** Of the newest change that was prepared, like the tree: only who holds the environment's lock reads it. */
+  readonly flagSet: ServedSet;
   /** Sum of the definition bytes: what the workspace weighs in the cache. */
   readonly bytes: number;
 }
@@ -58,6 +73,26 @@ export class Workspaces {
   }
 }
 
+export function newServedSet(): ServedSet {
+  return { flags: new Map(), segments: new Map(), segmentKeys: new Map() };
+}
+
+/** Puts a definition in its place; undefined takes it away. Answers what was there. */
+function setServed(
+  served: ServedSet,
+  kind: string,
+  key: string,
+  definition: Definition | undefined,
+): Definition | undefined {
+  const of = kind === 'flag' ? served.flags : kind === 'segment' ? served.segments : served.segmentKeys;
+  const before = of.get(key);
+  if (definition === undefined) of.delete(key);
+  else if (definition.kind === 'flag') served.flags.set(key, definition);
+  else if (definition.kind === 'segment') served.segments.set(key, definition);
+  else served.segmentKeys.set(key, definition);
+  return before;
+}
+
 export const EMPTY_FLAG_SET: FlagSet = { flags: new Map(), segments: new Map(), segmentKeys: new Map() };
 
 function loadWorkspace(store: StoreReader, environment: EnvironmentRef, state: EnvironmentStateRow): Workspace {
@@ -72,7 +107,9 @@ function loadWorkspace(store: StoreReader, environment: EnvironmentRef, state: E
   if (tree.digest() !== state.digest) {
     throw new PlatformError('storage-unavailable', 'the stored definitions do not match their digest');
   }
-  return { ...state, tree, flagSet: withDefinitions(EMPTY_FLAG_SET, definitions, []), bytes };
+  const flagSet = newServedSet();
+  for (const definition of definitions) setServed(flagSet, definition.kind, definitionKey(definition), definition);
+  return { ...state, tree, flagSet, bytes };
 }
 
 /** Every definition in force with its exact bytes, each checked against its hash. */
@@ -128,20 +165,26 @@ function patchMap<Kind extends Definition>(
   return map;
 }
 
-/** Puts the changes into the tree and answers the new root and how to take them out again. */
-export function applyToTree(
-  tree: DigestTree,
-  definitions: readonly ResolvedDefinition[],
+/** Puts the changes into the tree and the set, and answers the new root and how to take them out again. */
+export function applyChanges(
+  { tree, flagSet }: Pick<Workspace, 'tree' | 'flagSet'>,
+  definitions: readonly (ResolvedDefinition & { readonly definition: Definition | undefined })[],
 ): { digest: string; undo: () => void } {
   const set = (kind: string, key: string, hash: string | undefined): void => {
     if (hash === undefined) tree.delete(kind, key);
     else tree.set(kind, key, Buffer.from(hash, 'hex'));
   };
-  for (const { kind, key, hash } of definitions) set(kind, key, hash);
+  const before = definitions.map(({ kind, key, hash, previousHash, definition }) => {
+    set(kind, key, hash);
+    return { kind, key, previousHash, definition: setServed(flagSet, kind, key, definition) };
+  });
   return {
     digest: tree.digest(),
     undo: () => {
-      for (const { kind, key, previousHash } of definitions) set(kind, key, previousHash);
+      for (const { kind, key, previousHash, definition } of before.toReversed()) {
+        set(kind, key, previousHash);
+        setServed(flagSet, kind, key, definition);
+      }
     },
   };
 }

@@ -4,16 +4,10 @@ import type { StoreReader } from '../store/control-store.js';
 import type { DefinitionChange, EnvironmentChange } from './change.js';
 import { findEntry, type ResolvedDefinition } from './definition-store.js';
 import { type Definition, definitionKey, encodeDefinition } from './engine.js';
-import {
-  applyToTree,
-  EMPTY_FLAG_SET,
-  type Workspace,
-  type Workspaces,
-  withDefinitions,
-} from './environment-workspace.js';
+import { applyChanges, newServedSet, type Workspace, type Workspaces } from './environment-workspace.js';
 
 /** The workspace before the first revision. */
-const NO_REVISION = { epoch: 1, revision: 0, digest: '', flagSet: EMPTY_FLAG_SET, bytes: 0 };
+const NO_REVISION = { epoch: 1, revision: 0, digest: '', bytes: 0 };
 
 /** A change of one environment, compared with what is in force, but not written. */
 export interface PreparedEnvironment {
@@ -24,7 +18,7 @@ export interface PreparedEnvironment {
   readonly isRaised: boolean;
   /** What is in force once it is committed; equal to `base` when nothing served changes. */
   readonly next: Workspace;
-  /** Takes the change out of the base's digest tree again. Call it whenever the change was not committed. */
+  /** Takes the change out of the base's digest tree and set again. Call it whenever the change was not committed. */
   readonly undo: () => void;
 }
 
@@ -35,7 +29,11 @@ export function prepareEnvironment(
   change: EnvironmentChange,
 ): PreparedEnvironment {
   const { environment } = change;
-  const base = workspaces.open(store, environment) ?? { ...NO_REVISION, tree: new DigestTree() };
+  const base = workspaces.open(store, environment) ?? {
+    ...NO_REVISION,
+    tree: new DigestTree(),
+    flagSet: newServedSet(),
+  };
   if ((base.revision === 0) !== (change.isNew === true)) {
     throw new PlatformError('not-found', 'there is no such environment');
   }
@@ -45,13 +43,10 @@ export function prepareEnvironment(
   const isRaised = definitions.length > 0 || change.isNew === true || epoch > base.epoch;
   if (!isRaised) return { change, base, definitions, isRaised, next: base, undo: () => {} };
 
-  const put = definitions.flatMap(({ definition }) => (definition === undefined ? [] : [definition]));
-  const removed = definitions.filter(({ definition }) => definition === undefined);
-  const flagSet = withDefinitions(base.flagSet, put, removed);
   const revision = base.revision + 1;
-  const { digest, undo } = applyToTree(base.tree, definitions);
+  const { digest, undo } = applyChanges(base, definitions);
   const bytes = definitions.reduce((sum, definition) => sum + (definition.bytes?.length ?? 0), base.bytes);
-  const next: Workspace = { epoch, revision, digest, tree: base.tree, flagSet, bytes };
+  const next: Workspace = { ...base, epoch, revision, digest, bytes };
   return { change, base, definitions, isRaised, next, undo };
 }
 

@@ -1,12 +1,13 @@
-import { parseAccessList, type SigningKey } from '@guidon/protocol/signed-config';
+import { strict as assert } from 'node:assert';
+import { parseAccessList, type Signed, type SigningKey } from '@guidon/protocol/signed-config';
 import type { CredentialRecord } from '../credentials/credential-record.js';
 import { dataPlaneQuotasOf } from '../limits/tenant-quotas.js';
 import { putOutboxRow } from '../publish/outbox-row.js';
-import { cacheTokenAfter, signAccessList, signManifest } from '../publish/sign-documents.js';
+import { cacheTokenAfter, signAccessList, signManifestLater } from '../publish/sign-documents.js';
 import type { StoreTransaction } from '../store/control-store.js';
 import { keys } from '../store/keys.js';
 import type { TenantRecord } from '../tenants/tenant-record.js';
-import type { Change, EnvironmentOutcome } from './change.js';
+import type { Change, EnvironmentChange, EnvironmentOutcome } from './change.js';
 import { type HistoryRetention, pruneHistory, recordChange } from './definition-history.js';
 import { type EnvironmentStateRow, putDefinitions, type RevisionRow } from './definition-store.js';
 import type { PreparedEnvironment } from './prepare-environment.js';
@@ -55,21 +56,43 @@ export function writeEnvironment(
     revision: next.revision,
     isRaised,
     accessSequence: writeAccessList(transaction, prepared, context),
+    isAccessRaised: makesAccessList(change),
   };
+}
+
+/**
+ * The manifest of the revision that would be made, undefined when none is. It is signed while the pool tries the change: everything in it is known
+ * by then, and signing costs about as much as all the rest of a small write.
+ */
+export async function signPrepared(
+  { change, base, next, isRaised }: PreparedEnvironment,
+  { signingKey, now }: Pick<WriteContext, 'signingKey' | 'now'>,
+): Promise<Signed | undefined> {
+  if (!isRaised) return undefined;
+  const { epoch, revision, digest } = next;
+  return signManifestLater(
+    change.environment,
+    { epoch, revision, previousDigest: base.digest, digest, now },
+    signingKey,
+  );
+}
+
+interface RevisionFacts extends WriteContext {
+  readonly auditSequence: number;
+  readonly manifest: Signed | undefined;
 }
 
 /** The revision row names the audit entry, so it is written after that. */
 export function writeRevision(
   transaction: StoreTransaction,
-  { change, base, next, isRaised, definitions }: PreparedEnvironment,
+  { change, next, isRaised, definitions }: PreparedEnvironment,
   { action, summary }: Change,
-  auditSequence: number,
-  { signingKey, now, actorName }: WriteContext,
+  { auditSequence, manifest, now, actorName }: RevisionFacts,
 ): void {
   if (!isRaised) return;
-  const { epoch, revision, digest } = next;
+  assert(manifest !== undefined, 'a revision that is raised has been signed');
+  const { epoch, revision } = next;
   const { environment } = change;
-  const manifest = signManifest(environment, { epoch, revision, previousDigest: base.digest, digest, now }, signingKey);
   const row: RevisionRow = {
     epoch,
     revision,
@@ -87,6 +110,10 @@ export function writeRevision(
   transaction.put(keys.revision(environment, revision), row);
 }
 
+function makesAccessList({ access, isNew }: EnvironmentChange): boolean {
+  return access === true || isNew === true;
+}
+
 /** Signs the keys, and the quotas of the tenant, as the transaction leaves them. Answers the sequence in force. */
 function writeAccessList(
   transaction: StoreTransaction,
@@ -95,7 +122,7 @@ function writeAccessList(
 ): number {
   const { environment } = change;
   const row = transaction.find<AccessStateRow>(keys.accessState(environment));
-  if (change.access !== true && change.isNew !== true) return row?.sequence ?? 0;
+  if (!makesAccessList(change)) return row?.sequence ?? 0;
   const sequence = (row?.sequence ?? 0) + 1;
   const before = row === undefined ? undefined : parseAccessList(Buffer.from(row.document, 'utf8'));
   const credentials = transaction.list<CredentialRecord>(keys.credentials(environment)).map(({ value }) => value);

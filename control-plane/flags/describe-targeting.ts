@@ -1,6 +1,5 @@
 import type { NamedRule, Serve, Target, Targeting } from '@guidon/engine';
-import { type Json, ROLLOUT_WEIGHT_TOTAL } from '@guidon/protocol';
-import { isJsonEqual } from './value-schema.js';
+import { ROLLOUT_WEIGHT_TOTAL } from '@guidon/protocol';
 
 /** What changed between two targetings, a sentence each, in the order of evaluation. Empty when nothing did. */
 export function describeTargetingChange(before: Targeting, after: Targeting): string[] {
@@ -109,8 +108,16 @@ export function countOf(count: number, word: string): string {
   return `${count} ${word}${count === 1 ? '' : 's'}`;
 }
 
-/** The flag model's shapes are JSON with optional members; JSON text leaves out what is undefined. */
+/** The flag model's shapes are JSON with optional members: one that is undefined is not there. */
 function isSame(a: unknown, b: unknown): boolean {
-  const [textA, textB] = [JSON.stringify(a), JSON.stringify(b)];
-  return textA === textB || isJsonEqual(JSON.parse(textA) as Json, JSON.parse(textB) as Json);
+  if (a === b) return true;
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
+  if (Array.isArray(a) !== Array.isArray(b)) return false;
+  const [membersA, membersB] = [presentMembers(a), presentMembers(b)];
+  const others = new Map(membersB);
+  return membersA.length === membersB.length && membersA.every(([name, value]) => isSame(value, others.get(name)));
+}
+
+function presentMembers(value: object): [string, unknown][] {
+  return Object.entries(value).filter(([, member]) => member !== undefined);
 }

@@ -4,7 +4,7 @@ import { keySchema } from '../admin-api/params.js';
 import { applyPatch, MERGE_PATCH, type Patch } from '../admin-api/patch.js';
 import { checkTargeting } from './flag-input.js';
 import type { FlagRecord, TargetingRecord } from './flag-record.js';
-import { jsonCopy } from './json-copy.js';
+import { storedJson } from './json-copy.js';
 
 /** Form only; the flag model's own parser checks the rest and gives the codes and pointers. */
 export const conditionSchema = z.looseObject({}).meta({
@@ -61,7 +61,7 @@ export function editTargeting(
  * takes the other away, as if it had set it to null.
  */
 export function patchTargeting({ targeting }: TargetingRecord, patch: Patch): unknown {
-  return applyPatch(jsonCopy(targeting), patch.type === MERGE_PATCH ? withChoice(patch) : patch);
+  return applyPatch(storedJson(targeting), patch.type === MERGE_PATCH ? withChoice(patch) : patch);
 }
 
 function withChoice(patch: Patch): Patch {

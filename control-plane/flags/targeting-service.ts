@@ -14,7 +14,7 @@ import { summarise } from './describe-flag.js';
 import { describeTargetingChange } from './describe-targeting.js';
 import { flagDefinitionOf, type TargetingRecord } from './flag-record.js';
 import { getFlag, getTargeting } from './flag-store.js';
-import { jsonCopy } from './json-copy.js';
+import { jsonCopy, storedJson } from './json-copy.js';
 import { editTargeting, patchTargeting } from './targeting-input.js';
 import { revisionOf, viewTargeting } from './targeting-view.js';
 
@@ -69,7 +69,7 @@ export class TargetingService {
         action: 'targeting.update',
         subject: `projects/${project.key}/environments/${environment.key}/flags/${flagKey}/targeting`,
         summary: summarise(`flag ${flagKey} in ${environment.key}`, sentences),
-        before: jsonCopy(view(before)),
+        before: storedJson(view(before)),
         after: jsonCopy(view(after)),
         records: [{ key: keys.targeting(ref, flagKey), read: before, value: after }],
         relied: [

@@ -11,6 +11,7 @@ import {
   type Signed,
   type SigningKey,
   signDocument,
+  signDocumentLater,
   type TenantQuotas,
 } from '@guidon/protocol/signed-config';
 import type { CredentialRecord } from '../credentials/credential-record.js';
@@ -21,11 +22,24 @@ export const MANIFEST_TTL_MS = 90 * 24 * 3_600_000;
 const ENDED_LISTED_MS = 24 * 3_600_000;
 const CACHE_TOKEN_BYTES = 16;
 
-export function signManifest(
-  environment: EnvironmentRef,
-  at: { epoch: number; revision: number; previousDigest: string; digest: string; now: number },
-  key: SigningKey,
-): Signed {
+interface ManifestFacts {
+  readonly epoch: number;
+  readonly revision: number;
+  readonly previousDigest: string;
+  readonly digest: string;
+  readonly now: number;
+}
+
+export function signManifest(environment: EnvironmentRef, at: ManifestFacts, key: SigningKey): Signed {
+  return signDocument(encodeManifest(environment, at, key), key);
+}
+
+/** The same on another thread. */
+export function signManifestLater(environment: EnvironmentRef, at: ManifestFacts, key: SigningKey): Promise<Signed> {
+  return signDocumentLater(encodeManifest(environment, at, key), key);
+}
+
+function encodeManifest(environment: EnvironmentRef, at: ManifestFacts, key: SigningKey): Uint8Array {
   const manifest: Manifest = {
     tenantId: environment.tenantId,
     projectId: environment.projectId,
@@ -39,7 +53,7 @@ export function signManifest(
     issuedAt: at.now,
     expiresAt: at.now + MANIFEST_TTL_MS,
   };
-  return signDocument(encodeDocument(manifest), key);
+  return encodeDocument(manifest);
 }
 
 /**

@@ -11,7 +11,8 @@ export const GROUP_BYTES_MAX = 64 * 1024 * 1024;
 
 /** Transactions that one commit makes durable. */
 interface Group {
-  readonly rows: StagedRows;
+  /** The newest form of each row, by name. */
+  readonly rows: Map<string, Row>;
   readonly settled: Promise<void>;
   readonly settle: (failure?: Error) => void;
   transactionCount: number;
@@ -24,7 +25,7 @@ export interface GroupCommitOptions {
   /** Throws when the group must not be written (I6). Called inside its LMDB transaction. */
   readonly assertNewestWriter: () => void;
   /** The rows of a group are durable; called before anybody is told so. */
-  readonly onDurable: (rows: StagedRows) => void;
+  readonly onDurable: (rows: Iterable<Row>) => void;
   /** Nothing is committed from now on; called before anybody is told so. */
   readonly onFailure: (failure: Error) => void;
 }
@@ -77,7 +78,7 @@ export class GroupCommit {
     group.transactionCount += 1;
     for (const row of draft) {
       group.bytes += row.stored?.length ?? 0;
-      group.rows.set(row);
+      group.rows.set(row.name, row);
       this.#rows.set(row);
     }
     this.#committing ??= this.#commitAll();
@@ -99,7 +100,7 @@ export class GroupCommit {
         group = this.#open;
         this.#open = undefined;
         assertNewestWriter();
-        for (const row of group?.rows ?? []) putRow(database, row);
+        for (const row of group?.rows.values() ?? []) putRow(database, row);
       } catch (error) {
         refusal = error;
         throw error;
@@ -108,8 +109,8 @@ export class GroupCommit {
     try {
       await withCommitDeadline(committed, deadlineMs);
       if (group === undefined) return;
-      for (const row of group.rows) this.#rows.delete(row);
-      onDurable(group.rows);
+      for (const row of group.rows.values()) this.#rows.delete(row);
+      onDurable(group.rows.values());
       group.settle();
     } catch (error) {
       this.#fail(group, refusal ?? error);
@@ -144,5 +145,5 @@ function newGroup(): Group {
   });
   // Who staged hears of it; a group whose transactions nobody waits for must not end the process.
   settled.catch(() => {});
-  return { rows: new StagedRows(), settled, settle, transactionCount: 0, bytes: 0 };
+  return { rows: new Map(), settled, settle, transactionCount: 0, bytes: 0 };
 }

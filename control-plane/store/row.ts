@@ -8,6 +8,8 @@ export class Row {
   readonly name: string;
   /** With their checksum; undefined = removed. */
   readonly stored: Buffer | undefined;
+  /** Name of the first parts of its key: what lists look through. Set when the row is staged. */
+  group = '';
   #value: unknown;
 
   constructor(key: StoreKey, name: string, stored: Buffer | undefined) {

@@ -14,9 +14,9 @@ export class StagedRows {
   }
 
   set(row: Row): void {
-    const group = nameOf(row.key, GROUP_PARTS);
-    const rows = this.#groups.get(group);
-    if (rows === undefined) this.#groups.set(group, new Map([[row.name, row]]));
+    row.group ||= nameOf(row.key, GROUP_PARTS);
+    const rows = this.#groups.get(row.group);
+    if (rows === undefined) this.#groups.set(row.group, new Map([[row.name, row]]));
     else rows.set(row.name, row);
     this.#byName.set(row.name, row);
   }
@@ -25,10 +25,9 @@ export class StagedRows {
   delete(row: Row): void {
     if (this.#byName.get(row.name) !== row) return;
     this.#byName.delete(row.name);
-    const group = nameOf(row.key, GROUP_PARTS);
-    const rows = this.#groups.get(group);
+    const rows = this.#groups.get(row.group);
     rows?.delete(row.name);
-    if (rows?.size === 0) this.#groups.delete(group);
+    if (rows?.size === 0) this.#groups.delete(row.group);
   }
 
   clear(): void {

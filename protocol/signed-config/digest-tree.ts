@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 /**
  * The digest of one environment's definitions: a 256-way tree, so that a change rehashes one bucket and two sides can compare
@@ -47,17 +47,17 @@ export class DigestTree {
   /** Lower-case hex of the root. */
   digest(): string {
     this.#rehash();
-    return createHash('sha256').update(this.#digests).digest('hex');
+    return hash('sha256', this.#digests, 'hex');
   }
 
   #rehash(): void {
     for (const index of this.#dirty) {
       const bucket = this.#buckets[index] ?? new Map<string, Uint8Array>();
-      const hash = createHash('sha256');
+      const parts: Uint8Array[] = [];
       for (const entry of [...bucket.keys()].sort()) {
-        hash.update(`${entry}\0`).update(bucket.get(entry) ?? '');
+        parts.push(Buffer.from(`${entry}\0`), bucket.get(entry) ?? new Uint8Array());
       }
-      const digest = bucket.size === 0 ? Buffer.alloc(HASH_BYTES) : hash.digest();
+      const digest = bucket.size === 0 ? Buffer.alloc(HASH_BYTES) : hash('sha256', Buffer.concat(parts), 'buffer');
       digest.copy(this.#digests, index * HASH_BYTES);
     }
     this.#dirty.clear();
@@ -70,10 +70,10 @@ const HASH_BYTES = 32;
 const entryOf = (kind: string, key: string): string => `${kind}\0${key}`;
 
 function bucketIndexOf(entry: string): number {
-  return createHash('sha256').update(entry).digest()[0] ?? 0;
+  return hash('sha256', entry, 'buffer')[0] ?? 0;
 }
 
 /** SHA-256 of definition bytes: the name under which they are stored and listed. */
 export function hashDefinition(bytes: Uint8Array): Uint8Array {
-  return createHash('sha256').update(bytes).digest();
+  return hash('sha256', bytes, 'buffer');
 }

@@ -10,7 +10,7 @@ import {
   type EnvironmentStateRow,
   type RevisionRow,
 } from '@guidon/control-plane/commit/definition-store.js';
-import { Workspaces } from '@guidon/control-plane/commit/environment-workspace.js';
+import { EMPTY_FLAG_SET, Workspaces } from '@guidon/control-plane/commit/environment-workspace.js';
 import { prepareEnvironment } from '@guidon/control-plane/commit/prepare-environment.js';
 import { StaleBaseError } from '@guidon/control-plane/commit/stale-base-error.js';
 import { writeEnvironment } from '@guidon/control-plane/commit/write-environment.js';
@@ -18,7 +18,7 @@ import { Feed } from '@guidon/control-plane/feed/feed.js';
 import { configMessage } from '@guidon/control-plane/publish/config-message.js';
 import { ControlStore } from '@guidon/control-plane/store/control-store.js';
 import { keys } from '@guidon/control-plane/store/keys.js';
-import type { FlagDefinition } from '@guidon/engine';
+import type { FlagDefinition, FlagSet } from '@guidon/engine';
 import { CompilePool } from '@guidon/pool';
 import { parseEnvironmentRef } from '@guidon/protocol';
 import { generateSigningKey } from '@guidon/protocol/signed-config';
@@ -142,6 +142,29 @@ describe('Committer.commit()', () => {
     expect(rows.map(({ revision }) => revision)).toEqual(Array.from({ length: 12 }, (_, index) => index + 1));
     expect(rows.map(({ auditSequence }) => auditSequence)).toEqual(rows.map(({ revision }) => revision));
     expect(new Workspaces().open(store, environment)?.flagSet.flags.size).toBe(11);
+  });
+
+  test('what is kept in memory is what the store has, after changes, refusals and dry runs asked for at once', async () => {
+    await commit([], true);
+    const bad = { ...flag('bad', true), offVariation: 'nothing' };
+    const ask = (step: number) => {
+      const key = `f${(step * 7) % 5}`;
+      const dryRun = step % 4 === 1;
+      const definitions: DefinitionChange[] =
+        step % 5 === 2 ? [{ remove: { kind: 'flag', key } }] : [{ put: flag(key, step % 2 === 0, `salt${step}`) }];
+      if (step % 7 === 3) definitions.push({ put: bad });
+      return committer.commit({ ...write, dryRun }, scope, () => changeOf(definitions));
+    };
+    const flagsOf = (flagSet: FlagSet) => [...flagSet.flags].sort(([a], [b]) => (a < b ? -1 : 1));
+    for (let round = 0; round < 5; round += 1) {
+      const steps = Array.from({ length: 14 }, (_, index) => round * 14 + index);
+      const answers = await Promise.allSettled(steps.map(ask));
+      const isRefused = (step: number) => step % 7 === 3 && step % 4 !== 1;
+      expect(answers.map(({ status }) => status === 'rejected')).toEqual(steps.map(isRefused));
+      // It is read from the store, and refused when its digest is not the one in force.
+      const stored = new Workspaces().open(store, environment);
+      expect(flagsOf(committer.flagSetOf(environment))).toEqual(flagsOf(stored?.flagSet ?? EMPTY_FLAG_SET));
+    }
   });
 
   test('a plan made on a base that has moved is not written', async () => {
