@@ -1,5 +1,6 @@
+import assert from 'node:assert/strict';
 import type { EnvironmentRef } from '@guidon/protocol';
-import { FLAG, FLAG_ENTRY, ROOT } from '../compile/layout.js';
+import { FLAG, FLAG_ENTRY, FRAGMENT, MEMBERS, ROOT } from '../compile/layout.js';
 import { ERROR, USAGE } from '../compile/thread-layout.js';
 import type { ResidentSnapshot } from './load-snapshot.js';
 import type { MemoryViews } from './memory-views.js';
@@ -14,8 +15,8 @@ export interface RevisionUsage {
 
 export interface FlagUsage {
   readonly flag: string;
-  /** By index of the variation in that revision's definition. */
-  readonly variations: readonly number[];
+  /** By key of the variation; those that were served. */
+  readonly variations: Readonly<Record<string, number>>;
   readonly errors: Readonly<Partial<Record<UsageError, number>>>;
 }
 
@@ -39,16 +40,20 @@ export interface SnapshotUsage {
   sum: number;
   /** Threads that have a block for it. */
   blockCount: number;
-  /** Set when it is released: from then on its own bytes may go. */
+  /** Set when it is released while threads may be counting: from then on its own bytes may go. */
   names: readonly FlagCounters[] | undefined;
 }
 
-/** The counters [first, end) of one flag. */
+/** The counters of one flag, from `first`: those of errors, then one for each of `variations`. */
 interface FlagCounters {
   readonly flag: string;
   readonly first: number;
-  readonly end: number;
+  readonly variations: readonly string[];
 }
+
+/** The last member of what a variation answers in JSON, and how long it is at most: keys are at most 128 plain characters. */
+const VARIATION_MEMBER = /"variation":"([^"\\]*)",$/;
+const VARIATION_MEMBER_BYTES_MAX = 160;
 
 interface EnvironmentUsage {
   evaluations: number;
@@ -108,8 +113,9 @@ export class UsageTotals {
     const usage = this.#snapshots.get(resident);
     if (usage === undefined) return;
     this.#snapshots.delete(resident);
-    usage.names = this.#namesOf(usage);
     if (usage.blockCount === 0) this.#end(usage);
+    // What the calls that run will have counted is not known yet.
+    else usage.names = this.#namesOf(usage, () => true);
   }
 
   #end(usage: SnapshotUsage): void {
@@ -159,10 +165,16 @@ export class UsageTotals {
   #take(usage: SnapshotUsage): RevisionUsage {
     const { resident, counts } = usage;
     const flags: FlagUsage[] = [];
-    for (const { flag, first, end } of usage.names ?? this.#namesOf(usage)) {
-      const own = counts.subarray(first, end);
-      if (own.every((count) => count === 0)) continue;
-      flags.push({ flag, variations: [...own.subarray(USAGE.errorCount)], errors: errorsOf(own) });
+    const isCounted = (first: number, end: number): boolean => counts.subarray(first, end).some((count) => count !== 0);
+    for (const { flag, first, variations } of usage.names ?? this.#namesOf(usage, isCounted)) {
+      const served = first + USAGE.errorCount;
+      const counted = variations.flatMap((key, index) => {
+        const count = counts[served + index] ?? 0;
+        return count === 0 ? [] : [[key, count] as const];
+      });
+      const errors = errorsOf(counts.subarray(first, served));
+      if (counted.length === 0 && Object.keys(errors).length === 0) continue;
+      flags.push({ flag, variations: Object.fromEntries(counted), errors });
     }
     const taken = { revision: resident.revision, flags, unknown: errorsOf(counts) };
     counts.fill(0);
@@ -170,19 +182,40 @@ export class UsageTotals {
     return taken;
   }
 
-  #namesOf({ resident, counts }: SnapshotUsage): FlagCounters[] {
+  /** Of the flags whose counters [first, end) are `wanted`. */
+  #namesOf({ resident, counts }: SnapshotUsage, wanted: (first: number, end: number) => boolean): FlagCounters[] {
     const { view, text } = this.#views;
     const flags = resident.address + view.getUint32(resident.address + ROOT.flags, true);
-    return Array.from({ length: resident.flagCount }, (_, index) => {
+    const names: FlagCounters[] = [];
+    for (let index = 0; index < resident.flagCount; index += 1) {
       const entry = flags + index * FLAG_ENTRY.bytes;
+      const first = view.getUint32(entry + FLAG_ENTRY.counter, true);
       const isLast = index + 1 === resident.flagCount;
+      const end = isLast ? counts.length : view.getUint32(entry + FLAG_ENTRY.bytes + FLAG_ENTRY.counter, true);
+      if (!wanted(first, end)) continue;
       const block = resident.blocks[view.getUint32(entry + FLAG_ENTRY.block, true)]?.address ?? 0;
       const key = block + view.getUint32(block + FLAG.keyOffset, true);
-      return {
+      names.push({
         flag: text.toString('utf8', key, key + view.getUint32(block + FLAG.keyBytes, true)),
-        first: view.getUint32(entry + FLAG_ENTRY.counter, true),
-        end: isLast ? counts.length : view.getUint32(entry + FLAG_ENTRY.bytes + FLAG_ENTRY.counter, true),
-      };
+        first,
+        variations: this.#variationsOf(block, end - first - USAGE.errorCount),
+      });
+    }
+    return names;
+  }
+
+  /** A snapshot holds the keys of variations only in what they answer. */
+  #variationsOf(block: number, count: number): string[] {
+    const { view, text } = this.#views;
+    const members = block + view.getUint32(block + FLAG.variations, true);
+    return Array.from({ length: count }, (_, index) => {
+      const json = members + index * MEMBERS.bytes + MEMBERS.json;
+      const bytes = view.getUint32(json + FRAGMENT.length, true);
+      const end = block + view.getUint32(json + FRAGMENT.offset, true) + bytes;
+      const tail = text.toString('latin1', end - Math.min(bytes, VARIATION_MEMBER_BYTES_MAX), end);
+      const [, key] = VARIATION_MEMBER.exec(tail) ?? [];
+      assert(key !== undefined, 'what a variation answers ends with its key');
+      return key;
     });
   }
 }
@@ -190,11 +223,11 @@ export class UsageTotals {
 function merged(a: RevisionUsage, b: RevisionUsage): RevisionUsage {
   const flags = new Map(a.flags.map((usage) => [usage.flag, usage]));
   for (const usage of b.flags) {
-    const { flag, variations, errors } = flags.get(usage.flag) ?? { flag: usage.flag, variations: [], errors: {} };
-    const longer = variations.length > usage.variations.length ? variations : usage.variations;
+    const { flag, variations, errors } = flags.get(usage.flag) ?? { flag: usage.flag, variations: {}, errors: {} };
+    const keys = new Set([...Object.keys(variations), ...Object.keys(usage.variations)]);
     flags.set(flag, {
       flag,
-      variations: longer.map((_, index) => (variations[index] ?? 0) + (usage.variations[index] ?? 0)),
+      variations: Object.fromEntries([...keys].map((key) => [key, (variations[key] ?? 0) + (usage.variations[key] ?? 0)])),
       errors: mergedErrors(errors, usage.errors),
     });
   }
@@ -217,6 +250,7 @@ function errorsOf(counts: Float64Array): FlagUsage['errors'] {
 
 function sumOf({ flags, unknown }: RevisionUsage): number {
   const sum = (counts: readonly number[]): number => counts.reduce((total, count) => total + count, 0);
-  const ofFlag = ({ variations, errors }: FlagUsage): number => sum(variations) + sum(Object.values(errors));
+  const ofFlag = ({ variations, errors }: FlagUsage): number =>
+    sum(Object.values(variations)) + sum(Object.values(errors));
   return sum(flags.map(ofFlag)) + sum(Object.values(unknown));
 }

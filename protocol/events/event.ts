@@ -7,7 +7,7 @@ import type { Json } from '../json.js';
 export type Event = ExposureEvent | MetricEvent | SummaryEvent;
 
 interface EventBase {
-  /** 16 to 26 characters of [A-Za-z0-9_-], random enough to be its sender's alone: made once, kept over retries. */
+  /** 16 to 40 characters of [A-Za-z0-9_-], random enough to be its sender's alone: made once, kept over retries. */
   readonly id: string;
 }
 

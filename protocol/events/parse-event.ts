@@ -3,7 +3,7 @@ import { EVENT_LIMITS } from '../limits.js';
 import type { Event, EventContext, ExposureEvent, MetricEvent, SummaryCount, SummaryEvent } from './event.js';
 import { EventFault, FieldReader } from './field-reader.js';
 
-const ID = /^[A-Za-z0-9_-]{16,26}$/;
+const ID = /^[A-Za-z0-9_-]{16,40}$/;
 const CONSTANT = /^[A-Z][A-Z_]{0,63}$/;
 const RULE_ID = /^[A-Za-z0-9_-]{1,64}$/;
 
@@ -11,7 +11,7 @@ const RULE_ID = /^[A-Za-z0-9_-]{1,64}$/;
 export function parseEvent(value: unknown, pointer: string): Event {
   const fields = new FieldReader(value, pointer);
   const kind = fields.value('kind');
-  const id = fields.matching('id', ID, '16 to 26 letters, digits, _ or -');
+  const id = fields.matching('id', ID, '16 to 40 letters, digits, _ or -');
   const event = parseKind(fields, kind, id);
   fields.done();
   return event;

@@ -80,8 +80,7 @@ function countsOf(usages: readonly RevisionUsage[]): Map<string, number> {
   for (const { flags, unknown } of usages) {
     for (const [code, count] of Object.entries(unknown)) add(`?/${code}`, count);
     for (const { flag, variations, errors } of flags) {
-      const keys = FLAGS.find(({ key }) => key === flag)?.variations.map(({ key }) => key) ?? [];
-      for (const [index, count] of variations.entries()) add(`${flag}/${keys[index]}`, count);
+      for (const [key, count] of Object.entries(variations)) add(`${flag}/${key}`, count);
       for (const [code, count] of Object.entries(errors)) add(`${flag}/${code}`, count);
     }
   }

@@ -50,7 +50,7 @@ describe('parseEventBatch()', () => {
   it.each([
     ['', { ...exposure, id: undefined }, '/id'],
     ['an id of 15 characters', { ...exposure, id: 'a'.repeat(15) }, '/id'],
-    ['an id of 27 characters', { ...exposure, id: 'a'.repeat(27) }, '/id'],
+    ['an id of 41 characters', { ...exposure, id: 'a'.repeat(41) }, '/id'],
     ['an id with a dot', { ...exposure, id: 'aaaaaaaaaaaaaaaa.' }, '/id'],
     ['another kind', { ...exposure, kind: 'click' }, '/kind'],
     ['no kind', { id: ID }, '/kind'],
