@@ -4,6 +4,7 @@ import type { EnvironmentDigests } from '@guidon/protocol/signed-config';
 import type { Logger } from 'pino';
 import type { TreeHeads } from './audit/tree-heads.js';
 import type { Committer } from './commit/committer.js';
+import type { EventIntake } from './events/event-intake.js';
 import type { Feed } from './feed/feed.js';
 import type { NodeDirectory } from './nodes/node-directory.js';
 import type { SigningKeys } from './signing-keys/signing-keys.js';
@@ -24,6 +25,8 @@ export interface ControlPlaneCore {
   /** Where every environment stands, for nodes. */
   readonly digests: EnvironmentDigests;
   readonly bus: ChangeBus;
+  /** Where what nodes and SDKs tell of evaluations comes in. */
+  readonly events: EventIntake;
   /** What nodes say that they serve. */
   readonly nodes: NodeDirectory;
   readonly logger: Logger;

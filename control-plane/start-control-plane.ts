@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { CompilePool } from '@guidon/pool';
 import { type ChangeBus, type EnvironmentRef, PlatformError } from '@guidon/protocol';
+import type { EventFeed } from '@guidon/protocol/events';
 import type { TlsFiles } from '@guidon/protocol/tls-files';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
@@ -23,6 +24,9 @@ import type { HistoryRetention } from './commit/definition-history.js';
 import type { ControlPlaneCore } from './core.js';
 import { NODES } from './credentials/platform-credential-routes.js';
 import { PlatformCredentialService } from './credentials/platform-credential-service.js';
+import { EventIntake } from './events/event-intake.js';
+import { registerEventRoutes } from './events/event-routes.js';
+import { EventSweep } from './events/event-sweep.js';
 import { Feed } from './feed/feed.js';
 import { Identity } from './identity.js';
 import { RequestRates } from './limits/request-rates.js';
@@ -64,6 +68,8 @@ export interface ControlPlaneOptions {
   readonly oidc?: OidcOptions | undefined;
   /** Not closed by the control plane. */
   readonly bus: ChangeBus;
+  /** Where events come from beside HTTP; closed by the control plane, whose store they go into. */
+  readonly eventFeed?: EventFeed | undefined;
   readonly logger: Logger;
   /** Called once, when a commit failed or may have failed and its requests have been answered: end the process with SIGKILL and start it anew (I3). */
   readonly onStoreFailure?: (error: Error) => void;
@@ -159,6 +165,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
     const nodes = new NodeDirectory(now);
     const treeHeads = new TreeHeads(store, signingKeys, now);
     const removals = new TenantRemovals(store, logger);
+    const events = new EventIntake({ store, logger, now });
+    const sweep = new EventSweep({ store, now });
     const core: ControlPlaneCore = {
       store,
       committer,
@@ -170,6 +178,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
       digests,
       nodes,
       bus,
+      events,
       logger,
       now,
     };
@@ -213,6 +222,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
       registerRoutes(routes, core, { resources, rates });
       webhooks.register(routes);
       registerInternalRoutes(routes, core);
+      registerEventRoutes(routes, core);
       registerReference(routes);
     });
     const raisedCount = await raiseEpochs(core);
@@ -222,8 +232,9 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
     publicUrl = options.publicUrl ?? url;
     publisher.resume();
     webhooks.dispatcher.start();
+    options.eventFeed?.subscribe(async (lines) => void (await events.take(lines)));
     void removals.resume({ isStart: true });
-    const maintenance = setInterval(() => maintain(core, idempotencyKeys), MAINTENANCE_INTERVAL_MS);
+    const maintenance = setInterval(() => maintain(core, idempotencyKeys, sweep), MAINTENANCE_INTERVAL_MS);
     maintenance.unref();
     const signing = setInterval(() => signHeads(core), options.treeHeadIntervalMs ?? TREE_HEAD_INTERVAL_MS);
     signing.unref();
@@ -250,6 +261,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
         clearInterval(signing);
         await app.close();
         await webhooks.dispatcher.close();
+        await options.eventFeed?.close();
+        await events.close();
         await treeHeads.close();
         await removals.close();
         await publisher.close();
@@ -275,8 +288,15 @@ function assertKeysAreThere(dataDirectory: string): void {
   );
 }
 
-function maintain({ store, logger, removals }: ControlPlaneCore, idempotencyKeys: IdempotencyKeys): void {
+function maintain(
+  { store, logger, removals }: ControlPlaneCore,
+  idempotencyKeys: IdempotencyKeys,
+  sweep: EventSweep,
+): void {
   store.maintain();
+  if (store.failure === undefined) {
+    sweep.sweep().catch((error: unknown) => logger.warn({ err: error }, 'old events were not removed'));
+  }
   void removals.resume({ isStart: false });
   idempotencyKeys
     .sweep()

@@ -1,6 +1,7 @@
 import type { TemplatedApp } from 'uWebSockets.js';
 import { CompilePool } from '@guidon/pool';
 import type { ChangeBus } from '@guidon/protocol';
+import type { EventCarrier } from '@guidon/protocol/events';
 import type { TlsFiles } from '@guidon/protocol/tls-files';
 import type pino from 'pino';
 import { AccessDirectory } from './auth/access-directory.js';
@@ -11,6 +12,8 @@ import { DigestWaiters } from './downstream/digest-waiters.js';
 import { DownstreamCredentials } from './downstream/downstream-credentials.js';
 import { addDownstreamRoutes } from './downstream/downstream-routes.js';
 import type { EnvironmentSlot } from './environment-slot.js';
+import { EventPipeline } from './events/event-pipeline.js';
+import { EventsRoute } from './events/events-route.js';
 import { HeldAnswers } from './held-answers.js';
 import { MetricsPage } from './metrics/metrics-page.js';
 import { readNodeId } from './node-id.js';
@@ -63,6 +66,10 @@ export interface DataPlaneOptions {
   readonly trustRoot?: string;
   /** Makes changes arrive at once; without it they arrive by the next poll. */
   readonly bus?: ChangeBus;
+  /** Takes events to the control plane; without it, or while it is away, they go over HTTP. Not closed by the node. */
+  readonly eventCarrier?: EventCarrier;
+  /** Of events that wait for the control plane, on the disk, bytes; default 64 MiB. */
+  readonly eventSpoolBytes?: number;
   readonly logger: pino.Logger;
   readonly pollIntervalMs?: number;
   /** Kernel memory of each process for snapshots, bytes: environments beyond it are loaded from the disk when they are asked for. */
@@ -127,6 +134,7 @@ export class DataPlane {
   readonly #feed: SnapshotFeed;
   readonly #follower: StoreFollower;
   readonly #router: Router;
+  readonly #events: EventPipeline;
   /** Live updates that this process sends. */
   readonly streams: StreamHub;
   readonly #views: ConfigViews;
@@ -240,11 +248,22 @@ export class DataPlane {
     this.#waiters = new DigestWaiters(this.environments.digests);
     this.environments.onDigests(() => this.#waiters.changed());
     if (downstream !== undefined) this.#closers.unshift(() => downstream.close());
+    this.#events = new EventPipeline({
+      dataDirectory: options.dataDirectory,
+      spoolBytesMax: options.eventSpoolBytes,
+      kernel,
+      slots: () => this.environments.slots,
+      sink: source,
+      carrier: options.eventCarrier,
+      logger,
+      now: Date.now,
+    });
+    this.#closers.unshift(() => this.#events.close());
     this.#router = this.#routes(pool, parts, logger, downstream);
     const staleAfterMs = options.staleAfterMs ?? STALE_AFTER_MS;
     const ageTimer = setInterval(() => {
       for (const slot of this.environments.slots) slot.markAge(performance.now(), staleAfterMs);
-      kernel.sweepUsage();
+      this.#events.tick();
     }, AGE_INTERVAL_MS);
     this.#closers.unshift(() => clearInterval(ageTimer));
     this.metrics = new MetricsPage({
@@ -258,6 +277,7 @@ export class DataPlane {
       evaluation,
       ledger,
       streams: this.streams,
+      events: this.#events,
       gate: this.#gate,
       version: VERSION,
     });
@@ -291,6 +311,7 @@ export class DataPlane {
     router.addGet(new CachedConfigRoute(configParts));
     router.addGet(new KeySetRoute({ ...parts, store: this.store }));
     router.add(new StreamTokenRoute(parts));
+    router.add(new EventsRoute({ ...parts, spool: this.#events.spool }));
     const streamParts = { ...parts, hub: this.streams };
     router.addSocket(new StreamSocketRoute(streamParts), { messageBytesMax: SOCKET_MESSAGE_BYTES_MAX });
     router.addGet(new StreamEventsRoute(streamParts));
@@ -304,6 +325,7 @@ export class DataPlane {
         views: this.#views,
         bodies: this.#bodies,
         isReady: () => this.isReady,
+        spool: this.#events.spool,
       });
     }
     router.seal();
@@ -332,11 +354,13 @@ export class DataPlane {
       await this.#follower.readOnce();
     }
     this.#state = 'leading';
-    this.#closers.unshift(() => {
+    this.#closers.unshift(async () => {
+      await this.#events.close(); // while there is somebody to take them
       this.#source.close(); // first: a poll that waits for the control plane is given up
       return this.#feed.close();
     });
     await this.#feed.start();
+    this.#events.lead();
   }
 
   /** Resolves when this process answers what the store has; from then on it follows the store. */

@@ -1,10 +1,14 @@
 import type { BodyFormat } from '@guidon/engine';
 
 export const MEDIA_TYPES = { msgpack: 'application/msgpack', json: 'application/json' } as const;
+const TEXT_TYPES: ReadonlySet<string> = new Set(['text/plain', 'application/x-ndjson']);
 export const PROBLEM_MEDIA_TYPES = { msgpack: 'application/msgpack', json: 'application/problem+json' } as const;
 
-/** The format a `Content-Type` names, or undefined for one we do not read. A charset other than UTF-8 is one we do not read. */
-export function findBodyFormat(contentType: string): BodyFormat | undefined {
+/**
+ * The format a `Content-Type` names, or undefined for one we do not read. A charset other than UTF-8 is one we do not read. `takesText`: text
+ * is JSON.
+ */
+export function findBodyFormat(contentType: string, takesText = false): BodyFormat | undefined {
   if (contentType === MEDIA_TYPES.msgpack) return 'msgpack';
   if (contentType === MEDIA_TYPES.json) return 'json';
   const [type = '', ...parameters] = contentType.toLowerCase().split(';');
@@ -12,7 +16,7 @@ export function findBodyFormat(contentType: string): BodyFormat | undefined {
   if (!isUtf8) return undefined;
   const name = type.trim();
   if (name === MEDIA_TYPES.msgpack) return 'msgpack';
-  return name === MEDIA_TYPES.json ? 'json' : undefined;
+  return name === MEDIA_TYPES.json || (takesText && TEXT_TYPES.has(name)) ? 'json' : undefined;
 }
 
 /** The format to answer in: what `Accept` prefers among ours, else the format of the request. Never a reason to refuse. */

@@ -26,8 +26,10 @@ export interface Route<Caller> {
   /** A route with it, or with a parameter, is given what is asked for beside the body; the others are not, which costs less. */
   readonly query?: Partial<KnownQuery>;
   readonly bodyBytesMax: number;
+  /** `text/plain`, which browsers send without asking leave, and lines of JSON are taken too. */
+  readonly takesText?: boolean;
   /** Runs before the body is read, synchronously; throws PlatformError to refuse. May add headers to `reply`. */
-  authorize(head: RequestHead, reply: Reply): Caller;
+  authorize(head: RequestHead, reply: Reply, target: PostTarget): Caller;
   /**
    * Answers through `reply`, at once or after the returned promise's work. `body` is borrowed: copy what must outlive the
    * synchronous part (M12: uWS empties the buffer). A throw becomes a problem document.
@@ -235,7 +237,7 @@ export class Router {
     const target = isTargeted ? readPostTarget(req, query, route.path.includes('/:')) : NO_TARGET;
     const refusal = head.read(req) ?? (isTargeted || query !== '' ? refuseTarget(route, req, query) : undefined);
     if (route.problem !== undefined) reply.wording = (problem) => route.problem?.(problem, target.parameter) ?? problem;
-    const bodyFormat = findBodyFormat(head.contentType);
+    const bodyFormat = findBodyFormat(head.contentType, route.takesText);
     const format = bodyFormat ?? 'json';
     reply.format = answerFormat(head.accept, format);
     if (refusal !== undefined) {
@@ -250,7 +252,7 @@ export class Router {
     let caller: Caller;
     try {
       assertBody(head, bodyFormat, route.bodyBytesMax);
-      caller = route.authorize(head, reply);
+      caller = route.authorize(head, reply, target);
     } catch (error) {
       if (reply.closesConnection && error instanceof PlatformError) reply.failLast(error);
       else this.#failed(error, reply, counters);

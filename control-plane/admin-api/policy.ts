@@ -97,6 +97,8 @@ export const POLICY = {
   'targeting.list': TENANT,
   'targeting.read': TENANT,
   'targeting.update': TENANT,
+  /** How often flags are evaluated, by whom, and which that are not there. */
+  'flag-usage.read': TENANT,
   'segment.create': TENANT,
   'segment.list': TENANT,
   'segment.read': TENANT,
@@ -119,6 +121,7 @@ export const POLICY = {
   'audit.export': TENANT,
   'node.read-config': NODES,
   'node.report-status': NODES,
+  'node.send-events': NODES,
   'node.witness': NODES,
   'node.list': INSTALLATION_ONLY,
   /** Recorded for refusals; no route has it and nobody may do it. */

@@ -8,6 +8,7 @@ import { registerCredentialRoutes } from '../credentials/credential-routes.js';
 import { registerPersonalTokenRoutes } from '../credentials/personal-token-routes.js';
 import { registerPlatformCredentialRoutes } from '../credentials/platform-credential-routes.js';
 import { registerEnvironmentRoutes } from '../environments/environment-routes.js';
+import { registerFlagUsageRoutes } from '../events/flag-usage-routes.js';
 import { flagEnvironmentContent } from '../flags/flag-environment-content.js';
 import { registerFlagRoutes } from '../flags/flag-routes.js';
 import { registerTargetingRoutes } from '../flags/targeting-routes.js';
@@ -43,6 +44,7 @@ export function registerRoutes(
   registerWitnessRoutes(app, core);
   registerRevisionRoutes(app, core);
   registerFlagRoutes(app, core);
+  registerFlagUsageRoutes(app, core);
   registerTargetingRoutes(app, core);
   registerSegmentRoutes(app, core);
   registerSegmentKeysRoutes(app, core);

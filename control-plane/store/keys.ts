@@ -176,6 +176,32 @@ export const keys = {
   definitions: (environment: EnvironmentScope) => ownRange(environment, 'definition'),
   /** The last revision that put a definition in force: decides when its bytes may go. */
   definitionUse: (environment: EnvironmentScope, hash: string) => own(environment, 'definition-use', hash),
+
+  /** Ids of events that have been counted, by the day they came. Times stand first in all of these, so that what is old lies together. */
+  eventSeen: (environment: EnvironmentScope, day: number, eventId: string) =>
+    own(environment, 'event-seen', day, eventId),
+  eventsSeen: (environment: EnvironmentScope) => ownRange(environment, 'event-seen'),
+  /** Counts of one flag, or of all together, by the minutes of an hour. */
+  usageMinutes: (environment: EnvironmentScope, hour: number, flagKey: string) =>
+    own(environment, 'usage-minutes', hour, flagKey),
+  usageMinutesRows: (environment: EnvironmentScope) => ownRange(environment, 'usage-minutes'),
+  /** By the hours of a day. */
+  usageHours: (environment: EnvironmentScope, day: number, flagKey: string) =>
+    own(environment, 'usage-hours', day, flagKey),
+  usageHoursRows: (environment: EnvironmentScope) => ownRange(environment, 'usage-hours'),
+  /** When a flag was last evaluated, and how often in all. */
+  flagUsage: (environment: EnvironmentScope, flagKey: string) => own(environment, 'flag-usage', flagKey),
+  flagUsages: (environment: EnvironmentScope) => ownRange(environment, 'flag-usage'),
+  unknownFlags: (environment: EnvironmentScope) => own(environment, 'unknown-flags'),
+  /** Names and versions of the SDKs that sent events. */
+  eventSenders: (environment: EnvironmentScope) => own(environment, 'event-senders'),
+  /** Exposures and metric events of a day, in the order they came. */
+  eventLog: (environment: EnvironmentScope, day: number, sequence: number) =>
+    own(environment, 'event-log', day, sequence),
+  eventLogOfDay: (environment: EnvironmentScope, day: number) => ownRange(environment, 'event-log', day),
+  eventLogs: (environment: EnvironmentScope) => ownRange(environment, 'event-log'),
+  eventLogHead: (environment: EnvironmentScope, day: number) => own(environment, 'event-log-head', day),
+  eventLogHeads: (environment: EnvironmentScope) => ownRange(environment, 'event-log-head'),
 } as const;
 
 /** Chunk keys hold a context kind, which may be any text: it goes into the key as a hash, behind the segment it belongs to. */

@@ -25,6 +25,9 @@ export interface EventMessage {
   readonly events: readonly Event[];
 }
 
+/** Stands for a flag in a summary of a node whose kernel was asked for one that is not there: it counts such answers without their names. */
+export const UNNAMED_FLAG = '?';
+
 export type ReceivedEvents = EventMessage & { readonly refused: readonly RefusedEvent[] };
 
 export function encodeEventMessage(message: EventMessage): string {
@@ -52,4 +55,17 @@ export function decodeEventMessage(text: string): ReceivedEvents {
       ...parseEvents(fields.list('events', EVENT_LIMITS.eventsPerBatch)),
     };
   });
+}
+
+/** Whose events a line holds, for whoever carries it. Throws as decodeEventMessage does. */
+export function environmentOfLine(line: string): EnvironmentRef {
+  return decodeEventMessage(line).environment;
+}
+
+/** Of what a node posts at once: a segment of its spool, and the largest message that may be the last of it. */
+export const EVENT_LINES_BYTES_MAX = 4 * 1024 * 1024;
+
+/** The lines of such a body. */
+export function eventLines(body: string): string[] {
+  return body.split('\n').filter((line) => line !== '');
 }

@@ -1,14 +1,17 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { EnvironmentRef } from '../environment-ref.js';
 
-/** `refetch`: hears only that something changed, so it may stand for a server key too. */
-export type StreamUse = 'websocket' | 'sse' | 'refetch';
+/**
+ * `refetch`: hears only that something changed, so it may stand for a server key too. `events`: sends events where no header can be set, as when a
+ * page is being left.
+ */
+export type StreamUse = 'websocket' | 'sse' | 'refetch' | 'events';
 
 /**
  * What a browser shows instead of its key where only a URL or a subprotocol can carry it: good for one use in one environment for one hour, from any
  * node that has the environment's access list, and as long as the key itself is good.
  *
- *   <use: w | s | r>.<credentialId: 22>.<expiresAt: base 36 of epoch seconds>.<mac: 43, base64url>
+ *   <use: w | s | r | e>.<credentialId: 22>.<expiresAt: base 36 of epoch seconds>.<mac: 43, base64url>
  *   mac = HMAC-SHA256(key, "<use>.<credentialId>.<expiresAt>.<tenantId>/<projectId>/<environmentId>")
  *   key = HMAC-SHA256(SHA-256 of the key's secret, "guidon stream token v1")
  */
@@ -20,10 +23,10 @@ export interface StreamToken {
   readonly mac: string;
 }
 
-const PATTERN = /^([wsr])\.([A-Za-z0-9]{22})\.([1-9a-z][0-9a-z]{0,8})\.([A-Za-z0-9_-]{43})$/;
+const PATTERN = /^([wsre])\.([A-Za-z0-9]{22})\.([1-9a-z][0-9a-z]{0,8})\.([A-Za-z0-9_-]{43})$/;
 const LABEL = 'guidon stream token v1';
-const USE_LETTERS = { websocket: 'w', sse: 's', refetch: 'r' } as const;
-const USES: Readonly<Record<string, StreamUse>> = { w: 'websocket', s: 'sse', r: 'refetch' };
+const USE_LETTERS = { websocket: 'w', sse: 's', refetch: 'r', events: 'e' } as const;
+const USES: Readonly<Record<string, StreamUse>> = { w: 'websocket', s: 'sse', r: 'refetch', e: 'events' };
 
 /** `secretHash`: hex, as the access list has it. */
 export function mintStreamToken(

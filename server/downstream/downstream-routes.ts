@@ -3,6 +3,7 @@ import { encodeSigned } from '@guidon/protocol/msgpack';
 import type { ConfigBodies } from '../config/config-bodies.js';
 import type { ConfigViews } from '../config/config-views.js';
 import type { EnvironmentSlot } from '../environment-slot.js';
+import type { EventSpool } from '../events/event-spool.js';
 import type { GetRequest, GetRoute, GetTarget } from '../get-route.js';
 import { MEDIA_TYPES } from '../media-type.js';
 import { AnswerHead, type HeaderPair, type Reply } from '../reply.js';
@@ -12,6 +13,7 @@ import type { EnvironmentSet } from '../snapshot-feed/environment-set.js';
 import type { SnapshotStore } from '../snapshot-store/snapshot-store.js';
 import type { DigestWaiters } from './digest-waiters.js';
 import type { DownstreamCredentials } from './downstream-credentials.js';
+import { DownstreamEventsRoute } from './downstream-events-route.js';
 
 export interface DownstreamParts {
   readonly credentials: DownstreamCredentials;
@@ -22,6 +24,8 @@ export interface DownstreamParts {
   readonly bodies: ConfigBodies;
   /** What this node does not know yet must not look as if it were not there (I13). */
   readonly isReady: () => boolean;
+  /** Where what they tell of waits to be told on. */
+  readonly spool: EventSpool;
 }
 
 const NO_STORE = 'Cache-Control: no-store';
@@ -79,6 +83,8 @@ export function addDownstreamRoutes(router: Router, parts: DownstreamParts): voi
     if (signed === undefined) throw notFound();
     return answer(reply, 'msgpack', encodeSigned(signed));
   });
+
+  router.add(new DownstreamEventsRoute(parts));
 }
 
 class DownstreamRoute implements GetRoute<undefined> {

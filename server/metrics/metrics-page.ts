@@ -1,6 +1,7 @@
 import type { CompilePool } from '@guidon/pool';
 import type { EnvironmentRef } from '@guidon/protocol';
 import { Counter, Gauge, Registry } from 'prom-client';
+import type { EventPipeline } from '../events/event-pipeline.js';
 import type { PooledEvaluation } from '../pooled-evaluation.js';
 import type { ConnectionGate } from '../quota/connection-gate.js';
 import type { QuotaLedger } from '../quota/quota-ledger.js';
@@ -28,6 +29,7 @@ export interface MetricsParts {
   readonly ledger: QuotaLedger;
   readonly gate: ConnectionGate;
   readonly streams: StreamHub;
+  readonly events: EventPipeline;
   readonly version: string;
 }
 
@@ -53,6 +55,7 @@ export class MetricsPage {
     this.#requests(parts);
     this.#quotas(parts);
     this.#streams(parts);
+    this.#events(parts);
     this.#environments(parts);
     this.#residency(parts);
     this.#evaluation(parts);
@@ -135,6 +138,19 @@ export class MetricsPage {
     this.#gauge('guidon_stream_waiting', 'Streams that wait for a frame', [], (gauge) =>
       gauge.set(streams.waitingCount),
     );
+  }
+
+  #events({ events: { spool, shipper } }: MetricsParts): void {
+    this.#counter('guidon_events_total', 'Events and summaries by what became of them', ['outcome'], (counter) => {
+      counter.inc({ outcome: 'spooled' }, spool.counters.accepted);
+      counter.inc({ outcome: 'shipped' }, shipper.counters.shipped);
+      counter.inc({ outcome: 'dropped' }, spool.counters.dropped);
+      counter.inc({ outcome: 'refused' }, shipper.counters.refused);
+    });
+    this.#counter('guidon_event_failures_total', 'Tries that did not work', ['what'], (counter) => {
+      counter.inc({ what: 'spool' }, spool.counters.failedWrites);
+      counter.inc({ what: 'ship' }, shipper.counters.failures);
+    });
   }
 
   /** Which environments have labels is decided by the first family and holds for those after it: they are collected in this order. */

@@ -8,6 +8,7 @@ import {
   parseEnvironmentState,
   type Signed,
 } from '@guidon/protocol/signed-config';
+import type { EventSink } from '../events/event-shipper.js';
 import type { ConfigSource, NodeStatus } from './config-source.js';
 
 export interface HttpConfigSourceOptions {
@@ -36,7 +37,7 @@ const SMALL_ANSWER_BYTES_MAX = 8 * 1024 * 1024;
 const CONFIG_BYTES_MAX = 2 * LIMITS.snapshotBytes;
 
 /** The internal API of a control plane, or of a node that answers the same, asked with a `node` credential. */
-export class HttpConfigSource implements ConfigSource {
+export class HttpConfigSource implements ConfigSource, EventSink {
   readonly isControlPlane: boolean;
   readonly #base: string;
   readonly #headers: Readonly<Record<string, string>>;
@@ -159,6 +160,21 @@ export class HttpConfigSource implements ConfigSource {
     if (statusCode === 409) return false;
     if (statusCode < 200 || statusCode > 299) throw refusalOf(statusCode, 'the status');
     return true;
+  }
+
+  async postEvents(lines: string): Promise<void> {
+    const path = '/internal/v1/events';
+    const answer = await this.#fetch(path, this.#deadlineMs, {
+      method: 'POST',
+      headers: { ...this.#headers, 'content-type': 'application/x-ndjson' },
+      body: lines,
+    });
+    answer.resume();
+    const { statusCode = 0 } = answer;
+    if (statusCode >= 200 && statusCode <= 299) return;
+    const isHopeless = statusCode === 400 || statusCode === 413 || statusCode === 422;
+    if (isHopeless) throw new PlatformError('validation-failed', `the source answered ${statusCode} to events`);
+    throw refusalOf(statusCode, path);
   }
 
   async #bytes(path: string): Promise<Uint8Array> {

@@ -11,9 +11,9 @@ import type { Route, RouteRequest } from '../route.js';
 import { decodeBody } from '../routes/request-body.js';
 
 const BODY_BYTES_MAX = 1_024;
-const USES: readonly StreamUse[] = ['websocket', 'sse'];
+const USES: readonly StreamUse[] = ['websocket', 'sse', 'events'];
 
-/** `POST /v1/stream/token` `{use: "websocket" | "sse"}` -> `{token, expiresAt}`: what a page opens a stream with where it cannot send its key. */
+/** `POST /v1/stream/token` `{use: "websocket" | "sse" | "events"}` -> `{token, expiresAt}`: what a page shows where it cannot send its key. */
 export class StreamTokenRoute implements Route<Caller> {
   readonly path = '/v1/stream/token';
   readonly bodyBytesMax = BODY_BYTES_MAX;

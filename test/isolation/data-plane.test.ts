@@ -7,6 +7,7 @@ import { type RunningServer, startServer } from '@guidon/server';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
+import { until } from '../support/running-node.js';
 import { type PlantedTenant, TwoTenants } from './two-tenants.js';
 
 /** I16 on a real node behind a real control plane, fed over HTTP: no byte of B in any answer to a credential of A. */
@@ -131,7 +132,16 @@ function requestsAbout(other: PlantedTenant): readonly (readonly [path: string, 
     ['/v1/evaluate/batch', { requests: contexts.map((context) => ({ flag: 'gate', context })) }],
     ['/v1/evaluate/batch', { requests: [{ flag: 'only-b' }, 7, {}] }],
     ['/v1/evaluate', { flag_key: 'gate', user_id: other.canary, context: {} }],
+    ['/v1/events', { events: [exposureOf('gate', other.canary), exposureOf('only-b', other.canary), { id: 'x' }] }],
   ];
+}
+
+let eventCount = 0;
+
+function exposureOf(flag: string, targetingKey: string): Json {
+  eventCount += 1;
+  const id = `event-${String(eventCount).padStart(14, '0')}`;
+  return { id, kind: 'exposure', at: Date.now(), flag, variation: targetingKey, context: { targetingKey } };
 }
 
 /** Config and streams, which are read: what they give is asked for below. */
@@ -239,6 +249,30 @@ describe('a node that serves two tenants (I16)', () => {
     expect(server.revisionOf(a.environmentId)).not.toBe(server.revisionOf(b.environmentId));
     // The canaries are in these answers where they belong: not seeing one elsewhere means something.
     expect(ownSeen).toBeGreaterThan(50);
+  });
+
+  test('events count for the environment of their credential, and an id of A takes nothing away from B', async () => {
+    const { a, b, plane } = installation;
+    const exposure = exposureOf('gate', 'served');
+    const exposed = async ({ environment, admin }: PlantedTenant): Promise<unknown> => {
+      const { body } = await plane.must('GET', `${environment}/flags/gate/usage`, { token: admin });
+      return body.total.exposures.served;
+    };
+    for (const [sender, seen] of [
+      [a, [1, undefined]],
+      [a, [1, undefined]],
+      [b, [1, 1]],
+    ] as const) {
+      expect((await post('/v1/events', { events: [exposure] }, { key: sender.srv })).status).toBe(202);
+      // What comes last in the same segment or a later one has been counted after it.
+      const mark = exposureOf('gate', `mark-${eventCount}`);
+      await post('/v1/events', { events: [mark] }, { key: sender.srv });
+      await until('it is counted', async () => {
+        const { body } = await plane.must('GET', `${sender.environment}/flags/gate/usage`, { token: sender.admin });
+        return body.total.exposures[String(Reflect.get(Object(mark), 'variation'))] === 1;
+      });
+      expect([await exposed(a), await exposed(b)]).toEqual(seen);
+    }
   });
 
   test('a flag of B is for A what an unknown flag is, byte for byte', async () => {

@@ -34,7 +34,12 @@ const actors: Record<string, Actor> = {
 const actions = Object.keys(POLICY) as Action[];
 
 describe('authorise()', () => {
-  const NODE_ACTIONS: readonly string[] = ['node.read-config', 'node.report-status', 'node.witness'];
+  const NODE_ACTIONS: readonly string[] = [
+    'node.read-config',
+    'node.report-status',
+    'node.send-events',
+    'node.witness',
+  ];
 
   test('anonymous and SDK keys may nothing; nodes read config and report status', () => {
     for (const action of actions) {
