@@ -37,6 +37,7 @@ export function registerEventRoutes(app: FastifyInstance, { events }: ControlPla
           400: problem('The request is malformed'),
           401: problem('The credential is missing or not valid'),
           403: problem('Not a node credential'),
+          404: problem('Not there'),
           411: problem('Send a Content-Length'),
           413: problem('The body is too large'),
           415: problem('Media type not supported'),

@@ -227,7 +227,9 @@ function merged(a: RevisionUsage, b: RevisionUsage): RevisionUsage {
     const keys = new Set([...Object.keys(variations), ...Object.keys(usage.variations)]);
     flags.set(flag, {
       flag,
-      variations: Object.fromEntries([...keys].map((key) => [key, (variations[key] ?? 0) + (usage.variations[key] ?? 0)])),
+      variations: Object.fromEntries(
+        [...keys].map((key) => [key, (variations[key] ?? 0) + (usage.variations[key] ?? 0)]),
+      ),
       errors: mergedErrors(errors, usage.errors),
     });
   }
