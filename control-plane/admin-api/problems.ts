@@ -1,4 +1,4 @@
-import { ERROR_CODES, type ErrorCode, type Issue, PlatformError, problemFrom } from '@guidon/protocol';
+import { ERROR_CODES, type ErrorCode, type Issue, PlatformError, type Problem, problemFrom } from '@guidon/protocol';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 
@@ -39,8 +39,16 @@ export function platformErrorFrom(error: unknown): unknown {
   return code === undefined || detail === undefined ? error : new PlatformError(code, detail);
 }
 
-/** The one place that turns a thrown value into an answer; logs it once, at the level of its code. */
-export function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+/**
+ * The one place that turns a thrown value into an answer; logs it once, at the level of its code. `worded`: what somebody else's protocol calls it,
+ * which may be another status.
+ */
+export function sendProblem(
+  error: unknown,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  worded: (problem: Problem) => Problem = (problem) => problem,
+): FastifyReply {
   const known = platformErrorFrom(error);
   const problem = problemFrom(known, request.id);
   const { logLevel, retryable, status } = ERROR_CODES[problem.code];
@@ -53,7 +61,8 @@ export function sendProblem(error: unknown, request: FastifyRequest, reply: Fast
   if (status === 429) reply.header('retry-after', String(Number(problem.retryAfterSeconds ?? 1)));
   // A refused upload may still be on its way: do not read it to the end.
   if (status === 413 || status === 400) reply.header('connection', 'close');
-  return reply.code(status).type('application/problem+json; charset=utf-8').send(JSON.stringify(problem));
+  const answer = worded(problem);
+  return reply.code(answer.status).type('application/problem+json; charset=utf-8').send(JSON.stringify(answer));
 }
 
 /** One 404 for everything that is not there or not the caller's to see: same bytes, whichever it was. */

@@ -16,6 +16,7 @@ import type { RequestRates } from '../limits/request-rates.js';
 import { registerUsageRoutes } from '../limits/usage-routes.js';
 import { registerMemberRoutes } from '../members/member-routes.js';
 import { registerNodeRoutes } from '../nodes/node-routes.js';
+import { registerManifestRoutes } from '../openfeature/manifest-routes.js';
 import { registerPersonRoutes } from '../people/person-routes.js';
 import { registerProjectRoutes } from '../projects/project-routes.js';
 import { registerRevisionRoutes } from '../revisions/revision-routes.js';
@@ -46,6 +47,7 @@ export function registerRoutes(
   registerFlagRoutes(app, core);
   registerFlagUsageRoutes(app, core);
   registerTargetingRoutes(app, core);
+  registerManifestRoutes(app, core, resources);
   registerSegmentRoutes(app, core);
   registerSegmentKeysRoutes(app, core);
   registerChangeRoutes(app, core);

@@ -44,8 +44,15 @@ export function generateSalt(): string {
 /** Off, serving the off variation; ready to serve the first variation once it is turned on. */
 export function defaultTargeting(variations: readonly Variation[]): Targeting {
   const first = variations[0]?.key ?? '';
-  const off = variations.find(({ key }) => key === 'off')?.key ?? variations[variations.length - 1]?.key ?? '';
+  const off = defaultOffVariation(variations)?.key ?? '';
   return { on: false, offVariation: off, prerequisites: [], targets: [], rules: [], fallthrough: { variation: first } };
+}
+
+/** What an environment serves while it is off, unless it is told otherwise: `off`, else the last. */
+export function defaultOffVariation<Known extends { readonly key: string }>(
+  variations: readonly Known[],
+): Known | undefined {
+  return variations.find(({ key }) => key === 'off') ?? variations[variations.length - 1];
 }
 
 /** What evaluators need of a flag in one environment. */

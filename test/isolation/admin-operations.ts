@@ -97,6 +97,10 @@ export const OPERATION_CASES: Readonly<Record<string, OperationCase>> = {
   archiveFlag: NOTHING,
   unarchiveFlag: NOTHING,
   deleteFlag: { query: 'force=true' },
+  readManifest: NOTHING,
+  createManifestFlag: { body: { key: 'fresh', type: 'boolean', defaultValue: false } },
+  updateManifestFlag: { body: { key: 'gate', type: 'boolean' } },
+  deleteManifestFlag: NOTHING,
   listTargetings: NOTHING,
   getTargeting: NOTHING,
   putTargeting: {
