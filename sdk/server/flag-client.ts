@@ -15,7 +15,7 @@ import { ConfigConnection } from './config-connection.js';
 import { Evaluation } from './evaluation.js';
 import { EventSender } from './event-sender.js';
 import type { FlagOverrides } from './flag-overrides.js';
-import { parseLocalConfig } from './local-config.js';
+import { type LocalConfig, parseLocalConfig } from './local-config.js';
 import { OfflineFile } from './offline-file.js';
 import { Serving } from './serving.js';
 import type { Settings } from './settings.js';
@@ -59,7 +59,7 @@ export class FlagClient implements GuidonClient {
     if (settings.offlineFile !== undefined) {
       this.#file = new OfflineFile({
         path: settings.offlineFile,
-        onFlags: (flagSet) => this.#serveFlagSet(flagSet),
+        onConfig: (config) => this.serveLocal(config),
         warn,
       });
     } else if (urls.length > 0) {
@@ -230,14 +230,11 @@ export class FlagClient implements GuidonClient {
     this.#statuses.clear();
   }
 
-  /** Flags of the program itself. Throws `validation-failed`. */
-  protected serveLocal(config: Parameters<typeof parseLocalConfig>[0]): void {
-    this.#serveFlagSet(parseLocalConfig(config));
-  }
-
-  #serveFlagSet(flagSet: Serving['flagSet']): void {
+  /** Flags of the program itself. Throws `validation-failed`; then nothing has changed. */
+  protected serveLocal(config: LocalConfig): void {
     const previous = this.#evaluation.serving;
-    // A configuration of nodes, whatever its number, replaces it: that of the bootstrap counts as none.
+    const flagSet = parseLocalConfig(config, previous?.flagSet);
+    // A bootstrap has no number: whatever comes from a node replaces it.
     const isBootstrap = this.#settings.urls.length > 0;
     const at = { epoch: 0, revision: isBootstrap ? 0 : (previous?.revision ?? 0) + 1 };
     this.#serve(new Serving(flagSet, at, { readsClock: true, previous }));

@@ -21,6 +21,7 @@ export class FlagOverrides {
 
   /** Undefined: the flag is not overridden. */
   find(flagKey: string): Json | undefined {
+    if (this.isEmpty || typeof flagKey !== 'string') return undefined;
     return this.#values.get(flagKey.toUpperCase().replaceAll(/[^A-Z0-9]/g, '_'));
   }
 }

@@ -12,13 +12,13 @@ export interface LocalConfig {
 
 const VARIATION = 'value';
 
-/** Throws `validation-failed` with everything that is wrong. */
-export function parseLocalConfig({ values = {}, definitions = [] }: LocalConfig): FlagSet {
+/** Definitions that say the same as in `previous` are the same objects. Throws `validation-failed` with everything that is wrong. */
+export function parseLocalConfig({ values = {}, definitions = [] }: LocalConfig, previous?: FlagSet): FlagSet {
   const issues: Issue[] = [];
   const parsed: Definition[] = [];
   const parse = (value: unknown, pointer: string): void => {
     const result = parseDefinition(value);
-    if (result.ok) parsed.push(result.value);
+    if (result.ok) parsed.push(sameAs(result.value, previous));
     else for (const issue of result.issues) issues.push({ ...issue, pointer: `${pointer}${issue.pointer}` });
   };
   for (const [key, value] of Object.entries(values)) parse(flagOfValue(key, value), `/values/${key}`);
@@ -52,6 +52,15 @@ export function localConfigOf(value: unknown): LocalConfig {
       'local flags: {values?: {key: value}, definitions?: [definition]} is expected',
     );
   return { values: { ...values }, definitions };
+}
+
+function sameAs(definition: Definition, previous: FlagSet | undefined): Definition {
+  const known = {
+    flag: previous?.flags,
+    segment: previous?.segments,
+    'segment-keys': previous?.segmentKeys,
+  }[definition.kind]?.get(definitionKey(definition));
+  return known !== undefined && JSON.stringify(known) === JSON.stringify(definition) ? known : definition;
 }
 
 /** On, worth `value` for everybody: reason STATIC. */

@@ -1,10 +1,10 @@
-import { readFileSync, unwatchFile, watchFile } from 'node:fs';
-import type { FlagSet } from '@guidon/engine/in-process';
-import { localConfigOf, parseLocalConfig } from './local-config.js';
+import { readFileSync, statSync } from 'node:fs';
+import { type LocalConfig, localConfigOf } from './local-config.js';
 
 export interface OfflineFileParts {
   readonly path: string;
-  readonly onFlags: (flagSet: FlagSet) => void;
+  /** Throws when it cannot be used. */
+  readonly onConfig: (config: LocalConfig) => void;
   readonly warn: (message: string, error?: unknown) => void;
 }
 
@@ -14,26 +14,35 @@ const WATCH_MS = 500;
 /** Flags of a file, read at once and again whenever it changes. What cannot be used is warned of, and the last good flags stay (I13). */
 export class OfflineFile {
   readonly #parts: OfflineFileParts;
-  #text: string | undefined;
-  readonly #read = (): void => {
-    const { path, onFlags, warn } = this.#parts;
-    try {
-      const text = readFileSync(path, 'utf8');
-      if (text === this.#text) return;
-      this.#text = text;
-      onFlags(parseLocalConfig(localConfigOf(JSON.parse(text))));
-    } catch (error) {
-      warn('the offline file cannot be used', error);
-    }
-  };
+  readonly #timer: NodeJS.Timeout;
+  /** What tells one state of the file from the next, taken before it is read: a change in between is read once more. */
+  #seen = '';
 
   constructor(parts: OfflineFileParts) {
     this.#parts = parts;
-    this.#read();
-    watchFile(parts.path, { interval: WATCH_MS, persistent: false }, this.#read);
+    this.#look();
+    this.#timer = setInterval(() => this.#look(), WATCH_MS);
+    this.#timer.unref();
   }
 
   close(): void {
-    unwatchFile(this.#parts.path, this.#read);
+    clearInterval(this.#timer);
   }
+
+  #look(): void {
+    const { path, onConfig, warn } = this.#parts;
+    try {
+      const state = stateOf(path);
+      if (state === this.#seen) return;
+      this.#seen = state;
+      onConfig(localConfigOf(JSON.parse(readFileSync(path, 'utf8'))));
+    } catch (error) {
+      warn('the offline file cannot be used', error);
+    }
+  }
+}
+
+function stateOf(path: string): string {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  return stat === undefined ? 'none' : [stat.mtimeMs, stat.size, stat.ino].join();
 }
