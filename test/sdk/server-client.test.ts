@@ -111,14 +111,14 @@ describe('createClient()', () => {
       bootstrap: { values: { 'new-checkout': false, theme: 'light', size: 3 } },
       hooks: [
         { before: () => assertNever() },
-        { after: ({ flagKey }, { value, reason }) => heard.push(`${flagKey} ${String(value)} ${reason}`) },
+        { after: ({ flagKey }, { value, reason }) => heard.push(`${flagKey} ${JSON.stringify(value)} ${reason}`) },
       ],
     });
     expect(client.boolean('new-checkout', SOMEBODY, false)).toBe(true);
     expect(client.string('theme', SOMEBODY, '')).toBe('dark');
     expect(client.number('size', SOMEBODY, 0)).toBe(3);
     expect(client.numberDetails('theme', SOMEBODY, 1)).toMatchObject({ value: 1, errorCode: 'TYPE_MISMATCH' });
-    expect(heard).toEqual(['new-checkout true STATIC', 'theme dark STATIC', 'size 3 CACHED', 'theme 1 ERROR']);
+    expect(heard).toEqual(['new-checkout true STATIC', 'theme "dark" STATIC', 'size 3 CACHED', 'theme 1 ERROR']);
     expect(client.warnings.filter((warning) => warning.includes('hook'))).toHaveLength(4);
   });
 
