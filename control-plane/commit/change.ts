@@ -2,7 +2,7 @@ import type { EnvironmentRef, Issue, Json } from '@guidon/protocol';
 import type { Actor } from '../admin-api/actor.js';
 import type { Action } from '../admin-api/policy.js';
 import type { RequestOrigin } from '../audit/audit-entry.js';
-import type { StoreTransaction } from '../store/control-store.js';
+import type { StoreReader, StoreTransaction } from '../store/control-store.js';
 import type { Scope, StoreKey } from '../store/keys.js';
 import type { DiffEntry } from './diff.js';
 import type { Definition } from './engine.js';
@@ -72,6 +72,11 @@ export interface Change {
   readonly rows?: readonly { readonly key: StoreKey; readonly value: unknown }[];
   /** Environments that this touches. A service lists each once. */
   readonly environments?: readonly EnvironmentChange[];
+  /**
+   * Throws to refuse. For limits that no record stands for: asked inside the transaction, where nothing comes between the answer and the write,
+   * besides whatever the plan asked to refuse early.
+   */
+  readonly assertInside?: (transaction: StoreReader) => void;
   /** Called inside the transaction, once revisions are known, and for idempotent replays stored as it is. */
   readonly reply: (outcome: ChangeOutcome) => Reply;
 }

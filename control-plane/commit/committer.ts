@@ -182,6 +182,7 @@ export class Committer {
     { prepared, manifests, verdicts = [] }: SignedEnvironments & { verdicts?: readonly PolicyVerdict[] | undefined },
   ): { reply: Reply; outcome: ChangeOutcome; feedEnd: number | undefined } {
     for (const read of [...change.records, ...(change.relied ?? [])]) assertUnchanged(transaction, read);
+    change.assertInside?.(transaction);
     for (const { key, read, value } of change.records) {
       if (value === undefined) transaction.remove(key);
       else {

@@ -1,4 +1,4 @@
-import { PlatformError, type TenantId } from '@guidon/protocol';
+import type { TenantId } from '@guidon/protocol';
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { assertLoggedIn } from '../admin-api/actor.js';
@@ -18,8 +18,6 @@ import {
 import type { PlatformCredentialRecord } from './stored-credential.js';
 
 const TOKENS = '/api/v1/tenants/:tenantId/me/tokens';
-/** Of one person in one tenant. */
-const TOKENS_MAX = 50;
 
 const createBody = createPlatformCredentialBody.extend({
   roles: z
@@ -71,12 +69,6 @@ export function registerPersonalTokenRoutes(app: FastifyInstance, core: ControlP
     replies: { 201: newPlatformCredentialSchema },
     handle: ({ actor, params: { tenantId }, body, write }) => {
       const { personId } = assertLoggedIn(actor);
-      const own = store
-        .list<PlatformCredentialRecord>(keys.adminCredentials(tenantId))
-        .filter(({ value }) => value.personId === personId && value.revokedAt === null);
-      if (own.length >= TOKENS_MAX) {
-        throw new PlatformError('limit-exceeded', `a person has at most ${TOKENS_MAX} tokens of a tenant`);
-      }
       return serviceOf(tenantId).create(write, { ...body, personId });
     },
   });

@@ -11,12 +11,15 @@ import { findMember } from '../members/member-read-model.js';
 import { isOwnerAccount, mustHaveOtherOwner } from '../members/owners.js';
 import { assertMayTake } from '../roles/may-give.js';
 import { assertGrantable, assertKnownRoles } from '../roles/role-service.js';
+import type { StoreReader } from '../store/control-store.js';
 import { INSTALLATION, type KeyRange, keys, type Scope, type StoreKey } from '../store/keys.js';
 import { getTenant } from '../tenants/tenant-read-model.js';
 import { isOpen } from './credential-read-model.js';
 import type { CredentialOwnerRow, PlatformCredentialRecord } from './stored-credential.js';
 
 export const PLATFORM_CREDENTIALS_MAX = 1_000;
+/** Tokens of one person in one tenant. */
+export const PERSONAL_TOKENS_MAX = 50;
 const ROLES_MAX = 20;
 
 export const createPlatformCredentialBody = z.strictObject({
@@ -104,9 +107,7 @@ export class PlatformCredentialService {
   /** The plan alone, for a change that does more than this. */
   planCreation({ name, notAfter, roles, personId }: NewPlatformCredential): { change: Change; token: string } {
     const { kind, scope, actions } = this.#owner;
-    if (this.#listOpen().length >= PLATFORM_CREDENTIALS_MAX) {
-      throw new PlatformError('limit-exceeded', `there are at most ${PLATFORM_CREDENTIALS_MAX} of these credentials`);
-    }
+    this.#assertRoom(this.#core.store, personId);
     if (notAfter !== null && notAfter <= this.#core.now()) {
       const issue = { pointer: '/notAfter', code: 'validation-failed', detail: 'must lie in the future' } as const;
       throw new PlatformError('validation-failed', 'notAfter must lie in the future', { issues: [issue] });
@@ -129,6 +130,8 @@ export class PlatformCredentialService {
       action: actions.create,
       summary: `Created ${kind} credential “${name}”`,
       rows: [{ key: keys.credentialOwner(credentialId), value: ownerRow }],
+      // What others create at the same moment counts.
+      assertInside: (transaction) => this.#assertRoom(transaction, personId),
       reply: () => ({
         status: 201,
         body: { ...this.view(record), token, trustRoot: this.#core.signingKeys.trustRoot },
@@ -191,6 +194,19 @@ export class PlatformCredentialService {
   #keyOf(credentialId: string): StoreKey {
     const { kind, scope } = this.#owner;
     return kind === 'node' ? keys.nodeCredential(credentialId) : keys.adminCredential(scope, credentialId);
+  }
+
+  /** Throws `limit-exceeded` when there is no room for one more, of `personId` if it is somebody's. */
+  #assertRoom(store: StoreReader, personId: string | undefined): void {
+    const records = store.list<PlatformCredentialRecord>(this.range).map(({ value }) => value);
+    if (records.filter((record) => isOpen(record, this.#core.now())).length >= PLATFORM_CREDENTIALS_MAX) {
+      throw new PlatformError('limit-exceeded', `there are at most ${PLATFORM_CREDENTIALS_MAX} of these credentials`);
+    }
+    if (personId === undefined) return;
+    const own = records.filter((record) => record.personId === personId && record.revokedAt === null);
+    if (own.length >= PERSONAL_TOKENS_MAX) {
+      throw new PlatformError('limit-exceeded', `a person has at most ${PERSONAL_TOKENS_MAX} tokens of a tenant`);
+    }
   }
 
   #listOpen(): PlatformCredentialRecord[] {

@@ -8,6 +8,7 @@ import type { ControlPlaneCore } from '../core.js';
 import { refOf } from '../environments/environment-read-model.js';
 import type { EnvironmentRecord } from '../environments/environment-record.js';
 import { getProject } from '../projects/project-read-model.js';
+import { KeySpellings } from '../store/key-spellings.js';
 import { keys } from '../store/keys.js';
 import { describeFlagChange, summarise } from './describe-flag.js';
 import { findFlagUsers, findPrerequisiteUsers, findVariationUsers, refuseInUse } from './find-users.js';
@@ -25,6 +26,7 @@ const ARCHIVED_MS_MIN = 7 * 24 * 3_600_000;
 /** Rules of flags. A flag belongs to its project, so every write here is a change of all of the project's environments. */
 export class FlagService {
   readonly #core: ControlPlaneCore;
+  readonly #spellings = new KeySpellings();
 
   constructor(core: ControlPlaneCore) {
     this.#core = core;
@@ -37,6 +39,12 @@ export class FlagService {
       if (findFlag(store, tenantId, projectId, body.key) !== undefined) {
         throw new PlatformError('conflict', `the flag ${body.key} exists already`);
       }
+      this.#spellings.assertFree(
+        store,
+        keys.flags(tenantId, projectId),
+        body.key,
+        (key) => findFlag(store, tenantId, projectId, key) !== undefined,
+      );
       const tombstone = store.find<FlagTombstone>(keys.flagTombstone(tenantId, projectId, body.key));
       const version = (tombstone?.version ?? 0) + 1;
       const flag = newFlag(body, version, now());

@@ -16,6 +16,7 @@ import { summarise } from '../flags/describe-flag.js';
 import { findSegmentUsers, refuseInUse } from '../flags/find-users.js';
 import { servedDefinitions } from '../flags/flag-place.js';
 import { jsonCopy } from '../flags/json-copy.js';
+import { KeySpellings } from '../store/key-spellings.js';
 import { keys } from '../store/keys.js';
 import { archivedKeyRows, archivedKeyTombs, readArchivedKeys } from './archived-keys.js';
 import { newSegment, removals } from './new-segment.js';
@@ -31,6 +32,7 @@ const ARCHIVED_MS_MIN = 7 * 24 * 3_600_000;
 /** Rules of segments but for their keys. A segment belongs to one environment: a write locks and raises that one alone. */
 export class SegmentService {
   readonly #core: ControlPlaneCore;
+  readonly #spellings = new KeySpellings();
 
   constructor(core: ControlPlaneCore) {
     this.#core = core;
@@ -43,6 +45,12 @@ export class SegmentService {
       if (findSegment(store, environment, body.key) !== undefined) {
         throw new PlatformError('conflict', `the segment ${body.key} exists already`);
       }
+      this.#spellings.assertFree(
+        store,
+        keys.segments(environment),
+        body.key,
+        (key) => findSegment(store, environment, key) !== undefined,
+      );
       const tombstone = store.find<SegmentTombstone>(keys.segmentTombstone(environment, body.key));
       const { segment, definitions } = newSegment(body, (tombstone?.version ?? 0) + 1, now());
       this.#assertFits(found, segment.key, definitions);

@@ -47,6 +47,22 @@ async function revisions(): Promise<Record<string, number>> {
 }
 
 describe('creating a flag', () => {
+  test('a key that differs from another in case alone is refused, until that one is gone', async () => {
+    const post = (key: string) => plane.call('POST', `${acme.project}/flags`, { body: { key, type: 'boolean' } });
+    expect((await post('Same-Word')).status).toBe(201);
+    const refused = await post('same-word');
+    expect([refused.status, refused.body.errors]).toEqual([
+      422,
+      [expect.objectContaining({ pointer: '/key', detail: 'it differs from the key Same-Word in case alone' })],
+    ]);
+    expect((await post('Same-Word')).status).toBe(409);
+    const atOnce = await Promise.all(['other-word', 'Other-word', 'OTHER-WORD'].map(post));
+    expect(atOnce.map(({ status }) => status).sort()).toEqual([201, 422, 422]);
+    expect((await edit('DELETE', `${flagPath('Same-Word')}?force=true`)).status).toBe(200);
+    expect((await post('same-word')).status).toBe(201);
+    expect((await post('Same-Word')).status).toBe(422);
+  });
+
   test('a boolean flag needs only key and type; every environment has it, off, with a salt of its own', async () => {
     const before = await revisions();
     const answer = await create({ key: 'plain', type: 'boolean' });

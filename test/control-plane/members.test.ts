@@ -321,6 +321,14 @@ describe('personal tokens', () => {
     expect((await plane.call('GET', acme.project, { token: body.token })).status).toBe(401);
   });
 
+  test('are fifty at most, also when they are asked for at once', async () => {
+    people.collector = await join('collector', ['viewer']);
+    for (let count = 0; count < 48; count += 1) expect((await create('collector')).status).toBe(201);
+    const asked = await Promise.all(Array.from({ length: 6 }, () => create('collector')));
+    expect(asked.map(({ status }) => status).sort()).toEqual([201, 201, 422, 422, 422, 422]);
+    expect(brief(await create('collector'))).toEqual([422, 'limit-exceeded']);
+  });
+
   test('are for members: an installation admin makes credentials of the installation', async () => {
     await setUpAda(plane);
     const ada = new Browser(plane);

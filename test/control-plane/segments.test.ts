@@ -42,6 +42,14 @@ async function allKeys(key: string, query = '', limit = 1_000): Promise<string[]
 }
 
 describe('segments', () => {
+  test('a key that differs from another in case alone is refused, in its own environment', async () => {
+    const post = (key: string, path: string) => plane.call('POST', `${path}/segments`, { body: { key, name: key } });
+    expect((await post('Big-Spenders', acme.dev.path)).status).toBe(201);
+    const refused = await post('big-spenders', acme.dev.path);
+    expect([refused.status, pointersOf(refused)]).toEqual([422, ['/key']]);
+    expect((await post('big-spenders', acme.prod.path)).status).toBe(201);
+  });
+
   test('are made with rules and small lists, in one environment alone', async () => {
     const before = await revision();
     const answer = await create({
