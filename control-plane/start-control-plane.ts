@@ -28,6 +28,8 @@ import { EventIntake } from './events/event-intake.js';
 import { registerEventRoutes } from './events/event-routes.js';
 import { EventSweep } from './events/event-sweep.js';
 import { Feed } from './feed/feed.js';
+import { FeedWaiters } from './feed/feed-waiters.js';
+import { type FeedRetention, FeedTrimmer } from './feed/trim-feeds.js';
 import { Identity } from './identity.js';
 import { RequestRates } from './limits/request-rates.js';
 import { NodeDirectory } from './nodes/node-directory.js';
@@ -81,6 +83,8 @@ export interface ControlPlaneOptions {
   readonly webhookClock?: DispatchClock;
   /** How long what revisions served can be read; default HISTORY_RETENTION. */
   readonly historyRetention?: HistoryRetention;
+  /** How long the rows of feeds are kept; default FEED_RETENTION. */
+  readonly feedRetention?: FeedRetention;
   /** Epoch milliseconds; default Date.now. */
   readonly now?: () => number;
   /** Milliseconds on a clock that nobody sets, which ends sessions and login limits; default performance.now. */
@@ -151,6 +155,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
     const feed = new Feed(store);
     const recorder = new BoundedRecorder(store, logger, now);
     const policyHooks = new PolicyHooks(store, recorder, () => webhooks.dispatcher);
+    const feedWaiters = new FeedWaiters(feed);
+    const feedTrimmer = new FeedTrimmer(store, now, options.feedRetention);
     const committer = new Committer({
       store,
       feed,
@@ -219,7 +225,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
     await collectOpenApi(app);
     app.register(async (routes) => {
       identity.register(routes);
-      registerRoutes(routes, core, { resources, rates });
+      registerRoutes(routes, core, { resources, rates, feedWaiters });
       webhooks.register(routes);
       registerInternalRoutes(routes, core);
       registerEventRoutes(routes, core);
@@ -234,7 +240,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
     webhooks.dispatcher.start();
     options.eventFeed?.subscribe(async (lines) => void (await events.take(lines)));
     void removals.resume({ isStart: true });
-    const maintenance = setInterval(() => maintain(core, idempotencyKeys, sweep), MAINTENANCE_INTERVAL_MS);
+    const sweeps = { idempotencyKeys, sweep, feedTrimmer };
+    const maintenance = setInterval(() => maintain(core, sweeps), MAINTENANCE_INTERVAL_MS);
     maintenance.unref();
     const signing = setInterval(() => signHeads(core), options.treeHeadIntervalMs ?? TREE_HEAD_INTERVAL_MS);
     signing.unref();
@@ -259,11 +266,13 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
       close: async () => {
         clearInterval(maintenance);
         clearInterval(signing);
+        feedWaiters.close();
         await app.close();
         await webhooks.dispatcher.close();
         await options.eventFeed?.close();
         await events.close();
         await treeHeads.close();
+        await feedTrimmer.close();
         await removals.close();
         await publisher.close();
         await pool.close();
@@ -290,14 +299,18 @@ function assertKeysAreThere(dataDirectory: string): void {
 
 function maintain(
   { store, logger, removals }: ControlPlaneCore,
-  idempotencyKeys: IdempotencyKeys,
-  sweep: EventSweep,
+  {
+    idempotencyKeys,
+    sweep,
+    feedTrimmer,
+  }: { readonly idempotencyKeys: IdempotencyKeys; readonly sweep: EventSweep; readonly feedTrimmer: FeedTrimmer },
 ): void {
   store.maintain();
   if (store.failure === undefined) {
     sweep.sweep().catch((error: unknown) => logger.warn({ err: error }, 'old events were not removed'));
   }
   void removals.resume({ isStart: false });
+  feedTrimmer.run().catch((error: unknown) => logger.warn({ err: error }, 'old rows of feeds were not removed'));
   idempotencyKeys
     .sweep()
     .catch((error: unknown) => logger.warn({ err: error }, 'expired idempotency records were not removed'));

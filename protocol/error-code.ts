@@ -73,6 +73,12 @@ export const ERROR_CODES = {
     logLevel: 'info',
   },
   'revision-gone': { status: 410, title: 'The asked revision is no longer kept', retryable: false, logLevel: 'info' },
+  'feed-gone': {
+    status: 410,
+    title: 'The feed does not reach back to there; read the state first',
+    retryable: false,
+    logLevel: 'info',
+  },
   'length-required': { status: 411, title: 'Content-Length is required', retryable: false, logLevel: 'debug' },
   'revision-conflict': { status: 412, title: 'It has changed since it was read', retryable: false, logLevel: 'debug' },
   'payload-too-large': { status: 413, title: 'The body is too large', retryable: false, logLevel: 'debug' },

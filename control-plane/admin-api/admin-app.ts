@@ -10,7 +10,7 @@ import type { Logger } from 'pino';
 import type { z } from 'zod';
 import type { Propagation } from '../nodes/propagation.js';
 import { answerClientError } from './client-error.js';
-import { assertHasPolicy, type GuardOptions, guardRequest } from './guard.js';
+import { assertHasPolicy, type GuardOptions, guardAgain, guardRequest } from './guard.js';
 import type { IdempotencyKeys } from './idempotency.js';
 import { allowedMethods, type KnownRoute } from './known-routes.js';
 import { JSON_PATCH, MERGE_PATCH, mediaTypeOf } from './patch.js';
@@ -59,6 +59,7 @@ export function createAdminApp(options: {
   app.decorate('idempotencyKeys', idempotencyKeys);
   app.decorate('publicOrigin', publicUrl === undefined ? undefined : new URL(publicUrl).origin);
   app.decorate('propagation', propagation);
+  app.decorate('guardAgain', (request: FastifyRequest) => guardAgain(request, guard));
   app.decorateRequest('authenticated', undefined);
   app.decorateRequest('bodyDigest', '');
   app.setValidatorCompiler<z.ZodType>(

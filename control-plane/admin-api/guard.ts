@@ -1,9 +1,11 @@
+import { strict as assert } from 'node:assert';
 import { isId, PlatformError, parseTenantId } from '@guidon/protocol';
 import type { FastifyRequest } from 'fastify';
 import type { Denial } from '../audit/denials.js';
 import type { RequestRates } from '../limits/request-rates.js';
 import { Cookies } from '../sessions/cookies.js';
 import { assertMadeHere } from '../sessions/csrf.js';
+import type { Actor } from './actor.js';
 import type { Authenticated, Authenticator } from './authenticate.js';
 import { type Action, assertAuthorised, authorise, POLICY } from './policy.js';
 import { notFound } from './problems.js';
@@ -78,6 +80,16 @@ export function guardRequest(request: FastifyRequest, options: GuardOptions): vo
   if (takesBody === true && request.headers['content-length'] === undefined) {
     throw new PlatformError('length-required', 'send a Content-Length');
   }
+}
+
+/** Of a request that has been let through and lasts: throws when it would not be let through now. */
+export function guardAgain(request: FastifyRequest, { authenticator, resources }: GuardOptions): Actor {
+  const { action } = request.routeOptions.config;
+  assert(action !== undefined, 'a public route has no actor');
+  const { actor } = identify(request, authenticator);
+  assertAuthorised(authorise(actor, action, resources.resourceOf(request.params)));
+  if (!resources.hasTenantOf(request.params)) throw notFound();
+  return actor;
 }
 
 /** A token speaks for itself; a cookie is sent by browsers whoever made the request, so what it may change must come from a page of ours. */

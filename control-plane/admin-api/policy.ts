@@ -117,6 +117,8 @@ export const POLICY = {
   'webhook.rotate-secret': TENANT,
   'webhook.test': TENANT,
   'webhook.redeliver': TENANT,
+  /** Each row besides asks for the action of what it is about. */
+  'feed.read': TENANT,
   'audit.list': TENANT,
   'audit.export': TENANT,
   'node.read-config': NODES,

@@ -8,12 +8,14 @@ import { etagOf } from '../commit/if-match.js';
 import type { Propagation, WrittenRevision } from '../nodes/propagation.js';
 import { Cookies } from '../sessions/cookies.js';
 import { type Actor, ANONYMOUS_ACTOR, scopeOf } from './actor.js';
+import { EventStream, sendEventStream } from './event-stream.js';
 import { FileBody } from './file-body.js';
 import type { IdempotencyClaim, IdempotencyKeys, StoredReply } from './idempotency.js';
 import { JSON_PATCH, MERGE_PATCH, mediaTypeOf, type Patch } from './patch.js';
 import type { Action } from './policy.js';
 import { addPropagation } from './prefer-wait.js';
 import { problemSchema } from './problems.js';
+import { RequestLife } from './request-life.js';
 import { originOf } from './request-origin.js';
 
 declare module 'fastify' {
@@ -36,6 +38,8 @@ export interface RouteInput<Params, Query, Body> {
   readonly write: WriteRequest;
   /** For what logs in and out; every other route has its actor. */
   readonly cookies: Cookies;
+  /** For what is answered later than it was asked. */
+  readonly life: RequestLife;
 }
 
 export interface RouteDefinition<Params extends z.ZodType, Query extends z.ZodType, Body extends z.ZodType> {
@@ -60,13 +64,13 @@ export interface RouteDefinition<Params extends z.ZodType, Query extends z.ZodTy
   readonly consumes?: readonly string[];
   /** It changes an existing thing: the plan calls `assertIfMatch`. Documents If-Match, 412 and 428. */
   readonly changesExisting?: boolean;
-  /** It reads what revisions served, which is let go at last. Documents 410. */
+  /** It reads what is let go at last: what revisions served, or the feed. Documents 410. */
   readonly isHistory?: boolean;
   /** It counts attempts. Documents 429. */
   readonly isRateLimited?: boolean;
   /** An answer with `nextCursor` gets a Link to the next page. */
   readonly isList?: boolean;
-  /** Media types of a 200 that is a file (FileBody); the schema of that reply says what is in it. */
+  /** Media types of a 200 that is a file (FileBody) or a stream of events (EventStream); the schema of that reply says what is in it. */
   readonly fileTypes?: readonly string[];
   /** By status; `null` = no body. Dry runs and errors are added. */
   readonly replies: Readonly<Record<number, z.ZodType | null>>;
@@ -161,8 +165,10 @@ export function registerRoute<Params extends z.ZodType, Query extends z.ZodType,
           body: request.body as z.infer<Body>,
           write,
           cookies: new Cookies(request),
+          life: new RequestLife(request, reply),
         });
         await addPropagation(app.propagation, request, reply, written);
+        if (answer.body instanceof EventStream) return sendEventStream(request, reply, answer.body);
         if (answer.body instanceof FileBody) return sendFile(reply, answer.body);
         return send(request, reply, encode(answer), route.isList === true ? answer.body : undefined);
       } finally {
@@ -319,7 +325,7 @@ function responsesOf(route: AnyRoute, replies: Readonly<Record<number, z.ZodType
     503: problem('Retry with the same Idempotency-Key'),
     ...(isWrite ? { 409: problem('In the way of what exists, or still in use') } : {}),
     ...(route.isRateLimited === true ? { 429: problem('Too many attempts; Retry-After says when') } : {}),
-    ...(route.isHistory === true ? { 410: problem('What the revision served is no longer kept') } : {}),
+    ...(route.isHistory === true ? { 410: problem('What is asked for is no longer kept') } : {}),
     ...(route.changesExisting === true
       ? { 412: problem('Changed since it was read'), 428: problem('Send If-Match') }
       : {}),

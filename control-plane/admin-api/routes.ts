@@ -9,6 +9,8 @@ import { registerPersonalTokenRoutes } from '../credentials/personal-token-route
 import { registerPlatformCredentialRoutes } from '../credentials/platform-credential-routes.js';
 import { registerEnvironmentRoutes } from '../environments/environment-routes.js';
 import { registerFlagUsageRoutes } from '../events/flag-usage-routes.js';
+import { registerFeedRoutes } from '../feed/feed-routes.js';
+import type { FeedWaiters } from '../feed/feed-waiters.js';
 import { flagEnvironmentContent } from '../flags/flag-environment-content.js';
 import { registerFlagRoutes } from '../flags/flag-routes.js';
 import { registerTargetingRoutes } from '../flags/targeting-routes.js';
@@ -32,7 +34,11 @@ import type { ResourceReader } from './resource-reader.js';
 export function registerRoutes(
   app: FastifyInstance,
   core: ControlPlaneCore,
-  { resources, rates }: { readonly resources: ResourceReader; readonly rates: RequestRates },
+  {
+    resources,
+    rates,
+    feedWaiters,
+  }: { readonly resources: ResourceReader; readonly rates: RequestRates; readonly feedWaiters: FeedWaiters },
 ): void {
   registerTenantRoutes(app, core);
   registerUsageRoutes(app, core, rates);
@@ -43,6 +49,7 @@ export function registerRoutes(
   registerPlatformCredentialRoutes(app, core);
   registerAuditRoutes(app, core);
   registerWitnessRoutes(app, core);
+  registerFeedRoutes(app, core, feedWaiters);
   registerRevisionRoutes(app, core);
   registerFlagRoutes(app, core);
   registerFlagUsageRoutes(app, core);

@@ -73,13 +73,18 @@ describe.each(FIRST_OF_STORE_FORMATS)('%s', (name) => {
     expect(greeting.rules.map(({ id }: { id: string }) => id)).toEqual(['german', 'vip']);
     const audit = (await plane.must('GET', `/api/v1/tenants/${tenantId}/audit?limit=100`, { token })).body.items;
     expect(audit.map(({ action }: { action: string }) => action).slice(-auditActions.length)).toEqual(auditActions);
-    // Brought by formats 2, 3 and 4: they know what was written before them.
+    // Brought by formats 2, 3, 4 and 5: they know what was written before them.
     const head = await plane.must('GET', `/api/v1/tenants/${tenantId}/audit/tree-head`, { token });
     expect(head.body.size).toBe(audit.length);
     const history = await plane.must('GET', `${environmentPath}/revisions?limit=100`, { token });
     expect(history.body.items.map((row: { revision: number }) => row.revision)).toContain(revision);
     const usage = await plane.must('GET', `/api/v1/tenants/${tenantId}/usage`, { token });
     expect(usage.text).toContain('"flags"');
+    // Format 5: its feed begins with the state of then.
+    const gone = await plane.call('GET', `/api/v1/tenants/${tenantId}/feed`, { token });
+    expect(gone.status).toBe(storeFormat < 5 ? 410 : 200);
+    const state = await plane.must('GET', `/api/v1/tenants/${tenantId}/feed/state?limit=1000`, { token });
+    expect(state.text).toContain('/flags/greeting/targeting"');
 
     const node = await fixture.startNode(plane.running.url);
     expect(node.server.revisionOf(environmentId)).toBe(revision);

@@ -6,6 +6,7 @@ import { type RunningServer, startServer } from '@guidon/server';
 import { pino } from 'pino';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { booleanFlag, type Seed, TestControlPlane } from '../support/control-plane.js';
+import { FeedCopy, hashOf, stateOfApi } from '../support/feed-copy.js';
 import { GUIDON_MAIN, GuidonProcess, type TemporaryFolder, temporaryFolder } from '../support/guidon-process.js';
 import { sendJson } from '../support/http.js';
 import { until } from '../support/running-node.js';
@@ -126,6 +127,7 @@ test('a node that had newer revisions takes what was restored, and nothing of th
   const read = await plane.call('GET', `/internal/v1/environments/${acme.dev.id}/config`, { token: nodeToken });
   staleMessage = read.bytes;
   const audit = (await plane.must('GET', `${acme.tenant}/audit/tree-head`)).body.size;
+  const { end } = (await plane.must('GET', `${acme.tenant}/feed?limit=1`)).body;
   staleProject = (await plane.must('GET', acme.project)).body.id;
   await node.close();
   nodes.length = 0;
@@ -142,6 +144,12 @@ test('a node that had newer revisions takes what was restored, and nothing of th
   expect((await plane.must('GET', `${acme.tenant}/audit/tree-head`)).body.size).toBeLessThan(audit);
   const { body } = await plane.must('GET', `${acme.tenant}/audit?limit=10`);
   expect(body.items.map(({ action }: { action: string }) => action)).toContain('installation.restore');
+  // Who followed the feed begins anew, wherever he was: what he has may never have been (ADR 42).
+  for (const after of [0, end])
+    expect((await plane.call('GET', `${acme.tenant}/feed?after=${after}`)).status).toBe(410);
+  const copy = new FeedCopy();
+  await copy.readState(plane, acme.tenant);
+  expect(copy.hash).toBe(hashOf(await stateOfApi(plane, acme)));
 
   const again = await startNode();
   await until('the node has what was restored', () => again.revisionOf(acme.dev.id) === newest);
