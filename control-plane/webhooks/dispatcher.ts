@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import { type Json, PlatformError, parseTenantId, type TenantId } from '@guidon/protocol';
 import { SYSTEM_ACTOR } from '../admin-api/actor.js';
 import type { Action } from '../admin-api/policy.js';
@@ -51,6 +52,8 @@ export class Dispatcher {
   ) {
     const { sender, propagation, clock = { ...SYSTEM_CLOCK, now: core.now } } = options;
     const { store, feed, logger } = core;
+    // One listener per request under way, of which slots are the bound.
+    setMaxListeners(0, this.#stop.signal);
     this.#core = core;
     this.#sender = sender;
     this.#journal = new DeliveryJournal(store, logger, clock.now);

@@ -17,7 +17,7 @@ import type { FairSlots } from './fair-slots.js';
 import { type RenderedMessage, renderMessage } from './render-message.js';
 import { retryDelayMs } from './retry-schedule.js';
 import { getWebhookState } from './webhook-read-model.js';
-import type { WebhookHealth, WebhookRecord } from './webhook-record.js';
+import { PURGE_FORMS, type WebhookHealth, type WebhookRecord } from './webhook-record.js';
 import type { SentMessage, WebhookSender } from './webhook-sender.js';
 
 /** Attempts for one event that fail in a row before the endpoint is called failing. */
@@ -287,6 +287,7 @@ export class EndpointLane {
 }
 
 function isForWebhook(webhook: WebhookRecord, { type, projectId, environmentId, audience }: FeedRow): boolean {
+  if (PURGE_FORMS.has(webhook.form) && type !== 'environment.revision') return false;
   const { path, tags } = audience;
   return isFor(webhook, webhook.place, { type, projectId, environmentId, path, tags });
 }

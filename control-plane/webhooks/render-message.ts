@@ -77,7 +77,7 @@ const FORMS: Readonly<Record<WebhookForm, Render>> = {
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ tags: [surrogateKeyOf(event)] }),
   }),
-  varnish: (_, event) => ({ method: 'PURGE', headers: { 'surrogate-key': surrogateKeyOf(event) }, body: '' }),
+  varnish: (_, event) => ({ method: 'BAN', headers: { 'surrogate-key': surrogateKeyOf(event) }, body: '' }),
   // Asked before a change, never told of one.
   policy: (_, event) => json('application/json', (data) => ({ type: event.type, data }), event, 0),
 };

@@ -1,5 +1,6 @@
+import { strict as assert } from 'node:assert';
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 const CIPHER = 'aes-256-gcm';
@@ -33,9 +34,9 @@ export class SecretBox {
     this.#key ??= this.#readKey();
     if (this.#key === undefined) return undefined;
     const bytes = Buffer.from(sealed, 'base64');
-    const decipher = createDecipheriv(CIPHER, this.#key, bytes.subarray(0, NONCE_BYTES)).setAAD(Buffer.from(owner));
-    decipher.setAuthTag(bytes.subarray(NONCE_BYTES, NONCE_BYTES + TAG_BYTES));
     try {
+      const decipher = createDecipheriv(CIPHER, this.#key, bytes.subarray(0, NONCE_BYTES)).setAAD(Buffer.from(owner));
+      decipher.setAuthTag(bytes.subarray(NONCE_BYTES, NONCE_BYTES + TAG_BYTES));
       const text = Buffer.concat([decipher.update(bytes.subarray(NONCE_BYTES + TAG_BYTES)), decipher.final()]);
       return text.toString('utf8');
     } catch {
@@ -43,14 +44,12 @@ export class SecretBox {
     }
   }
 
+  /** Undefined when there is none. One that is no key is not replaced: what it sealed could never be opened again. */
   #readKey(): Buffer | undefined {
-    try {
-      const key = readFileSync(this.#path);
-      return key.length === KEY_BYTES ? key : undefined;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-      throw error;
-    }
+    if (!existsSync(this.#path)) return undefined;
+    const key = readFileSync(this.#path);
+    assert(key.length === KEY_BYTES, `${this.#path} is no key: restore it`);
+    return key;
   }
 
   #makeKey(): Buffer {

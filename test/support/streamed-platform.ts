@@ -22,9 +22,12 @@ export class StreamedPlatform {
   readonly #options: Partial<ServerOptions>;
   server: RunningServer;
 
-  static async start(options: Partial<ServerOptions> = {}): Promise<StreamedPlatform> {
+  static async start(
+    options: Partial<ServerOptions> = {},
+    planeOptions: Parameters<typeof TestControlPlane.start>[0] = {},
+  ): Promise<StreamedPlatform> {
     const bus = new InProcessChangeBus();
-    const plane = await TestControlPlane.start({ bus });
+    const plane = await TestControlPlane.start({ ...planeOptions, bus });
     const nodeOptions = {
       dataDirectory: await temporaryDirectory(),
       nodeCredential: await plane.running.issueNodeCredential('node'),
