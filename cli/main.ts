@@ -3,6 +3,7 @@ import { deleteProto, PlatformError } from '@guidon/protocol';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { adminUrl, tokenFile } from './options/admin-options.js';
 import { configurable } from './options/configuration.js';
+import { addProjectOptions, controlPlane, token } from './options/control-plane-options.js';
 import {
   controlPlaneCa,
   publicUrl,
@@ -217,19 +218,33 @@ program
 program
   .command('status')
   .description('the bus, and every node with how far it is; exit status 1 when something is not as it should be')
-  .addOption(
-    new Option('--control-plane <url>', 'where the control plane answers')
-      .env('GUIDON_CONTROL_PLANE_URL')
-      .argParser(httpUrl)
-      .default('http://127.0.0.1:4200'),
-  )
-  .addOption(
-    new Option('--token <token>', 'of an installation admin; better given as GUIDON_ADMIN_TOKEN').env(
-      'GUIDON_ADMIN_TOKEN',
-    ),
-  )
+  .addOption(controlPlane())
+  .addOption(token('an installation admin'))
   .action(async (options) => {
     process.exitCode = await (await import('./status.js')).runStatus(options);
+  });
+
+addProjectOptions(program.command('flags').description('what there is to know of flags').command('usage'))
+  .description('which flags are evaluated and which are asked for but not there; with a flag, by variation')
+  .argument('[flag]', 'key of one flag')
+  .addOption(
+    new Option('--environment <key>', 'key of the environment')
+      .env('GUIDON_ENVIRONMENT')
+      .argParser(givenText)
+      .makeOptionMandatory(),
+  )
+  .addOption(new Option('--output <form>', 'how to print it').choices(['table', 'json']).default('table'))
+  .action(async (flag, options) => {
+    process.exitCode = await (await import('./flags/usage.js')).runFlagsUsage(flag, options);
+  });
+
+addProjectOptions(program.command('typegen'))
+  .description('write the flags of a project as types, so that the SDKs refuse misspelt keys and wrong defaults')
+  .addOption(
+    new Option('--output <file>', 'module to write, such as flags.d.ts').argParser(givenText).makeOptionMandatory(),
+  )
+  .action(async (options) => {
+    process.exitCode = await (await import('./typegen/typegen.js')).runTypegen(options);
   });
 
 program

@@ -1,10 +1,6 @@
 import { type BusStatus, PlatformError } from '@guidon/protocol';
-
-export interface StatusOptions {
-  readonly controlPlane: string;
-  /** An installation admin's. */
-  readonly token?: string;
-}
+import type { ControlPlaneOptions } from './options/control-plane-options.js';
+import { printTable } from './options/print-table.js';
 
 interface InstallationStatus {
   readonly bus: BusStatus;
@@ -27,7 +23,7 @@ interface NodeLine {
 }
 
 /** `guidon status`: the bus and every node on one page. Resolves with the exit status: 1 when something is not as it should be. */
-export async function runStatus({ controlPlane, token }: StatusOptions): Promise<number> {
+export async function runStatus({ controlPlane, token }: ControlPlaneOptions): Promise<number> {
   if (token === undefined) {
     throw new PlatformError('invalid-credentials', 'set GUIDON_ADMIN_TOKEN to a token of an installation admin');
   }
@@ -75,16 +71,4 @@ async function read<Answer>(controlPlane: string, path: string, token: string): 
     'forbidden',
     `${controlPlane}${path} answered ${answer.status}: an installation admin may read it`,
   );
-}
-
-function printTable(rows: readonly (readonly string[])[]): void {
-  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
-  for (const row of rows) {
-    console.log(
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    );
-  }
 }

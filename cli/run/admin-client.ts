@@ -75,11 +75,11 @@ export class AdminClient {
 
 export class AdminAnswer {
   readonly etag: string;
-  readonly #members: ReadonlyMap<string, unknown>;
+  readonly members: ReadonlyMap<string, unknown>;
 
   constructor(body: string, etag: string) {
     this.etag = etag;
-    this.#members = new Map(Object.entries(JSON.parse(body)));
+    this.members = new Map(Object.entries(JSON.parse(body)));
   }
 
   /** The members of each item of a list answer. */
@@ -89,14 +89,20 @@ export class AdminAnswer {
 
   /** The members of each element of the array `name`. */
   list(name: string): ReadonlyMap<string, unknown>[] {
-    const items = this.#members.get(name);
+    const items = this.members.get(name);
     return Array.isArray(items) ? items.map((item) => new Map(Object.entries(item))) : [];
+  }
+
+  /** The member `name` when it is a string. */
+  findText(name: string): string | undefined {
+    const value = this.members.get(name);
+    return typeof value === 'string' ? value : undefined;
   }
 
   /** The string member `name` of the answer; its absence means that the two sides disagree about the API. */
   text(name: string): string {
-    const value = this.#members.get(name);
-    if (typeof value !== 'string') throw new PlatformError('internal', `the admin API's answer has no ${name}`);
+    const value = this.findText(name);
+    if (value === undefined) throw new PlatformError('internal', `the admin API's answer has no ${name}`);
     return value;
   }
 }
