@@ -20,7 +20,7 @@ import { ControlStore } from '@guidon/control-plane/store/control-store.js';
 import { keys } from '@guidon/control-plane/store/keys.js';
 import type { FlagDefinition, FlagSet } from '@guidon/engine';
 import { CompilePool } from '@guidon/pool';
-import { parseEnvironmentRef } from '@guidon/protocol';
+import { PlatformError, parseEnvironmentRef } from '@guidon/protocol';
 import { generateSigningKey } from '@guidon/protocol/signed-config';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 
@@ -165,6 +165,22 @@ describe('Committer.commit()', () => {
       const stored = new Workspaces().open(store, environment);
       expect(flagsOf(committer.flagSetOf(environment))).toEqual(flagsOf(stored?.flagSet ?? EMPTY_FLAG_SET));
     }
+  });
+
+  test('what a change asserts inside sees all that was staged before it, so a bound holds for those who ask at once', async () => {
+    const roles = keys.roles(environment.tenantId);
+    const ask = (name: string) =>
+      committer.commit(write, undefined, () => ({
+        ...changeOf([]),
+        environments: [],
+        rows: [{ key: keys.role(environment.tenantId, name), value: {} }],
+        assertInside: (transaction) => {
+          if (transaction.list(roles).length >= 2) throw new PlatformError('limit-exceeded', 'two at most');
+        },
+      }));
+    const asked = await Promise.allSettled(['a', 'b', 'c', 'd'].map(ask));
+    expect(asked.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'rejected', 'rejected']);
+    expect(store.list(roles)).toHaveLength(2);
   });
 
   test('a plan made on a base that has moved is not written', async () => {
