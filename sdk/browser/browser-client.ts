@@ -47,10 +47,8 @@ export interface ClientStatus {
   readonly errorCode?: string;
 }
 
-/** Flags for one context at a time. Getters answer at once, never throw, and return the caller's default where there is no value of that type. */
-export interface BrowserClient {
-  readonly context: Context;
-  readonly status: ClientStatus;
+/** Getters of flags. They answer at once, never throw, and return the caller's default where there is no value of that type. */
+export interface FlagReader {
   boolean<Key extends FlagKeyOf<boolean>>(
     flagKey: Key,
     defaultValue: FlagValueOf<Key, boolean>,
@@ -77,6 +75,14 @@ export interface BrowserClient {
     flagKey: Key,
     defaultValue: FlagValueOf<Key, Structure>,
   ): FlagDetails<FlagValueOf<Key, Structure>>;
+}
+
+/** Flags for one context at a time. */
+export interface BrowserClient extends FlagReader {
+  readonly context: Context;
+  readonly status: ClientStatus;
+  /** What the page was rendered with: the flags of the bootstrap, whatever has come since. Without one every getter returns its default. */
+  readonly rendered: FlagReader;
   /** The values of all flags that evaluated without an error. Counts as use of none. */
   allFlags(): JsonObject;
   /**

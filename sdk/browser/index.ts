@@ -2,11 +2,14 @@ export type {
   Context,
   FlagDetails,
   FlagErrorCode,
+  FlagKey,
   FlagMetadata,
   FlagReason,
   FlagTypes,
+  FlagValueOf,
   Json,
   JsonObject,
+  Structure,
 } from '@guidon/sdk-core';
 export * from './browser-client.js';
 export type { BrowserClientOptions } from './client-options.js';

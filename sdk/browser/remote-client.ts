@@ -1,5 +1,12 @@
 import { type Context, EventIds, type FlagDetails, type Json, type JsonObject, ListenerSet } from '@guidon/sdk-core';
-import type { Bootstrap, BrowserClient, ClientState, ClientStatus, TrackDetails } from './browser-client.js';
+import type {
+  Bootstrap,
+  BrowserClient,
+  ClientState,
+  ClientStatus,
+  FlagReader,
+  TrackDetails,
+} from './browser-client.js';
 import { type BrowserClientOptions, type ClientOptions, parseOptions } from './client-options.js';
 import { canonicalText } from './context-text.js';
 import { EventSender } from './event-sender.js';
@@ -8,6 +15,7 @@ import { FlagGetters, type Found } from './flag-getters.js';
 import { differences } from './flag-values.js';
 import { NodeApi, type NodeFailure } from './node-api.js';
 import { PageLife } from './page-life.js';
+import { RenderedFlags } from './rendered-flags.js';
 import { Session } from './session.js';
 
 const WAIT_MS = 10_000;
@@ -16,6 +24,7 @@ const EVERY_FLAG = '';
 
 /** Values come from a node through a Session, which `identify` exchanges for another; uses of them go to it as events. */
 export class RemoteClient extends FlagGetters implements BrowserClient {
+  readonly rendered: FlagReader;
   readonly #options: ClientOptions;
   readonly #api: NodeApi;
   readonly #events: EventSender;
@@ -42,6 +51,7 @@ export class RemoteClient extends FlagGetters implements BrowserClient {
     this.#exposures = new Exposures(this.#ids, (event) => this.#events.add(event));
     this.#events.onSend = () => this.#exposures.sum();
     this.#statuses = new ListenerSet((error) => warn('a listener threw', error));
+    this.rendered = new RenderedFlags(options.bootstrap);
     this.#session = this.#begin(options.context ?? {}, options.bootstrap);
     this.#served = this.#session;
     this.#serve(this.#session);
@@ -102,7 +112,8 @@ export class RemoteClient extends FlagGetters implements BrowserClient {
   }
 
   ready(timeoutMs = WAIT_MS): Promise<boolean> {
-    return this.#session.hasValues(timeoutMs);
+    // On a server nothing comes.
+    return this.#session.hasValues(this.#page === undefined ? 0 : timeoutMs);
   }
 
   track(name: string, { value, data }: TrackDetails = {}): void {

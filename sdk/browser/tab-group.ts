@@ -39,7 +39,8 @@ const SILENCE_MS_MAX = 90_000;
 export class TabGroup<Values> {
   readonly #name: string;
   readonly #member: GroupMember<Values>;
-  readonly #channel: BroadcastChannel | undefined;
+  /** From the first time it is awake. */
+  #channel: BroadcastChannel | undefined;
   #state: 'asleep' | 'following' | 'leading' = 'asleep';
   /** Ends the request for the lock, or gives it back. */
   #withdraw: (() => void) | undefined;
@@ -48,17 +49,18 @@ export class TabGroup<Values> {
   constructor(name: string, member: GroupMember<Values>) {
     this.#name = name;
     this.#member = member;
-    if (typeof BroadcastChannel === 'undefined' || navigator.locks === undefined) return;
-    this.#channel = new BroadcastChannel(name);
-    this.#channel.onmessage = ({ data }: MessageEvent<GroupMessage<Values>>) => this.#hear(data);
   }
 
   wake(): void {
     if (this.#state !== 'asleep') return;
     this.#state = 'following';
-    if (this.#channel === undefined) {
+    if (typeof BroadcastChannel === 'undefined' || navigator.locks === undefined) {
       this.#lead();
       return;
+    }
+    if (this.#channel === undefined) {
+      this.#channel = new BroadcastChannel(this.#name);
+      this.#channel.onmessage = ({ data }: MessageEvent<GroupMessage<Values>>) => this.#hear(data);
     }
     this.#contend({});
     this.#ask();

@@ -1,5 +1,5 @@
 import { type Context, type FlagDetails, type Json, type JsonObject, ListenerSet } from '@guidon/sdk-core';
-import type { BrowserClient, ClientStatus, EvaluatedFlag, TrackDetails } from './browser-client.js';
+import type { BrowserClient, ClientStatus, EvaluatedFlag, FlagReader, TrackDetails } from './browser-client.js';
 import { FlagGetters, type Found } from './flag-getters.js';
 
 /** One call of a getter. */
@@ -16,6 +16,7 @@ export class TestClient extends FlagGetters implements BrowserClient {
   readonly uses: RecordedUse[] = [];
   readonly tracked: ({ readonly name: string } & TrackDetails)[] = [];
   readonly status: ClientStatus = { state: 'live', revision: 1 };
+  readonly rendered: FlagReader = this;
   readonly #values = new Map<string, EvaluatedFlag>();
   readonly #listeners = new ListenerSet<[readonly string[]]>((error) => {
     throw error;

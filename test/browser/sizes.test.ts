@@ -7,6 +7,7 @@ const KILOBYTE = 1_000;
 /** What a page loads of each package, minified, `gzip -9`, with what it imports of ours. */
 const BUDGETS: readonly (readonly [source: string, external: readonly (string | RegExp)[], bytesMax: number])[] = [
   ["export { createBrowserClient } from '@guidon/browser-sdk'", [], 8 * KILOBYTE],
+  ["export * from '@guidon/react'", [/^react/, '@guidon/browser-sdk'], 2 * KILOBYTE],
 ];
 
 it.each(BUDGETS)('%s stays within its budget', async (source, external, bytesMax) => {
