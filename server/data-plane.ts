@@ -32,6 +32,7 @@ import { EvaluateRoute } from './routes/evaluate-route.js';
 import type { EvaluateParts } from './routes/evaluation-placement.js';
 import { ExplainRoute } from './routes/explain-route.js';
 import { KeySetRoute } from './routes/key-set-route.js';
+import { ValuesRoute } from './routes/values-route.js';
 import { EnvironmentSet } from './snapshot-feed/environment-set.js';
 import { HttpConfigSource } from './snapshot-feed/http-config-source.js';
 import { SnapshotFeed } from './snapshot-feed/snapshot-feed.js';
@@ -297,6 +298,7 @@ export class DataPlane {
     const { environments } = this;
     router.add(new EvaluateRoute('evaluate', parts));
     router.add(new EvaluateRoute('batch', parts));
+    router.add(new ValuesRoute(parts));
     router.add(
       new ExplainRoute({
         ...parts,

@@ -23,7 +23,7 @@ export interface EvaluatedFlag {
   readonly inExperiment?: true;
 }
 
-/** Values that a server evaluated for the page's context: the answer of `POST /v1/evaluate` without `flags`, or of the server SDK. */
+/** Values that a server evaluated for the page's context: the answer of `POST /v1/values`. */
 export interface Bootstrap {
   readonly epoch?: number | undefined;
   readonly revision: number;

@@ -71,7 +71,7 @@ export class Connection {
     let nextMs = jittered(pollSeconds * 1_000);
     try {
       const answer = await api.post(
-        '/v1/evaluate',
+        '/v1/values',
         `{"context":${contextText}}`,
         etag === undefined ? {} : { 'if-none-match': etag },
       );
@@ -91,10 +91,13 @@ export class Connection {
     }
   }
 
-  #take({ revision, results }: Readonly<Record<string, unknown>>, etag: string | undefined): void {
+  #take({ epoch, revision, results }: Readonly<Record<string, unknown>>, etag: string | undefined): void {
     if (typeof revision !== 'number' || !Array.isArray(results)) throw new NodeFailure('unreachable');
     const { onValues, values } = this.#parts;
-    const isTaken = onValues(results.filter(isResult), { revision });
+    const isTaken = onValues(results.filter(isResult), {
+      epoch: typeof epoch === 'number' ? epoch : undefined,
+      revision,
+    });
     this.#etag = isTaken && etag !== undefined ? { text: etag, of: values.results } : undefined;
   }
 }

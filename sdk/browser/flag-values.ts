@@ -1,22 +1,15 @@
 import type { EvaluatedFlag } from './browser-client.js';
 
-/** Of which configuration values are. `epoch` is unknown of values that were asked for and not pushed. */
+/** Of which configuration values are. `epoch` is unknown where a node went on to the next one while it answered. */
 export interface ValuesPosition {
   readonly epoch?: number | undefined;
   readonly revision: number;
 }
 
-/**
- * So many answers in a row from before what is held are another node's lag; one more is a configuration that was restored from a backup, whose
- * epoch, which would say so, is not part of an answer.
- */
-const OLDER_ANSWERS_MAX = 3;
-
 /** The values of one context. They never go back to an older configuration (I8). */
 export class FlagValues {
   #results: ReadonlyMap<string, EvaluatedFlag> = new Map();
   #position: ValuesPosition | undefined;
-  #olderCount = 0;
 
   /** The same object for as long as nothing differs. */
   get results(): ReadonlyMap<string, EvaluatedFlag> {
@@ -30,12 +23,7 @@ export class FlagValues {
 
   /** Takes everything there is. Returns the flags that differ, or undefined when what is held is newer. Whatever stayed equal stays the same object. */
   replace(results: Iterable<EvaluatedFlag>, at: ValuesPosition): readonly string[] | undefined {
-    if (this.#isOlder(at)) {
-      this.#olderCount += 1;
-      if (at.epoch !== undefined || this.#olderCount <= OLDER_ANSWERS_MAX) return undefined;
-      this.#position = undefined;
-    }
-    this.#olderCount = 0;
+    if (this.#isOlder(at)) return undefined;
     const held = this.#results;
     const next = new Map<string, EvaluatedFlag>();
     for (const result of results) {

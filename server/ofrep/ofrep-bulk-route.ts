@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import type { EvaluateOptions } from '@guidon/engine';
 import { PlatformError, type Problem, REQUEST_LIMITS } from '@guidon/protocol';
 import {
@@ -8,6 +7,7 @@ import {
   type Position,
   positionText,
 } from '@guidon/protocol/live-updates';
+import { answerEtag } from '../answer-etag.js';
 import type { Caller } from '../auth/access-directory.js';
 import { answerPreflight } from '../cors.js';
 import type { AnswerHeads } from '../environment-slot.js';
@@ -30,7 +30,6 @@ import { flagSetMetadata, type KernelResults, ofrepResult } from './ofrep-result
 const TOKEN_PERIOD_MS = 30 * 60 * 1000;
 /** How long a page may be hidden before its client ends the stream. */
 const INACTIVITY_DELAY_SEC = 120;
-const COMMA = 0x2c;
 
 /**
  * `POST /ofrep/v1/evaluate/flags` of OFREP 0.3.0: every flag that the credential sees, for one context.
@@ -89,7 +88,7 @@ export class OfrepBulkRoute implements Route<Caller>, EvaluationUse<RouteRequest
     const { slot } = caller;
     const bytes = chargedBytes(this.#parts, caller, answer);
     const tokenExpiresAt = (Math.floor(this.#parts.now() / TOKEN_PERIOD_MS) + 2) * TOKEN_PERIOD_MS;
-    const etag = etagOf(caller, bytes, tokenExpiresAt);
+    const etag = answerEtag(caller, bytes, String(tokenExpiresAt));
     if (isNamed(target.ifNoneMatch, etag)) {
       reply.end(304, [['ETag', etag], NO_STORE], '');
       return;
@@ -114,14 +113,6 @@ export class OfrepBulkRoute implements Route<Caller>, EvaluationUse<RouteRequest
 }
 
 const NO_STORE: HeaderPair = ['Cache-Control', 'private, no-store'];
-
-/** `bytes` begin with `{"revision":…,`. */
-function etagOf({ slot: { environment }, entry }: Caller, bytes: Uint8Array, tokenExpiresAt: number): string {
-  const hash = createHash('sha256')
-    .update(`${environment.environmentId} ${entry.credentialId} ${tokenExpiresAt} `)
-    .update(bytes.subarray(bytes.indexOf(COMMA)));
-  return `"${hash.digest('base64url')}"`;
-}
 
 /** `since`: a stream that opens later than a change hears of it. Relative, for the client joins it to the origin that it asks. */
 function streamOf({ slot, entry }: Caller, tokenExpiresAt: number, since: Position): object {

@@ -28,9 +28,9 @@ it('two tabs follow a change through one connection, and the second goes on when
   await second.untilValue('gate', 'acme-gate-off');
   await first.untilState('live');
   await second.untilState('live');
-  expect(await first.requests('/v1/evaluate')).toHaveLength(1);
+  expect(await first.requests('/v1/values')).toHaveLength(1);
   expect(await first.requests('WEBSOCKET')).toHaveLength(1);
-  for (const what of ['/v1/evaluate', 'WEBSOCKET', 'EVENTS']) expect(await second.requests(what)).toEqual([]);
+  for (const what of ['/v1/values', 'WEBSOCKET', 'EVENTS']) expect(await second.requests(what)).toEqual([]);
 
   const changed = [first.untilValue('gate', 'acme-gate-on'), second.untilValue('gate', 'acme-gate-on')];
   const at = Date.now();

@@ -24,11 +24,11 @@ afterAll(async () => {
 
 const CONTEXT = { targetingKey: 'u1' };
 
-/** What a server asks a node for, with the client key: it never gets what a page may not see. */
+/** What a server asks a node for. */
 async function bootstrapOf(): Promise<Bootstrap> {
-  const answer = await fetch(`${browser.platform.server.url}/v1/evaluate`, {
+  const answer = await fetch(`${browser.platform.server.url}/v1/values`, {
     method: 'POST',
-    headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+    headers: { authorization: `Bearer ${tenant.srv}`, 'content-type': 'application/json' },
     body: JSON.stringify({ context: CONTEXT }),
   });
   return JSON.parse(await answer.text());

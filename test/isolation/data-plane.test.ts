@@ -117,6 +117,7 @@ function requestsAbout(other: PlantedTenant): readonly (readonly [path: string, 
   return [
     ...contexts.flatMap((context): (readonly [string, Json])[] => [
       ['/v1/evaluate', { context }],
+      ['/v1/values', { context }],
       ['/v1/evaluate', { context, flags: 'gate' }],
       ['/v1/evaluate', { context, flags: ['gate', 'only-b', 'plain', 'nope'] }],
       ['/v1/explain', { context, flag: 'gate' }],
@@ -281,10 +282,12 @@ describe('a node that serves two tenants (I16)', () => {
       [a.srv, {}],
       [a.web, webHeaders(a)],
     ] as const) {
-      const foreign = await post('/v1/evaluate', { flags: 'only-b', context: {} }, { key, headers });
-      const missing = await post('/v1/evaluate', { flags: 'none-b', context: {} }, { key, headers });
-      expect(foreign.body.replace('only-b', '')).toBe(missing.body.replace('none-b', ''));
-      expect(foreign.body).toContain('FLAG_NOT_FOUND');
+      for (const path of ['/v1/evaluate', '/v1/values']) {
+        const foreign = await post(path, { flags: 'only-b', context: {} }, { key, headers });
+        const missing = await post(path, { flags: 'none-b', context: {} }, { key, headers });
+        expect(foreign.body.replace('only-b', '')).toBe(missing.body.replace('none-b', ''));
+        expect(foreign.body).toContain('FLAG_NOT_FOUND');
+      }
     }
     const ofrep = (flag: string) => post(`${OFREP_BULK}/${flag}`, { context: {} }, { key: a.srv });
     const ofrepTexts = [(await ofrep('only-b')).body, (await ofrep('none-b')).body];
