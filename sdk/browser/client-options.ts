@@ -16,7 +16,7 @@ export interface BrowserClientOptions {
   readonly stream?: StreamTransport | 'poll';
   /** How often a node is asked, whether or not a stream is up: 5 to 60, default 30. */
   readonly pollSeconds?: number;
-  /** Values count as STALE when nobody has confirmed them for so long: 10 and more, default 120. */
+  /** Values count as STALE when nobody has confirmed them for so long: 1 and more, default 120. */
   readonly staleSeconds?: number;
   /** Where values are kept for the next time the page is opened: default `localStorage`; null: nowhere. */
   readonly storage?: ValueStorage | null;
@@ -42,7 +42,7 @@ export function parseOptions(options: BrowserClientOptions): ClientOptions {
   if (!key.startsWith('gdn_web_')) throw new TypeError('key must be a client key: gdn_web_…');
   if (!['websocket', 'sse', 'poll'].includes(stream)) throw new TypeError('stream must be websocket, sse or poll');
   if (!(pollSeconds >= 5 && pollSeconds <= 60)) throw new TypeError('pollSeconds must be from 5 to 60');
-  if (!(staleSeconds >= 10)) throw new TypeError('staleSeconds must be 10 or more');
+  if (!(staleSeconds >= 1)) throw new TypeError('staleSeconds must be 1 or more');
   return {
     url,
     key,

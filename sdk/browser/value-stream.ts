@@ -127,6 +127,7 @@ export class ValueStream {
   /** Without a word. */
   #lost(): void {
     this.stop();
+    this.#parts.onFailure(new NodeFailure('unreachable'));
     this.#muteCount += 1;
     if (this.#muteCount < MUTE_ATTEMPTS_MAX) {
       this.#rest(this.#backoff.failedMs());

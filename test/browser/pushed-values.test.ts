@@ -49,3 +49,86 @@ it('two tabs follow a change through one connection, and the second goes on when
   await second.untilValue('other', 'acme-other-on');
   await profile.close();
 });
+
+it.each([
+  ['sse', 'off', 'on'],
+  ['poll', 'on', 'off'],
+] as const)('values come by %s', async (stream, before, after) => {
+  const profile = await browser.chromium.profile();
+  const tab = await browser.openClient(profile, { key, stream, pollSeconds: 5, context: { targetingKey: 'é漢🌍' } });
+  await tab.untilValue('gate', `acme-gate-${before}`);
+  await browser.platform.change(tenant, 'gate', { on: after === 'on' });
+  await tab.untilValue('gate', `acme-gate-${after}`);
+  expect((await tab.requests('EVENTS')).length).toBe(stream === 'sse' ? 1 : 0);
+  expect(await tab.requests('WEBSOCKET')).toEqual([]);
+  await profile.close();
+});
+
+it('a page that no WebSocket gets through to goes on with events', async () => {
+  const profile = await browser.chromium.profile();
+  await profile.routeWebSocket(/.*/, (socket) => socket.close());
+  const tab = await browser.openClient(profile, { key });
+  await until('events are open', async () => (await tab.requests('EVENTS')).length === 1, 30_000);
+  expect(await tab.requests('WEBSOCKET')).toHaveLength(2);
+  await browser.platform.change(tenant, 'gate', { on: true });
+  await tab.untilValue('gate', 'acme-gate-on');
+  await browser.platform.change(tenant, 'gate', { on: false });
+  await tab.untilValue('gate', 'acme-gate-off');
+  await profile.close();
+});
+
+it('offline and back: what was held is served, and what changed meanwhile comes', async () => {
+  const profile = await browser.chromium.profile();
+  const tab = await browser.openClient(profile, { key, staleSeconds: 1 });
+  await tab.untilState('live');
+  await profile.setOffline(true);
+  // The emulation leaves the socket alone.
+  await browser.platform.restartNode();
+  await browser.platform.untilServed(tenant);
+  await browser.platform.change(tenant, 'gate', { on: true });
+  await tab.untilState('stale');
+  expect(await tab.details('gate')).toMatchObject({ value: 'acme-gate-off', variation: 'off', reason: 'STALE' });
+  await tab.page.waitForFunction(() => window.guidon.client.status.errorCode === 'unreachable');
+  await profile.setOffline(false);
+  await tab.untilValue('gate', 'acme-gate-on');
+  await tab.untilState('live');
+  expect(await tab.details('gate')).toMatchObject({ reason: 'STATIC' });
+  expect(await tab.page.evaluate(() => window.guidon.client.status)).not.toHaveProperty('errorCode');
+  await until('the stream is back', async () => (await sockets()) === 1);
+  await browser.platform.change(tenant, 'gate', { on: false });
+  await tab.untilValue('gate', 'acme-gate-off');
+  await profile.close();
+});
+
+it('a page that is put aside has no connection, and one that is taken back has', async () => {
+  const profile = await browser.chromium.profile();
+  const tab = await browser.openClient(profile, { key });
+  await until('it is connected', async () => (await sockets()) === 1);
+  await tab.page.evaluate(() => document.dispatchEvent(new Event('freeze')));
+  await until('it is not', async () => (await sockets()) === 0);
+  await browser.platform.change(tenant, 'gate', { on: true });
+  await tab.page.evaluate(() => document.dispatchEvent(new Event('resume')));
+  await tab.untilValue('gate', 'acme-gate-on');
+  await until('it is again', async () => (await sockets()) === 1);
+  await browser.platform.change(tenant, 'gate', { on: false });
+  await tab.untilValue('gate', 'acme-gate-off');
+  await profile.close();
+});
+
+it('a tab takes over from a leader that says nothing', async () => {
+  const profile = await browser.chromium.profile();
+  const first = await browser.openClient(profile, { key });
+  await first.untilState('live');
+  const name = await first.page.evaluate(async () => (await navigator.locks.query()).held?.[0]?.name ?? '');
+  expect(name).toMatch(/^guidon\.v1\.[0-9a-f]{16}$/);
+  const mute = await profile.newPage();
+  await mute.goto(await browser.pages.addApp('/mute', 'browser/pages/hello.ts'));
+  await first.page.evaluate(() => window.guidon.client.close());
+  await mute.evaluate((lock) => {
+    void navigator.locks.request(lock, () => new Promise(() => undefined));
+  }, name);
+  const second = await browser.openClient(profile, { key, storage: null });
+  await second.untilValue('gate', 'acme-gate-off');
+  expect(await second.requests('WEBSOCKET')).toHaveLength(1);
+  await profile.close();
+});

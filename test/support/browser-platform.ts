@@ -2,6 +2,7 @@ import type { BrowserClientOptions } from '@guidon/browser-sdk';
 import type { ServerOptions } from '@guidon/server';
 import type { BrowserContext } from 'playwright-core';
 import { Chromium, openPage, type WatchedPage } from './chromium.js';
+import { freeLowPort } from './nginx.js';
 import { PageServer } from './page-server.js';
 import { until } from './running-node.js';
 import { StreamedPlatform, type StreamedTenant } from './streamed-platform.js';
@@ -15,7 +16,8 @@ export class BrowserPlatform {
 
   static async start(options: Partial<ServerOptions> = {}): Promise<BrowserPlatform> {
     const [platform, chromium, pages] = await Promise.all([
-      StreamedPlatform.start(options),
+      // A node that comes back must find its port free.
+      StreamedPlatform.start({ port: await freeLowPort(), ...options }),
       Chromium.start(),
       PageServer.start(),
     ]);
