@@ -55,10 +55,10 @@ export class Connection {
     this.#stream?.stop();
   }
 
-  /** The network may be there again: does not wait any longer. */
+  /** The network is there again, or is not, or is another: begins anew. */
   retry(): void {
     if (!this.#isOpen) return;
-    this.#stream?.kick();
+    this.#stream?.restart();
     void this.#ask();
   }
 

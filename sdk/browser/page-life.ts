@@ -3,8 +3,8 @@ export interface PageLifeListener {
   wake(): void;
   /** Nobody has looked at it for a while, or it is put aside. */
   sleep(): void;
-  /** The browser says that there is a network again. */
-  online(): void;
+  /** The browser says that there is a network again, or none any more. */
+  network(): void;
   /** It may be the last that is heard of the page. */
   leave(): void;
 }
@@ -27,7 +27,9 @@ export class PageLife {
     document.addEventListener('resume', () => this.#seen(), { signal });
     addEventListener('pageshow', () => this.#seen(), { signal });
     addEventListener('pagehide', () => this.#leave(), { signal });
-    addEventListener('online', () => this.#isAwake && listener.online(), { signal });
+    for (const name of ['online', 'offline']) {
+      addEventListener(name, () => this.#isAwake && listener.network(), { signal });
+    }
     this.#seen();
   }
 

@@ -60,7 +60,7 @@ export class RemoteClient extends FlagGetters implements BrowserClient {
     this.#page = new PageLife({
       wake: () => this.#session.wake(),
       sleep: () => this.#session.sleep(),
-      online: () => this.#session.retry(),
+      network: () => this.#session.retry(),
       leave: () => this.#events.leave(),
     });
     this.#session.wake();

@@ -32,10 +32,10 @@ const FINAL_REASONS: ReadonlySet<unknown> = new Set(['too-big', 'malformed']);
 /**
  * Values as a node pushes them, for one context. There is one stream at a time:
  *
- *   idle      stopped, or ended for good                        start, kick -> starting
+ *   idle      stopped, or ended for good                        restart, kick -> starting
  *   starting  a token is asked for                              it came -> open; it did not -> resting
- *   open      a stream is there, or on its way                  end, silence -> resting
- *   resting   a timer runs                                      it is over, kick -> starting
+ *   open      a stream is there, or on its way                  end, silence -> resting; restart -> starting
+ *   resting   a timer runs                                      it is over, restart, kick -> starting
  *
  * Full jitter after whatever the node did not time itself (I25).
  */
@@ -56,9 +56,13 @@ export class ValueStream {
     this.#transport = parts.transport;
   }
 
-  /** Also when it is resting: the network is there again. Nothing happens to a stream that is open. */
+  /** The node can be reached: does not rest any longer. Nothing happens to a stream that is open. */
   kick(): void {
-    if (this.#stream !== undefined) return;
+    if (this.#stream === undefined) this.restart();
+  }
+
+  /** The network is another one: what is open may lead nowhere. */
+  restart(): void {
     this.#transport = this.#parts.transport;
     this.#muteCount = 0;
     void this.#start();

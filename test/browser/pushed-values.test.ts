@@ -81,14 +81,17 @@ it('offline and back: what was held is served, and what changed meanwhile comes'
   const profile = await browser.chromium.profile();
   const tab = await browser.openClient(profile, { key, staleSeconds: 1 });
   await tab.untilState('live');
+  // The emulation leaves WebSockets alone: the node is away, too.
   await profile.setOffline(true);
-  // The emulation leaves the socket alone.
-  await browser.platform.restartNode();
-  await browser.platform.untilServed(tenant);
-  await browser.platform.change(tenant, 'gate', { on: true });
+  await browser.platform.server.close();
   await tab.untilState('stale');
   expect(await tab.details('gate')).toMatchObject({ value: 'acme-gate-off', variation: 'off', reason: 'STALE' });
   await tab.page.waitForFunction(() => window.guidon.client.status.errorCode === 'unreachable');
+  const [{ plane }, path] = [browser.platform, `${tenant.environment}/flags/gate/targeting`];
+  const { headers } = await plane.must('GET', path);
+  await plane.must('PATCH', path, { body: { on: true }, headers: { 'if-match': String(headers.etag) } });
+  await browser.platform.restartNode();
+  await browser.platform.untilServed(tenant);
   await profile.setOffline(false);
   await tab.untilValue('gate', 'acme-gate-on');
   await tab.untilState('live');
