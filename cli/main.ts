@@ -150,6 +150,15 @@ addOidcOptions(addNatsOptions(program.command('control-plane')))
   .addOption(hangSeconds('replace the process that works when it answers nothing for so long'))
   .addOption(
     new Option(
+      '--canary-seconds <count>',
+      'nodes with --canary serve each revision for so long before the others get it; 0: all get it at once',
+    )
+      .env('GUIDON_CANARY_SECONDS')
+      .argParser(wholeNumber(0, 86_400))
+      .default(0),
+  )
+  .addOption(
+    new Option(
       '--node-credential-file <file>',
       'write a credential for data-plane nodes here unless the file exists',
     ).env('GUIDON_NODE_CREDENTIAL_FILE'),
@@ -177,6 +186,11 @@ addNodeOptions(addNatsOptions(program.command('server')))
   )
   .addOption(trustRoot('root key to trust; without it the first one seen is pinned'))
   .addOption(controlPlaneCa())
+  .addOption(
+    new Option('--canary', 'take each revision before the others, where the control plane has --canary-seconds').env(
+      'GUIDON_CANARY',
+    ),
+  )
   .addOption(data('./data/node'))
   .action(async (options) => (await import('./run/server.js')).runServer(options));
 

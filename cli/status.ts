@@ -6,9 +6,21 @@ interface InstallationStatus {
   readonly bus: BusStatus;
   readonly environmentCount: number;
   readonly outboxCount: number;
+  /** Absent in control planes of before. */
+  readonly stagedCount?: number;
+  readonly staged?: readonly StageLine[];
+}
+
+interface StageLine {
+  readonly environmentId: string;
+  readonly revision: number;
+  readonly released: number;
+  readonly state: string;
+  readonly reason: string;
 }
 
 interface NodeLine {
+  readonly isCanary?: boolean;
   readonly nodeId: string;
   readonly version: string;
   readonly isLive: boolean;
@@ -34,12 +46,17 @@ export async function runStatus({ controlPlane, token }: ControlPlaneOptions): P
   const { bus, environmentCount, outboxCount } = status;
   console.log(`bus           ${bus.kind}, ${bus.isConnected ? 'connected' : 'not connected'}: ${bus.detail}`);
   console.log(`environments  ${environmentCount}, ${outboxCount} messages not published yet`);
+  const { stagedCount = 0, staged = [] } = status;
+  if (stagedCount > 0) console.log(`canaries      ${stagedCount} environments have a newer revision than other nodes`);
+  for (const { environmentId, revision, released, state, reason } of staged) {
+    console.log(`              ${environmentId}: ${revision} after ${released}, ${state}: ${reason}`);
+  }
   const lines = nodes.items;
   console.log(`nodes         ${lines.filter(({ isLive }) => isLive).length} live of ${lines.length}\n`);
   printTable([
     ['NODE', 'VERSION', 'HEARD', 'SERVES', 'BEHIND', 'LAG', 'STREAMS', 'BUS', 'STORE', 'REFUSED'],
     ...lines.map((node) => [
-      node.nodeId,
+      node.isCanary === true ? `${node.nodeId} (canary)` : node.nodeId,
       node.version,
       `${Math.max(0, Math.round((Date.now() - node.at) / 1000))} s ago${node.isLive ? '' : ' (gone)'}`,
       String(node.environmentCount),
@@ -51,7 +68,8 @@ export async function runStatus({ controlPlane, token }: ControlPlaneOptions): P
       String(node.quarantined.length),
     ]),
   ]);
-  const isWell = bus.isConnected && lines.every((node) => !node.isLive || node.behindCount === 0);
+  const isStopped = staged.some(({ state }) => state === 'stopped');
+  const isWell = bus.isConnected && !isStopped && lines.every((node) => !node.isLive || node.behindCount === 0);
   return isWell ? 0 : 1;
 }
 

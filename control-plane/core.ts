@@ -1,12 +1,12 @@
 import type { CompilePool } from '@guidon/pool';
 import type { ChangeBus } from '@guidon/protocol';
-import type { EnvironmentDigests } from '@guidon/protocol/signed-config';
 import type { Logger } from 'pino';
 import type { TreeHeads } from './audit/tree-heads.js';
 import type { Committer } from './commit/committer.js';
 import type { EventIntake } from './events/event-intake.js';
 import type { Feed } from './feed/feed.js';
 import type { NodeDirectory } from './nodes/node-directory.js';
+import type { ReleaseGate } from './releases/release-gate.js';
 import type { SigningKeys } from './signing-keys/signing-keys.js';
 import type { ControlStore } from './store/control-store.js';
 import type { TenantRemovals } from './tenants/tenant-removals.js';
@@ -22,8 +22,8 @@ export interface ControlPlaneCore {
   readonly signingKeys: SigningKeys;
   readonly treeHeads: TreeHeads;
   readonly removals: TenantRemovals;
-  /** Where every environment stands, for nodes. */
-  readonly digests: EnvironmentDigests;
+  /** Where every environment stands, and which revision nodes are given. */
+  readonly releases: ReleaseGate;
   readonly bus: ChangeBus;
   /** Where what nodes and SDKs tell of evaluations comes in. */
   readonly events: EventIntake;

@@ -35,9 +35,10 @@ import { RequestRates } from './limits/request-rates.js';
 import { NodeDirectory } from './nodes/node-directory.js';
 import { Propagation } from './nodes/propagation.js';
 import type { OidcOptions } from './oidc/oidc-client.js';
-import { loadEnvironmentDigests } from './publish/environment-digests.js';
+import { loadEnvironmentStates } from './publish/environment-states.js';
 import { registerInternalRoutes } from './publish/internal-routes.js';
 import { OutboxPublisher } from './publish/outbox-publisher.js';
+import { ReleaseGate } from './releases/release-gate.js';
 import { SessionDirectory } from './sessions/session-directory.js';
 import { SigningKeys } from './signing-keys/signing-keys.js';
 import { ControlStore } from './store/control-store.js';
@@ -50,6 +51,7 @@ import { Webhooks } from './webhooks/webhooks.js';
 
 const MAINTENANCE_INTERVAL_MS = 60_000;
 const TREE_HEAD_INTERVAL_MS = 60_000;
+const RELEASE_INTERVAL_MS = 1_000;
 /** Between a store failure and its callback: the 503 of the requests it met are on their way by then. */
 const FAILURE_ANSWERS_MS = 250;
 
@@ -81,6 +83,8 @@ export interface ControlPlaneOptions {
   readonly webhookAllow?: readonly string[];
   /** Times attempts of webhooks; default the clock of the process. */
   readonly webhookClock?: DispatchClock;
+  /** Canaries serve each revision for so long before the other nodes get it; default: all get it at once. */
+  readonly canaryMs?: number;
   /** How long what revisions served can be read; default HISTORY_RETENTION. */
   readonly historyRetention?: HistoryRetention;
   /** How long the rows of feeds are kept; default FEED_RETENTION. */
@@ -140,11 +144,14 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
   });
   const pool = new CompilePool();
   try {
-    const digests = loadEnvironmentDigests(store);
-    const publisher = new OutboxPublisher(store, bus, logger);
+    const nodes = new NodeDirectory(now);
+    const { canaryMs } = options;
+    const releases = await ReleaseGate.open(loadEnvironmentStates(store), { canaryMs, nodes, store, logger, now });
+    const publisher = new OutboxPublisher({ store, bus, logger, releases });
+    releases.onRelease((environment) => publisher.wake('config', environment));
     const onCommitted = ({ environments }: ChangeOutcome): void => {
       for (const { environment, epoch, revision, accessSequence, isRaised, isAccessRaised } of environments) {
-        digests.set({ ...environment, epoch, revision, accessSequence });
+        releases.set({ ...environment, epoch, revision, accessSequence });
         if (isRaised) publisher.wake('config', environment);
         if (isAccessRaised) publisher.wake('access', environment);
       }
@@ -168,7 +175,6 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
       review: (write, change, prepared) => policyHooks.review(write, change, prepared),
       retention: options.historyRetention,
     });
-    const nodes = new NodeDirectory(now);
     const treeHeads = new TreeHeads(store, signingKeys, now);
     const removals = new TenantRemovals(store, logger);
     const events = new EventIntake({ store, logger, now });
@@ -181,7 +187,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
       signingKeys,
       treeHeads,
       removals,
-      digests,
+      releases,
       nodes,
       bus,
       events,
@@ -245,6 +251,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
     maintenance.unref();
     const signing = setInterval(() => signHeads(core), options.treeHeadIntervalMs ?? TREE_HEAD_INTERVAL_MS);
     signing.unref();
+    const looking = setInterval(() => void releases.look(), RELEASE_INTERVAL_MS);
+    looking.unref();
     const setupToken = await identity.setup.open();
     return {
       url,
@@ -267,6 +275,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
         clearInterval(maintenance);
         clearInterval(signing);
         feedWaiters.close();
+        clearInterval(looking);
         await app.close();
         await webhooks.dispatcher.close();
         await options.eventFeed?.close();

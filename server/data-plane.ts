@@ -56,6 +56,8 @@ export interface DataPlaneOptions {
   readonly controlPlaneUrl: string;
   /** `controlPlaneUrl` is that of another node: this one is an edge, and believes of it what is signed. */
   readonly isEdge?: boolean;
+  /** It takes each revision before the others, where the control plane has `--canary-seconds`. */
+  readonly isCanary?: boolean;
   readonly nodeCredential: string;
   /** Holds the credentials of nodes that are fed from this one; without it nobody is. See DownstreamCredentials. */
   readonly downstreamCredentialFile?: string;
@@ -201,6 +203,7 @@ export class DataPlane {
       nodeId,
       onUnknown: () => this.#feed.status.forgotten(),
       isControlPlane: !isEdge,
+      isCanary: options.isCanary ?? false,
       url: options.controlPlaneUrl,
       nodeCredential: options.nodeCredential,
       ca: options.controlPlaneCa,
@@ -219,6 +222,7 @@ export class DataPlane {
         count: () => this.streams.count,
         countOf: (slot) => this.streams.propagationOf(slot, NOWHERE).streams,
       },
+      canary: options.isCanary === true ? { answersOf: (slot) => answersOf(kernel, slot) } : undefined,
       source,
       bus: isEdge ? new UpstreamWatch((root) => source.awaitChange(root)) : options.bus,
       environments: this.environments,
@@ -450,4 +454,8 @@ export class DataPlane {
     await this.drain();
     for (const close of this.#closers) await close();
   }
+}
+
+function answersOf(kernel: SnapshotKernel, { active }: EnvironmentSlot): { evaluations: number; errors: number } {
+  return active === undefined ? { evaluations: 0, errors: 0 } : kernel.answersOf(active.resident);
 }

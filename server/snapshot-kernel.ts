@@ -73,6 +73,11 @@ export class SnapshotKernel {
     return this.#host.memory.usage.evaluationsOf(environment);
   }
 
+  /** What a snapshot has answered since it was loaded, all threads together, up to the last sweep. */
+  answersOf(resident: ResidentSnapshot): { readonly evaluations: number; readonly errors: number } {
+    return this.#host.memory.usage.answersOf(resident);
+  }
+
   /** What was answered how often since the last time this was asked, by revision. */
   drainUsage(environment: EnvironmentRef): RevisionUsage[] {
     this.sweepUsage();

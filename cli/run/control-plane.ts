@@ -23,6 +23,7 @@ export interface ControlPlaneOptions extends ExposureOptions, NatsOptions, OidcC
   /** False: somebody else starts this process anew. */
   readonly supervisor: boolean;
   readonly hangSeconds: number;
+  readonly canarySeconds: number;
   readonly logLevel: string;
 }
 
@@ -47,6 +48,7 @@ export async function runControlPlane(options: ControlPlaneOptions): Promise<voi
     ...(options.webhookAllow === undefined ? {} : { webhookAllow: options.webhookAllow }),
     ...(oidc === undefined ? {} : { oidc }),
     ...(bus === undefined ? {} : { bus }),
+    ...(options.canarySeconds === 0 ? {} : { canaryMs: options.canarySeconds * 1000 }),
     ...(options.nodeCredentialFile === undefined ? {} : { nodeCredentialFile: options.nodeCredentialFile }),
   };
   const run = options.supervisor ? runSupervised : runHere;

@@ -24,6 +24,7 @@ export interface ControlPlaneSettings {
   readonly oidc?: NonNullable<ControlPlaneOptions['oidc']>;
   readonly bus?: BusSettings;
   readonly nodeCredentialFile?: string;
+  readonly canaryMs?: number;
 }
 
 /** Starts it, writes the node credential that was asked for, and says on stdout where everything is. */

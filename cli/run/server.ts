@@ -33,6 +33,7 @@ interface NodeOptions extends ExposureOptions {
 }
 
 export interface ServerOptions extends NodeOptions, NatsOptions {
+  readonly canary?: boolean;
   readonly controlPlane: string;
   readonly controlPlaneCa?: string;
 }
@@ -45,15 +46,18 @@ export interface EdgeOptions extends NodeOptions {
 /** Where a node is fed from. */
 interface Feed {
   readonly isEdge: boolean;
+  readonly isCanary?: boolean;
   readonly controlPlaneUrl: string;
   readonly controlPlaneCa?: string;
 }
 
 /** A data-plane node fed by a control plane, over HTTP and perhaps NATS. */
 export function runServer(options: ServerOptions): Promise<void> {
-  const { controlPlane, controlPlaneCa } = options;
+  const { controlPlane, controlPlaneCa, canary } = options;
   const ca = controlPlaneCa === undefined ? {} : { controlPlaneCa: readCaFile(controlPlaneCa, '--control-plane-ca') };
-  return runNode(options, { isEdge: false, controlPlaneUrl: controlPlane, ...ca }, busSettingsFrom(options));
+  const isCanary = canary === true ? { isCanary: true } : {};
+  const feed = { isEdge: false, controlPlaneUrl: controlPlane, ...ca, ...isCanary };
+  return runNode(options, feed, busSettingsFrom(options));
 }
 
 /** A data-plane node fed by another one. */

@@ -126,6 +126,7 @@ export const POLICY = {
   'node.send-events': NODES,
   'node.witness': NODES,
   'node.list': INSTALLATION_ONLY,
+  'revision.release': INSTALLATION_ONLY,
   /** Recorded for refusals; no route has it and nobody may do it. */
   'authz.denied': [],
   /** Recorded for logins, whose routes are public. */

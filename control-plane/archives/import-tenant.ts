@@ -40,7 +40,7 @@ export async function importTenant(
   path: string,
   options: ImportOptions,
 ): Promise<Reply> {
-  const { store, committer, removals, signingKeys, digests, now } = core;
+  const { store, committer, removals, signingKeys, releases, now } = core;
   const archive = await verifyArchive(path, signingKeys, options.trustRoot);
   const run = new ImportRun(core, archive, options);
   await run.readIds(path);
@@ -58,7 +58,7 @@ export async function importTenant(
     await run.writeRows(path);
     core.feed.forgetHead(tenantId);
     const reply = await committer.commit(write, undefined, plan);
-    for (const state of run.states) digests.set({ ...state, accessSequence: FIRST_ACCESS_SEQUENCE });
+    for (const state of run.states) releases.set({ ...state, accessSequence: FIRST_ACCESS_SEQUENCE });
     return reply;
   } catch (error) {
     if (store.failure === undefined) await removals.remove(tenantId);

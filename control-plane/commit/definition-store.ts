@@ -81,28 +81,32 @@ export function putDefinitions(
 /** Revisions that are looked up one by one: those just made are in memory. */
 const LOOKED_UP_MAX = 8;
 
-/** In order, at most one more than deltas go. */
-function revisionsAfter(store: StoreReader, environment: EnvironmentRef, since: number): { value: RevisionRow }[] {
-  const newest = store.find<EnvironmentStateRow>(keys.environmentState(environment))?.revision ?? 0;
-  if (newest - since > LOOKED_UP_MAX) {
-    return store.list<RevisionRow>(keys.revisions(environment), { after: since, limit: DELTA_REVISIONS_MAX + 1 });
-  }
+/** In order, those after `since` up to `revision`. */
+function revisionsAfter(
+  store: StoreReader,
+  environment: EnvironmentRef,
+  since: number,
+  revision: number,
+): { value: RevisionRow }[] {
+  const limit = revision - since;
+  if (limit > LOOKED_UP_MAX) return store.list<RevisionRow>(keys.revisions(environment), { after: since, limit });
   const rows: { value: RevisionRow }[] = [];
-  for (let revision = since + 1; revision <= newest; revision += 1) {
-    const value = store.find<RevisionRow>(keys.revision(environment, revision));
+  for (let each = since + 1; each <= revision; each += 1) {
+    const value = store.find<RevisionRow>(keys.revision(environment, each));
     if (value !== undefined) rows.push({ value });
   }
   return rows;
 }
 
-/** What changed after `since` up to now, as (kind, key) pairs; undefined when that is further back than deltas go. */
+/** What changed after `since` up to `revision`, as (kind, key) pairs; undefined when that is further back than deltas go. */
 export function changesSince(
   store: StoreReader,
   environment: EnvironmentRef,
   since: number,
+  revision: number,
 ): { kind: string; key: string }[] | undefined {
-  const rows = revisionsAfter(store, environment, since);
-  if (rows.length > DELTA_REVISIONS_MAX) return undefined;
+  if (revision - since > DELTA_REVISIONS_MAX) return undefined;
+  const rows = revisionsAfter(store, environment, since, revision);
   if (rows[0]?.value.revision !== since + 1) return rows.length === 0 ? [] : undefined;
   const touched = new Map<string, { kind: string; key: string }>();
   for (const { value } of rows) {

@@ -11,6 +11,10 @@ const environmentStatusSchema = z.object({
   accessEpoch: z.int().min(0).optional(),
   accessSequence: z.int().min(0),
   streams: z.int().min(0).optional().describe('Open streams of this environment; absent = none'),
+  answers: z
+    .object({ evaluations: z.int().min(0), errors: z.int().min(0) })
+    .optional()
+    .describe('Of a canary: what the revision that serves has answered there'),
   quarantined: z
     .array(z.object({ epoch: z.int(), revision: z.int(), digest: z.string(), reason: z.string() }))
     .describe('Revisions it refused and will not try again (I10)'),
@@ -20,6 +24,7 @@ export type EnvironmentStatus = z.infer<typeof environmentStatusSchema>;
 const nodeSchema = z.object({
   nodeId: z.string(),
   version: z.string().max(64).describe('Of Guidon'),
+  isCanary: z.boolean().optional().describe('It takes each revision before the others'),
   store: z.string().max(64).describe('State of the node’s own store, such as ok or degraded'),
   bus: z.string().max(300).describe('connected, or why not; none = it follows by poll alone'),
   streams: z.int().min(0).describe('Open streams, all environments'),
@@ -73,6 +78,21 @@ export const nodeViewSchema = nodeSchema
   })
   .meta({ id: 'Node' });
 
+export const stageSchema = z
+  .object({
+    environmentId: z.string(),
+    epoch: z.int(),
+    revision: z.int().describe('What canaries are given'),
+    released: z.int().describe('What the other nodes are given; 0 = nothing yet'),
+    newest: z.int(),
+    state: z
+      .enum(['waiting', 'running', 'stopped'])
+      .describe('Not all live canaries serve it yet; all do; one refused it or answers more errors with it'),
+    reason: z.string(),
+    since: z.int().describe('When canaries were given it; milliseconds since 1970'),
+  })
+  .meta({ id: 'Stage' });
+
 export const propagationSchema = z
   .object({
     environmentId: z.string(),
@@ -80,6 +100,7 @@ export const propagationSchema = z
     revision: z.int(),
     committedAt: z.int().describe('Milliseconds since 1970'),
     isComplete: z.boolean().describe('Every live node serves it, or a newer one'),
+    staged: stageSchema.optional().describe('Present while it waits for canaries, or stopped there'),
     nodes: z.array(
       z.object({
         nodeId: z.string(),
@@ -98,6 +119,14 @@ export const NODE_COUNT_MAX = 1_000;
 /** Three polls. */
 const LIVE_MS = 15_000;
 const QUARANTINED_VIEW_MAX = 100;
+
+export interface CanaryReport extends Pick<EnvironmentStatus, 'epoch' | 'revision' | 'quarantined'> {
+  readonly nodeId: string;
+  readonly isLive: boolean;
+  /** When it first said that it serves this revision, milliseconds since 1970. */
+  readonly at: number;
+  readonly answers: NonNullable<EnvironmentStatus['answers']>;
+}
 
 type Position = { readonly epoch: number; readonly revision: number };
 
@@ -160,9 +189,11 @@ export class NodeDirectory {
     return () => this.#listeners.delete(listener);
   }
 
-  /** `newest`: where every environment stands. */
-  list(newest: readonly (EnvironmentRef & Position)[]): z.infer<typeof nodeViewSchema>[] {
+  /** `statesFor`: where every environment stands, as a node is told. */
+  list(statesFor: (isCanary: boolean) => readonly (EnvironmentRef & Position)[]): z.infer<typeof nodeViewSchema>[] {
+    const [toOthers, toCanaries] = [statesFor(false), statesFor(true)];
     return this.#sorted().map((known) => {
+      const newest = known.status.isCanary === true ? toCanaries : toOthers;
       const { session: _, sequence: __, isWhole: ___, environments: ____, removed: _____, ...node } = known.status;
       const all = [...known.environments.values()];
       return {
@@ -176,6 +207,25 @@ export class NodeDirectory {
           .slice(0, QUARANTINED_VIEW_MAX)
           .map(({ environmentId, quarantined }) => ({ environmentId, quarantined })),
       };
+    });
+  }
+
+  /** What canaries say of an environment. */
+  canariesOf(environmentId: string): CanaryReport[] {
+    return [...this.#nodes.values()].flatMap((known) => {
+      if (known.status.isCanary !== true) return [];
+      const environment = known.environments.get(environmentId);
+      return [
+        {
+          nodeId: known.status.nodeId,
+          isLive: this.#isLive(known),
+          epoch: environment?.epoch ?? 0,
+          revision: environment?.revision ?? 0,
+          at: environment?.at ?? 0,
+          answers: environment?.answers ?? { evaluations: 0, errors: 0 },
+          quarantined: environment?.quarantined ?? [],
+        },
+      ];
     });
   }
 

@@ -4,16 +4,18 @@ import { z } from 'zod';
 import { pageSchema } from '../admin-api/pagination.js';
 import { notFound, problemSchema } from '../admin-api/problems.js';
 import { registerRoute } from '../admin-api/register-route.js';
+import type { Reply, WriteRequest } from '../commit/change.js';
 import type { RevisionRow } from '../commit/definition-store.js';
 import type { ControlPlaneCore } from '../core.js';
-import { keys } from '../store/keys.js';
-import { type NodeStatus, nodeStatusSchema, nodeViewSchema, propagationSchema } from './node-directory.js';
+import type { StageView } from '../releases/release-gate.js';
+import { INSTALLATION, keys } from '../store/keys.js';
+import { type NodeStatus, nodeStatusSchema, nodeViewSchema, propagationSchema, stageSchema } from './node-directory.js';
 
 const STATUS_BYTES_MAX = 8 * 1024 * 1024;
 
 /** Nodes report what they serve and what they refused; the installation's admins read it. */
 export function registerNodeRoutes(app: FastifyInstance, core: ControlPlaneCore): void {
-  const { nodes, digests } = core;
+  const { nodes, releases } = core;
   const problem = (description: string) => ({
     description,
     content: { 'application/problem+json': { schema: problemSchema } },
@@ -72,7 +74,10 @@ export function registerNodeRoutes(app: FastifyInstance, core: ControlPlaneCore)
     action: 'node.list',
     params: z.object({}),
     replies: { 200: pageSchema(nodeViewSchema) },
-    handle: () => ({ status: 200, body: { items: nodes.list(digests.states()), nextCursor: null } }),
+    handle: () => ({
+      status: 200,
+      body: { items: nodes.list((isCanary) => releases.digestsFor(isCanary).states()), nextCursor: null },
+    }),
   });
 
   registerRoute(app, {
@@ -80,18 +85,26 @@ export function registerNodeRoutes(app: FastifyInstance, core: ControlPlaneCore)
     url: '/api/v1/status',
     operationId: 'readStatus',
     tag: 'nodes',
-    summary: 'The bus, and what waits to be published',
+    summary: 'The bus, what waits to be published, and what waits for canaries',
     action: 'node.list',
     params: z.object({}),
     replies: { 200: installationStatusSchema },
-    handle: () => ({
-      status: 200,
-      body: {
-        bus: core.bus.status(),
-        environmentCount: digests.states().length,
-        outboxCount: core.store.list(keys.outboxRows()).length,
-      },
-    }),
+    handle: () => {
+      const stages = releases.stages();
+      return {
+        status: 200,
+        body: {
+          bus: core.bus.status(),
+          environmentCount: releases.states().length,
+          outboxCount: core.store.list(keys.outboxRows()).length,
+          stagedCount: stages.length,
+          // What needs somebody comes first.
+          staged: stages
+            .sort((a, b) => Number(b.state === 'stopped') - Number(a.state === 'stopped'))
+            .slice(0, STAGED_VIEW_MAX),
+        },
+      };
+    },
   });
 
   registerRoute(app, {
@@ -117,18 +130,65 @@ export function registerNodeRoutes(app: FastifyInstance, core: ControlPlaneCore)
           epoch,
           revision,
           committedAt,
+          ...stagedAt(releases.findStage(environmentId), revision),
           ...nodes.propagation(environmentId, { epoch, revision }),
         },
       };
     },
   });
+
+  registerRoute(app, {
+    method: 'POST',
+    url: '/api/v1/revisions/:environmentId/:revision/release',
+    operationId: 'releaseRevision',
+    tag: 'revisions',
+    summary: 'Give a revision to all nodes, whatever the canaries say',
+    action: 'revision.release',
+    params: z.object({ environmentId: z.string(), revision: z.coerce.number().int().min(1) }),
+    replies: { 204: null },
+    handle: ({ write, params }) => releaseRevision(core, write, params),
+  });
 }
+
+async function releaseRevision(
+  { committer, releases }: ControlPlaneCore,
+  write: WriteRequest,
+  { environmentId, revision }: { readonly environmentId: string; readonly revision: number },
+): Promise<Reply> {
+  let position: { readonly epoch: number; readonly revision: number } | undefined;
+  const reply = await committer.commit(write, undefined, () => {
+    const { epoch, released } = releases.mustHold(environmentId, revision);
+    position = { epoch, revision };
+    return {
+      owner: INSTALLATION,
+      action: 'revision.release',
+      subject: `revisions/${environmentId}/${revision}`,
+      summary: `Released revision ${revision} of ${environmentId} to all nodes`,
+      before: { released },
+      after: { released: revision },
+      records: [],
+      rows: [{ key: keys.released(environmentId), value: position }],
+      reply: () => ({ status: 204, body: undefined }),
+    };
+  });
+  if (!write.dryRun && position !== undefined) releases.releaseNow(environmentId, position);
+  return reply;
+}
+
+/** Present while the revision, or an older one, waits for canaries. */
+function stagedAt(stage: StageView | undefined, revision: number): { staged?: StageView } {
+  return stage === undefined || revision <= stage.released ? {} : { staged: stage };
+}
+
+const STAGED_VIEW_MAX = 100;
 
 const installationStatusSchema = z
   .object({
     bus: z.object({ kind: z.enum(['in-process', 'nats']), isConnected: z.boolean(), detail: z.string() }),
     environmentCount: z.int(),
     outboxCount: z.int().describe('Changes that the bus has not taken yet'),
+    stagedCount: z.int().describe('Environments whose newest revision not all nodes are given yet'),
+    staged: z.array(stageSchema).describe('Of them at most 100, stopped ones first'),
   })
   .meta({ id: 'InstallationStatus' });
 

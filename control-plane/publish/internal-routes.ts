@@ -1,6 +1,6 @@
 import type { EnvironmentRef } from '@guidon/protocol';
 import { encodeConfigMessage, encodeSigned } from '@guidon/protocol/msgpack';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { notFound, problemSchema } from '../admin-api/problems.js';
 import type { ControlPlaneCore } from '../core.js';
@@ -15,7 +15,7 @@ const environmentParams = z.object({ environmentId: z.string() });
 
 /** What nodes read: digests every few seconds, then only what changed. Answers are signed documents or lead to them. */
 export function registerInternalRoutes(app: FastifyInstance, core: ControlPlaneCore): void {
-  const { store, signingKeys, digests, nodes } = core;
+  const { store, signingKeys, releases, nodes } = core;
 
   app.route({
     method: 'GET',
@@ -44,6 +44,7 @@ export function registerInternalRoutes(app: FastifyInstance, core: ControlPlaneC
       const node = request.headers['x-guidon-node'];
       // Who polls is alive.
       if (typeof node === 'string' && !nodes.touch(node)) reply.header('x-guidon-node', 'unknown');
+      const digests = releases.digestsFor(isCanary(request));
       if (buckets !== undefined) {
         const named = new Set(buckets.split(',').map((bucket) => Number.parseInt(bucket, 16)));
         return reply.send({ environments: [...named].flatMap((bucket) => digests.statesOf(bucket)) });
@@ -67,9 +68,11 @@ export function registerInternalRoutes(app: FastifyInstance, core: ControlPlaneC
     handler: (request, reply) => {
       const { since } = request.query as { since?: number };
       const environment = getEnvironmentRef(store, request.params);
-      const message = configMessage(store, environment, since, (signed) =>
-        renewManifest(environment, signed, core.now(), signingKeys.signingKey),
-      );
+      const message = configMessage(store, environment, {
+        since,
+        revision: releases.revisionFor(environment, isCanary(request)),
+        renew: (signed) => renewManifest(environment, signed, core.now(), signingKeys.signingKey),
+      });
       return reply.type(MSGPACK).send(Buffer.from(encodeConfigMessage(message)));
     },
   });
@@ -98,6 +101,9 @@ export function registerInternalRoutes(app: FastifyInstance, core: ControlPlaneC
         .send(Buffer.from(encodeSigned(signingKeys.keySet, { rootPublicKey: signingKeys.rootPublicKey }))),
   });
 }
+
+/** A node that takes each revision before the others says so. */
+const isCanary = ({ headers }: FastifyRequest): boolean => headers['x-guidon-canary'] === '1';
 
 function getEnvironmentRef(store: StoreReader, params: unknown): EnvironmentRef {
   const { environmentId } = params as z.infer<typeof environmentParams>;

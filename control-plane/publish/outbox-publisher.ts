@@ -4,6 +4,7 @@ import { encodeSigned } from '@guidon/protocol/msgpack';
 import type { Logger } from 'pino';
 import type { EnvironmentStateRow } from '../commit/definition-store.js';
 import type { AccessStateRow } from '../commit/write-environment.js';
+import type { ReleaseGate } from '../releases/release-gate.js';
 import type { ControlStore, StoreTransaction } from '../store/control-store.js';
 import { keys } from '../store/keys.js';
 import { busMessage, findAccessList } from './config-message.js';
@@ -27,6 +28,7 @@ export class OutboxPublisher {
   readonly #store: ControlStore;
   readonly #bus: ChangeBus;
   readonly #logger: Logger;
+  readonly #releases: OutboxPublisherParts['releases'];
   /** Rows that are being published or wait for it, by topic and environment. */
   readonly #running = new Map<string, Promise<void>>();
   /** Rows that could not start because IN_FLIGHT_MAX others run; at most one entry per environment and topic. */
@@ -36,10 +38,11 @@ export class OutboxPublisher {
   #markTimer: NodeJS.Timeout | undefined;
   readonly #stop = new AbortController();
 
-  constructor(store: ControlStore, bus: ChangeBus, logger: Logger) {
+  constructor({ store, bus, logger, releases }: OutboxPublisherParts) {
     this.#store = store;
     this.#bus = bus;
     this.#logger = logger;
+    this.#releases = releases;
     bus.onLost(() => this.#publishAgain());
   }
 
@@ -126,17 +129,22 @@ export class OutboxPublisher {
   }
 
   #messageOf(row: OutboxRow): Uint8Array {
-    if (row.topic === 'config') return busMessage(this.#store, row, row.from);
+    if (row.topic === 'config') return busMessage(this.#store, row);
     const accessList = findAccessList(this.#store, row);
     if (accessList === undefined) throw new Error('an outbox row names an environment without an access list');
     return encodeSigned(accessList);
   }
 
+  /** The bus carries what all nodes may have: what goes through canaries first stays in its row until it is released. */
   #findUnpublished(topic: SubjectTopic, environment: EnvironmentRef): OutboxRow | undefined {
     const row = this.#store.find<OutboxRow>(keys.outbox(topic, environment.environmentId));
+    if (row === undefined) return undefined;
+    const held = topic === 'config' ? this.#releases.revisionFor(environment, false) : undefined;
+    const to = held ?? row.to;
     const published = this.#published.get(nameOf(topic, environment));
-    if (row === undefined || published?.epoch !== row.epoch) return row;
-    return published.to === row.to ? undefined : { ...row, from: published.to };
+    const from = published?.epoch === row.epoch ? published.to : row.from;
+    if (held !== undefined && to <= from) return undefined;
+    return published?.epoch === row.epoch && to === from ? undefined : { ...row, from, to };
   }
 
   /** Never rejects. What was committed while a message was on its way still has to go out, so its row stays. */
@@ -165,6 +173,13 @@ function markPublished(transaction: StoreTransaction, published: OutboxRow): voi
 }
 
 const nameOf = (topic: SubjectTopic, { environmentId }: EnvironmentRef): string => `${topic}/${environmentId}`;
+
+export interface OutboxPublisherParts {
+  readonly store: ControlStore;
+  readonly bus: ChangeBus;
+  readonly logger: Logger;
+  readonly releases: Pick<ReleaseGate, 'revisionFor'>;
+}
 
 interface Pending {
   readonly topic: SubjectTopic;

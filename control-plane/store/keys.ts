@@ -50,6 +50,9 @@ export const keys = {
   environmentOwner: (environmentId: string) => key(INSTALLATION, INSTALLATION, 'environment-owner', environmentId),
   environmentOwners: () => range(INSTALLATION, INSTALLATION, 'environment-owner'),
   outbox: (topic: string, environmentId: string) => key(INSTALLATION, INSTALLATION, 'outbox', topic, environmentId),
+  /** There while revisions go through canaries first: what each environment has released is written down. */
+  canary: () => key(INSTALLATION, INSTALLATION, 'canary'),
+  released: (environmentId: string) => key(INSTALLATION, INSTALLATION, 'released', environmentId),
   outboxRows: () => range(INSTALLATION, INSTALLATION, 'outbox'),
   idempotencyExpiry: (expiresAt: number, scope: Scope, credentialId: string, keyHash: string) =>
     key(INSTALLATION, INSTALLATION, 'idempotency-expiry', expiresAt, scope, credentialId, keyHash),

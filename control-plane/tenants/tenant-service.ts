@@ -80,7 +80,7 @@ export class TenantService {
 
   /** Takes the tenant out of sight in one transaction, then everything of it away. What stays is one entry in the installation's log. */
   async delete(write: WriteRequest, tenantId: TenantId, confirmedKey: string): Promise<Reply> {
-    const { store, committer, digests, removals, treeHeads, now } = this.#core;
+    const { store, committer, releases, removals, treeHeads, now } = this.#core;
     const environments: EnvironmentRecord[] = [];
     const reply = await committer.commit(write, undefined, () => {
       const tenant = getTenant(store, tenantId);
@@ -115,7 +115,7 @@ export class TenantService {
       };
     });
     if (write.dryRun) return reply;
-    for (const { environmentId } of environments) digests.delete(environmentId);
+    for (const { environmentId } of environments) releases.delete(environmentId);
     treeHeads.forget(tenantId);
     await removals.remove(tenantId);
     return reply;

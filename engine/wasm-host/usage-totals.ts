@@ -24,6 +24,7 @@ export type UsageError = Exclude<keyof typeof ERROR, 'NONE'>;
 
 /** Revisions of one environment whose counts wait to be drained; of older ones only the sum of the environment is kept (I25). */
 const REVISIONS_KEPT_MAX = 16;
+const NO_ANSWERS = { evaluations: 0, errors: 0 } as const;
 const ERROR_NAMES: readonly UsageError[] = [
   'FLAG_NOT_FOUND',
   'PARSE_ERROR',
@@ -38,6 +39,10 @@ export interface SnapshotUsage {
   readonly counts: Float64Array;
   /** Since the last drain. */
   sum: number;
+  /** Since it was loaded, drained or not. */
+  readonly answers: { evaluations: number; errors: number };
+  /** 1 for each counter of an error. */
+  readonly isError: Uint8Array;
   /** Threads that have a block for it. */
   blockCount: number;
   /** Set when it is released while threads may be counting: from then on its own bytes may go. */
@@ -81,6 +86,11 @@ export class UsageTotals {
     return this.#environments.get(environmentId)?.evaluations ?? 0;
   }
 
+  /** What a resident snapshot has answered since it was loaded, without what waits for the next sweep. */
+  answersOf(resident: ResidentSnapshot): Readonly<SnapshotUsage['answers']> {
+    return this.#snapshots.get(resident)?.answers ?? NO_ANSWERS;
+  }
+
   /** A thread begins to count for a snapshot; `close` follows. */
   open(resident: ResidentSnapshot): SnapshotUsage {
     const usage = this.#snapshots.get(resident) ?? this.#made(resident);
@@ -90,7 +100,15 @@ export class UsageTotals {
 
   #made(resident: ResidentSnapshot): SnapshotUsage {
     const counts = new Float64Array(resident.counterCount);
-    const usage: SnapshotUsage = { resident, counts, sum: 0, blockCount: 0, names: undefined };
+    const usage: SnapshotUsage = {
+      resident,
+      counts,
+      sum: 0,
+      answers: { evaluations: 0, errors: 0 },
+      isError: this.#errorCountersOf(resident),
+      blockCount: 0,
+      names: undefined,
+    };
     this.#snapshots.set(resident, usage);
     this.#environment(resident.environment).live.add(usage);
     return usage;
@@ -105,6 +123,8 @@ export class UsageTotals {
   add(usage: SnapshotUsage, counter: number, count: number): void {
     usage.counts[counter] = (usage.counts[counter] ?? 0) + count;
     usage.sum += count;
+    usage.answers.evaluations += count;
+    if (usage.isError[counter] === 1) usage.answers.errors += count;
     this.#environment(usage.resident.environment).evaluations += count;
   }
 
@@ -180,6 +200,17 @@ export class UsageTotals {
     counts.fill(0);
     usage.sum = 0;
     return taken;
+  }
+
+  #errorCountersOf(resident: ResidentSnapshot): Uint8Array {
+    const { view } = this.#views;
+    const isError = new Uint8Array(resident.counterCount).fill(1, 0, USAGE.errorCount);
+    const flags = resident.address + view.getUint32(resident.address + ROOT.flags, true);
+    for (let index = 0; index < resident.flagCount; index += 1) {
+      const first = view.getUint32(flags + index * FLAG_ENTRY.bytes + FLAG_ENTRY.counter, true);
+      isError.fill(1, first, first + USAGE.errorCount);
+    }
+    return isError;
   }
 
   /** Of the flags whose counters [first, end) are `wanted`. */

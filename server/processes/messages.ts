@@ -9,6 +9,7 @@ export interface NodeProcessOptions {
   readonly dataDirectory: string;
   readonly controlPlaneUrl: string;
   readonly isEdge?: boolean;
+  readonly isCanary?: boolean;
   readonly nodeCredential: string;
   /** Each process reads it. */
   readonly downstreamCredentialFile?: string;

@@ -39,6 +39,8 @@ export interface NodeStatus {
   /** `environments` are all; else those that changed since the report before. */
   readonly isWhole: boolean;
   readonly version: string;
+  /** It takes each revision before the others. */
+  readonly isCanary: boolean;
   readonly store: string;
   readonly bus: string;
   readonly streams: number;
@@ -51,6 +53,8 @@ export interface NodeStatus {
 
 export interface EnvironmentReport extends EnvironmentState {
   readonly streams?: number;
+  /** Of a canary: what the revision that serves has answered on this node since it was loaded. */
+  readonly answers?: { readonly evaluations: number; readonly errors: number };
   readonly quarantined: readonly QuarantineReport[];
 }
 

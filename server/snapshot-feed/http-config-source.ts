@@ -20,6 +20,8 @@ export interface HttpConfigSourceOptions {
   readonly onUnknown?: () => void;
   /** PEM certificates that the control plane's must lead back to; default: the ones Node trusts. */
   readonly ca?: string | undefined;
+  /** This node takes each revision before the others: said with every request. */
+  readonly isCanary?: boolean;
   /** Default true; false: `url` is that of another node. */
   readonly isControlPlane?: boolean;
   /** Of an answer, and of silence before and within a configuration: a connection may be half-open. */
@@ -53,7 +55,8 @@ export class HttpConfigSource implements ConfigSource, EventSink {
   constructor(options: HttpConfigSourceOptions) {
     this.isControlPlane = options.isControlPlane ?? true;
     this.#base = options.url.replace(/\/+$/, '');
-    this.#headers = { authorization: `Bearer ${options.nodeCredential}` };
+    const canary = options.isCanary === true ? { 'x-guidon-canary': '1' } : {};
+    this.#headers = { authorization: `Bearer ${options.nodeCredential}`, ...canary };
     this.#onUnknown = options.onUnknown;
     this.#nodeHeader = options.nodeId === undefined ? {} : { 'x-guidon-node': options.nodeId };
     this.#deadlineMs = options.deadlineMs ?? DEADLINE_MS;

@@ -30,6 +30,10 @@ export interface SnapshotFeedOptions {
   /** Open streams of this process: all, and of one environment. */
   readonly streams: { count(): number; countOf(slot: EnvironmentSlot): number };
   readonly version: string;
+  /** What a snapshot has answered is reported: this node takes each revision before the others. */
+  readonly canary:
+    | { answersOf(slot: EnvironmentSlot): { readonly evaluations: number; readonly errors: number } }
+    | undefined;
   /** Told with each poll that was answered which environments are not at what the control plane has. */
   readonly onConfirmed?: (behind: ReadonlySet<string>) => void;
   readonly logger: pino.Logger;
@@ -59,7 +63,8 @@ export class SnapshotFeed {
   readonly counters = { polls: 0, failedPolls: 0, busMessages: 0, busRefused: 0 };
   readonly witness: AuditWitness;
   readonly status: StatusReporter;
-  readonly #reportedStreams = new WeakMap<EnvironmentSlot, number>();
+  /** Counts of an environment as they were last reported. */
+  readonly #reportedCounts = new WeakMap<EnvironmentSlot, string>();
   #lagMs: number | null = null;
   readonly #options: SnapshotFeedOptions;
   readonly #logger: pino.Logger;
@@ -82,7 +87,7 @@ export class SnapshotFeed {
     this.#environments = options.environments;
     const { source, store, logger, environments } = options;
     this.witness = new AuditWitness({ source, store, keys: environments.trust.keys, logger });
-    const { nodeId, version, streams } = options;
+    const { nodeId, version, streams, canary } = options;
     this.status = new StatusReporter({
       source,
       logger,
@@ -94,6 +99,7 @@ export class SnapshotFeed {
       node: () => ({
         nodeId,
         version,
+        isCanary: canary !== undefined,
         store: store.status,
         bus: this.#busState,
         streams: streams.count(),
@@ -215,7 +221,7 @@ export class SnapshotFeed {
       this.#backoff.succeeded();
       if (this.#options.source.isControlPlane) {
         await this.#lookAtLogs();
-        this.#noticeStreams();
+        this.#noticeCounts();
         await this.status.flush();
       }
     } catch (error) {
@@ -320,12 +326,12 @@ export class SnapshotFeed {
   }
 
   #reportOf({ environment, slot, reducer }: EnvironmentEntry): EnvironmentReport {
-    const streams = this.#options.streams.countOf(slot);
-    this.#reportedStreams.set(slot, streams);
+    const counts = this.#countsOf(slot);
+    this.#reportedCounts.set(slot, JSON.stringify(counts));
     return {
       ...environment,
       ...reducer.standing,
-      ...(streams === 0 ? {} : { streams }),
+      ...counts,
       quarantined: reducer.quarantine.map(({ epoch, revision, digest, reason }) => ({
         epoch,
         revision,
@@ -335,11 +341,20 @@ export class SnapshotFeed {
     };
   }
 
-  /** Told with the next report; streams come and go too often for one each. */
-  #noticeStreams(): void {
+  #countsOf(slot: EnvironmentSlot): Pick<EnvironmentReport, 'streams' | 'answers'> {
+    const { streams, canary } = this.#options;
+    const count = streams.countOf(slot);
+    return {
+      ...(count === 0 ? {} : { streams: count }),
+      ...(canary === undefined ? {} : { answers: canary.answersOf(slot) }),
+    };
+  }
+
+  /** Told with the next report: streams come and go too often for one each. */
+  #noticeCounts(): void {
     for (const { environment, slot } of this.#environments.entries) {
-      const isOther = this.#options.streams.countOf(slot) !== (this.#reportedStreams.get(slot) ?? 0);
-      if (isOther) this.status.streamsChanged(environment.environmentId);
+      const isOther = JSON.stringify(this.#countsOf(slot)) !== (this.#reportedCounts.get(slot) ?? '{}');
+      if (isOther) this.status.countsChanged(environment.environmentId);
     }
   }
 }

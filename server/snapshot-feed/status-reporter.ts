@@ -15,7 +15,10 @@ export interface StatusReporterOptions {
   /** Everything that is served. */
   readonly all: () => readonly EnvironmentReport[];
   /** What is said of the node itself, anew with each report. */
-  readonly node: () => Pick<NodeStatus, 'nodeId' | 'version' | 'store' | 'bus' | 'streams' | 'lagMs' | 'witness'>;
+  readonly node: () => Pick<
+    NodeStatus,
+    'nodeId' | 'version' | 'isCanary' | 'store' | 'bus' | 'streams' | 'lagMs' | 'witness'
+  >;
   readonly logger: pino.Logger;
 }
 
@@ -50,8 +53,8 @@ export class StatusReporter {
     this.#soon();
   }
 
-  /** How many streams it has changed, perhaps many times a second: that goes with the next poll. */
-  streamsChanged(environmentId: string): void {
+  /** How many streams it has changed, or what a canary has answered, perhaps many times a second: that goes with the next poll. */
+  countsChanged(environmentId: string): void {
     this.#changed.add(environmentId);
   }
 

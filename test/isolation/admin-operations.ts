@@ -192,6 +192,7 @@ export const OPERATION_CASES: Readonly<Record<string, OperationCase>> = {
   listNodes: NOTHING,
   readStatus: NOTHING,
   readPropagation: NOTHING,
+  releaseRevision: NOTHING,
   listRoles: NOTHING,
   createRole: {
     body: { key: 'fresh', name: 'n', statements: [{ effect: 'allow', actions: ['flag.read'], resources: ['*'] }] },

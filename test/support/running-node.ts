@@ -86,7 +86,7 @@ export function untilAccepted(node: RunningNode, token: string): Promise<void> {
   });
 }
 
-export async function metricOf(node: RunningNode, name: string): Promise<number> {
+export async function metricOf(node: Pick<RunningNode, 'server'>, name: string): Promise<number> {
   const page = await (await fetch(`${node.server.metricsUrl}/metrics`)).text();
   const values = page
     .split('\n')

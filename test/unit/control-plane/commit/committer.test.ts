@@ -203,10 +203,10 @@ describe('Committer.commit()', () => {
     for (let count = 0; count < DELTA_REVISIONS_MAX + 4; count += 1)
       await commit([{ put: flag('toggled', count % 2 === 1) }]);
     expect(store.list(keys.revisions(environment))).toHaveLength(DELTA_REVISIONS_MAX + 6);
-    expect(configMessage(store, environment, 5).previousRevision).toBe(0);
-    expect(configMessage(store, environment, 5).delta?.changed).toHaveLength(2);
-    expect(configMessage(store, environment, 6).previousRevision).toBe(6);
-    expect(configMessage(store, environment, 6).delta?.changed).toHaveLength(1);
+    expect(configMessage(store, environment, { since: 5 }).previousRevision).toBe(0);
+    expect(configMessage(store, environment, { since: 5 }).delta?.changed).toHaveLength(2);
+    expect(configMessage(store, environment, { since: 6 }).previousRevision).toBe(6);
+    expect(configMessage(store, environment, { since: 6 }).delta?.changed).toHaveLength(1);
     // Too many to walk: all names, which hold those that were touched.
     const touched = namesTouchedBetween(store, environment, 1, DELTA_REVISIONS_MAX + 6);
     expect(touched.map(({ key }) => key)).toEqual(['once', 'toggled']);

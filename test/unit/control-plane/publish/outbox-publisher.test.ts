@@ -38,7 +38,12 @@ test('publishes a bounded number of environments at a time, and all of them in t
     status: () => ({ kind: 'in-process', isConnected: true, detail: '' }),
     close: () => Promise.resolve(),
   };
-  const publisher = new OutboxPublisher(store, bus, pino({ level: 'silent' }));
+  const publisher = new OutboxPublisher({
+    store,
+    bus,
+    logger: pino({ level: 'silent' }),
+    releases: { revisionFor: () => undefined },
+  });
   publisher.resume();
   await expect.poll(() => store.list(keys.outboxRows()).length).toBe(0);
   expect(new Set(published).size).toBe(environments.length);

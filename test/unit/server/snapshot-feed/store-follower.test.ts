@@ -76,6 +76,7 @@ beforeEach(async () => {
     pollIntervalMs: 50,
     version: '0.1.0',
     streams: { count: () => 0, countOf: () => 0 },
+    canary: undefined,
     logger,
   });
   await feed.start();
