@@ -1,4 +1,5 @@
 import type { Json } from '@guidon/protocol';
+import type { Environment } from './settings.js';
 
 const PREFIX = 'GUIDON_FLAG_';
 
@@ -9,7 +10,7 @@ const PREFIX = 'GUIDON_FLAG_';
 export class FlagOverrides {
   readonly #values = new Map<string, Json>();
 
-  constructor(env: NodeJS.ProcessEnv) {
+  constructor(env: Environment) {
     for (const [name, text] of Object.entries(env)) {
       if (name.startsWith(PREFIX) && text !== undefined) this.#values.set(name.slice(PREFIX.length), readValue(text));
     }

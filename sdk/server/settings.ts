@@ -62,10 +62,13 @@ export interface Settings {
   readonly hooks: readonly EvaluationHook[];
 }
 
+/** `process.env`. Named so that whoever compiles against this package needs no types of Node. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
 const STREAM_KINDS: readonly string[] = ['websocket', 'sse', 'poll'];
 
 /** Throws TypeError for what can never work: it is wrong in the program or its environment. */
-export function parseOptions(options: ClientOptions, env: NodeJS.ProcessEnv): Settings {
+export function parseOptions(options: ClientOptions, env: Environment): Settings {
   const { stream = 'websocket', pollSeconds = 30, staleAfterSeconds = 120, offlineFile, logger } = options;
   if (!STREAM_KINDS.includes(stream)) throw new TypeError('stream must be websocket, sse or poll');
   if (!(pollSeconds >= 5 && pollSeconds <= 60)) throw new TypeError('pollSeconds must be from 5 to 60');
@@ -93,7 +96,7 @@ export function parseOptions(options: ClientOptions, env: NodeJS.ProcessEnv): Se
   };
 }
 
-function urlsFrom({ url }: ClientOptions, env: NodeJS.ProcessEnv): readonly string[] {
+function urlsFrom({ url }: ClientOptions, env: Environment): readonly string[] {
   const urls = typeof url === 'string' ? [url] : (url ?? env.GUIDON_URL?.split(',') ?? []);
   if (urls.length === 0) throw new TypeError('url is missing: give it, or set GUIDON_URL');
   return urls.map((text) => {
@@ -103,7 +106,7 @@ function urlsFrom({ url }: ClientOptions, env: NodeJS.ProcessEnv): readonly stri
   });
 }
 
-function keyFrom({ key }: ClientOptions, env: NodeJS.ProcessEnv): string {
+function keyFrom({ key }: ClientOptions, env: Environment): string {
   if (key !== undefined) return key.trim();
   if (env.GUIDON_KEY !== undefined) return env.GUIDON_KEY.trim();
   if (env.GUIDON_KEY_FILE === undefined) throw new TypeError('key is missing: give it, or set GUIDON_KEY');
