@@ -1,3 +1,5 @@
+/** For providers of OpenFeature. */
+
 export type {
   Context,
   FlagDetails,
@@ -11,6 +13,7 @@ export type {
   JsonObject,
   Structure,
 } from '@guidon/sdk-core';
+export { resolutionOf, toJson } from '@guidon/sdk-core';
 export * from './browser-client.js';
 export type { BrowserClientOptions } from './client-options.js';
 export * from './create-browser-client.js';

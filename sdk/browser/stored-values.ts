@@ -70,7 +70,8 @@ export function isResult(value: unknown): value is EvaluatedFlag {
     value !== null &&
     'flag' in value &&
     typeof value.flag === 'string' &&
-    'value' in value &&
+    // A failed evaluation has none.
+    ('value' in value || 'errorCode' in value) &&
     'reason' in value &&
     typeof value.reason === 'string'
   );

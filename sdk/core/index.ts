@@ -6,4 +6,6 @@ export * from './event-ids.js';
 export * from './flag-details.js';
 export * from './flag-types.js';
 export * from './listener-set.js';
+export * from './resolution-of.js';
+export * from './to-json.js';
 export * from './value-type.js';

@@ -1,1 +1,2 @@
-export {};
+export * from './guidon-provider.js';
+export * from './open-telemetry-hook.js';

@@ -1,1 +1,1 @@
-export {};
+export * from './guidon-web-provider.js';

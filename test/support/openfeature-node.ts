@@ -87,3 +87,9 @@ export const FLAGS: readonly FlagDefinition[] = [
   }),
   aFlag('future', { ...two('shown', 'hidden'), requires: ['from-the-future'] }),
 ];
+
+/** `flagsChanged` of an event, whose type depends on which one it is. */
+export function flagsIn(details: object | undefined): string[] | undefined {
+  const flags: unknown = details !== undefined && 'flagsChanged' in details ? details.flagsChanged : undefined;
+  return Array.isArray(flags) ? flags.map(String) : undefined;
+}
