@@ -41,3 +41,10 @@ export function findSubject(
     return undefined;
   }
 }
+
+/** Where nodes tell of events. Not of the change bus: another stream, and the other way. */
+export const EVENTS_SUBJECTS = `${PREFIX}.events.>`;
+
+export function eventsSubjectOf(environment: { tenantId: TenantId; environmentId: EnvironmentId }): string {
+  return `${PREFIX}.events.${environment.tenantId}.${environment.environmentId}`;
+}

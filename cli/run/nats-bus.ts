@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   type BusSettings,
@@ -12,16 +11,13 @@ import {
 } from '@guidon/protocol';
 import {
   AckPolicy,
-  type ConnectionOptions,
   ConsumerEvents,
   type ConsumerMessages,
   connect,
-  credsAuthenticator,
   DeliverPolicy,
   DiscardPolicy,
   type JetStreamClient,
   type JetStreamManager,
-  type JetStreamOptions,
   type NatsConnection,
   NatsError,
   nanos,
@@ -30,24 +26,25 @@ import {
   type StreamConfig,
 } from 'nats';
 import type { Logger } from 'pino';
+import {
+  assertSuitable,
+  connectionOptions,
+  isNotFound,
+  jetstreamOptionsOf,
+  MESSAGE_BYTES_MAX,
+  PUBLISH_TIMEOUT_MS,
+  reasonOf,
+  repeatSessions,
+} from './nats-connection.js';
 
 const STREAM = 'GUIDON_CONFIG';
 /** Enough that a subscriber that was away for a moment gets deltas without a gap; who missed more fetches over HTTP. */
 const MESSAGES_PER_SUBJECT_MAX = 16;
 /** Explicit, whatever the disk has: a server left to work them out refuses writes for good once the disk was full (M11). */
 const STREAM_BYTES_MAX = 1024 * 1024 * 1024;
-/** The largest message of ours and its envelope; below the 1 MiB that servers take by default. */
-const MESSAGE_BYTES_MAX = 640 * 1024;
 /** Within it the bus recognises a message by its id. */
 const DUPLICATE_WINDOW_MS = 120_000;
-const PUBLISH_TIMEOUT_MS = 2_000;
-const CONNECT_TIMEOUT_MS = 2_000;
-/** A dead server is noticed after 6 s (M10): two pings without an answer. */
-const PING_INTERVAL_MS = 2_000;
-const PING_OUT_MAX = 2;
 const IDLE_HEARTBEAT_MS = 5_000;
-const RECONNECT_MS_MIN = 100;
-const RECONNECT_MS_MAX = 2_000;
 /** Consumers that nobody asks any more are removed by the server. */
 const CONSUMER_INACTIVE_MS = 30_000;
 const STREAM_WAIT_MS = 250;
@@ -59,7 +56,7 @@ export interface NatsBusOptions extends BusSettings {
 }
 
 /**
- * The change bus over NATS JetStream; the only file that names it. Connects when it is first used, and then for ever:
+ * The change bus over NATS JetStream; with nats-events.ts and what both share the only files that name it. Connects when it is first used, and then for ever:
  *
  *   session: connect -> suitable server? -> [publisher: stream there? else onLost, make it] -> [subscribers: one consumer a topic] -> up
  *     -> connection, stream or consumer gone -> wait with full jitter -> next session
@@ -153,32 +150,15 @@ export class NatsBus implements ChangeBus {
 
   /** Never rejects. */
   async #runSessions(): Promise<void> {
-    let windowMs = RECONNECT_MS_MIN;
-    let lastReason = '';
-    while (!this.#closing.signal.aborted) {
-      let reason = 'the connection ended';
-      try {
-        await this.#runSession(() => {
-          windowMs = RECONNECT_MS_MIN;
-        });
-      } catch (error) {
-        reason = reasonOf(error);
-      }
-      if (this.#closing.signal.aborted) break;
-      this.#detail = reason;
-      // Once per reason: it may go on for days.
-      if (reason !== lastReason) this.#options.logger.warn({ reason }, 'NATS is not there; changes travel by poll');
-      lastReason = reason;
-      // Full jitter over a window that grows: nodes that lost a server together do not come back together (I25).
-      await sleep(Math.max(20, Math.random() * windowMs), undefined, { signal: this.#closing.signal }).catch(() => {});
-      windowMs = Math.min(windowMs * 2, RECONNECT_MS_MAX);
-    }
+    await repeatSessions(
+      (onUp) => this.#runSession(onUp),
+      this.#closing.signal,
+      (reason, isNew) => {
+        this.#detail = reason;
+        if (isNew) this.#options.logger.warn({ reason }, 'NATS is not there; changes travel by poll');
+      },
+    );
     this.#detail = 'closed';
-  }
-
-  get #jetstreamOptions(): JetStreamOptions {
-    const { domain } = this.#options;
-    return { timeout: PUBLISH_TIMEOUT_MS, ...(domain === undefined ? {} : { domain }) };
   }
 
   async #runSession(onUp: () => void): Promise<void> {
@@ -188,9 +168,9 @@ export class NatsBus implements ChangeBus {
       // It may have been closed while it was made.
       if (this.#closing.signal.aborted) return;
       assertSuitable(connection);
-      const manager = await connection.jetstreamManager({ ...this.#jetstreamOptions, checkAPI: false });
+      const manager = await connection.jetstreamManager({ ...jetstreamOptionsOf(this.#options), checkAPI: false });
       if (this.#options.isPublisher === true) await this.#takeStream(manager);
-      this.#jetstream = connection.jetstream(this.#jetstreamOptions);
+      this.#jetstream = connection.jetstream(jetstreamOptionsOf(this.#options));
       const consumers = this.#subscribers.size === 0 ? [] : await this.#consume(connection, manager);
       this.#isUp = true;
       this.#detail = connection.getServer();
@@ -261,7 +241,7 @@ export class NatsBus implements ChangeBus {
       mem_storage: true,
       num_replicas: 1,
     });
-    const consumer = await connection.jetstream(this.#jetstreamOptions).consumers.get(STREAM, name);
+    const consumer = await connection.jetstream(jetstreamOptionsOf(this.#options)).consumers.get(STREAM, name);
     return consumer.consume({
       max_messages: 256,
       idle_heartbeat: IDLE_HEARTBEAT_MS,
@@ -297,60 +277,4 @@ function streamConfig(replicaCount: number): Partial<StreamConfig> & { name: str
     max_msg_size: MESSAGE_BYTES_MAX,
     duplicate_window: nanos(DUPLICATE_WINDOW_MS),
   };
-}
-
-function connectionOptions(settings: BusSettings): ConnectionOptions {
-  const { credsFile, caFile, certFile, keyFile } = settings;
-  const urls = settings.servers.map((server) => new URL(server));
-  const [first] = urls;
-  const hasTls = urls.some(({ protocol }) => protocol === 'tls:') || [caFile, certFile, keyFile].some(Boolean);
-  return {
-    servers: urls.map(({ host }) => host),
-    ...(first === undefined || first.username === ''
-      ? {}
-      : { user: decodeURIComponent(first.username), pass: decodeURIComponent(first.password) }),
-    ...(credsFile === undefined ? {} : { authenticator: credsAuthenticator(readFileSync(credsFile)) }),
-    ...(hasTls ? { tls: { ...present({ caFile, certFile, keyFile }) } } : {}),
-    name: 'guidon',
-    timeout: CONNECT_TIMEOUT_MS,
-    pingInterval: PING_INTERVAL_MS,
-    maxPingOut: PING_OUT_MAX,
-    // NatsBus makes each next connection itself.
-    reconnect: false,
-  };
-}
-
-function present(files: { readonly [name: string]: string | undefined }): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(files).flatMap(([name, file]) => (file === undefined ? [] : [[name, file]])),
-  );
-}
-
-function assertSuitable(connection: NatsConnection): void {
-  const { version = '0', jetstream, max_payload: payloadBytesMax = 0 } = connection.info ?? {};
-  const server = connection.getServer();
-  const refuse = (sentence: string) => new PlatformError('validation-failed', sentence);
-  const [major = 0, minor = 0] = version.split('.').map(Number);
-  if (major < 2 || (major === 2 && minor < 9)) {
-    throw refuse(`the NATS server at ${server} is version ${version}: Guidon needs 2.9 or later`);
-  }
-  if (jetstream !== true) {
-    throw refuse(
-      `the NATS server at ${server} runs without JetStream: start it with -js, or add jetstream {} to its file`,
-    );
-  }
-  if (payloadBytesMax < MESSAGE_BYTES_MAX) {
-    throw refuse(`the NATS server at ${server} takes ${payloadBytesMax} bytes: set max_payload to 1MB`);
-  }
-}
-
-function isNotFound(error: unknown): boolean {
-  return error instanceof NatsError && error.api_error?.code === 404;
-}
-
-function reasonOf(error: unknown): string {
-  if (error instanceof PlatformError || !(error instanceof NatsError)) {
-    return error instanceof Error ? error.message : String(error);
-  }
-  return error.code === error.message ? error.message : `${error.message} (${error.code})`;
 }

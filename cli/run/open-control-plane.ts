@@ -8,7 +8,7 @@ import { type BusSettings, InProcessChangeBus } from '@guidon/protocol';
 import type { TlsFiles } from '@guidon/protocol/tls-files';
 import type { MetricFamily } from '@guidon/server/processes';
 import type { Logger } from 'pino';
-import { openBus } from './open-bus.js';
+import { openBus, openEvents } from './open-bus.js';
 import { findPrivateFile, writePrivateFile } from './private-file.js';
 import { dieOnStoreFailure } from './store-failure.js';
 
@@ -31,7 +31,9 @@ export interface ControlPlaneSettings {
 export async function openControlPlane(settings: ControlPlaneSettings, logger: Logger): Promise<RunningControlPlane> {
   const { bus: busSettings, nodeCredentialFile: file, ...options } = settings;
   const bus = busSettings === undefined ? new InProcessChangeBus() : await openBus(busSettings, logger, true);
-  const controlPlane = await startControlPlane({ ...options, bus, logger, onStoreFailure: dieOnStoreFailure });
+  const eventFeed = busSettings === undefined ? undefined : await openEvents(busSettings, logger);
+  const parts = { ...options, bus, eventFeed, logger };
+  const controlPlane = await startControlPlane({ ...parts, onStoreFailure: dieOnStoreFailure });
   const close = async (): Promise<void> => {
     await controlPlane.close();
     await bus.close();

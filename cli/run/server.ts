@@ -9,7 +9,7 @@ import { prepareDataFolder } from './data-folder.js';
 import { type ExposureOptions, exposureOf } from './exposure.js';
 import { mustBeFree, mustDiffer } from './free-port.js';
 import { createLogger } from './logger.js';
-import { checkBus, openBus } from './open-bus.js';
+import { checkBus, openBus, openEvents } from './open-bus.js';
 import { findPrivateFile, readPrivateFile, writePrivateFile } from './private-file.js';
 import { closeOnSignal, reloadOnHangup } from './shutdown.js';
 
@@ -132,11 +132,13 @@ async function startOne(node: Node, settings: BusSettings | undefined): Promise<
   const { startServer } = await import('@guidon/server');
   if (settings === undefined) return startServer(node);
   const bus = await openBus(settings, node.logger);
-  const server = await startServer({ ...node, bus });
+  const eventCarrier = await openEvents(settings, node.logger);
+  const server = await startServer({ ...node, bus, eventCarrier });
   return {
     ...server,
     close: async () => {
       await server.close();
+      await eventCarrier.close();
       await bus.close();
     },
   };

@@ -23,6 +23,8 @@ const RETRY = { firstMs: 250, maxMs: 5_000 };
 /** Lines of one environment that travel as one message of the bus. */
 const CARRIED_BYTES_MAX = 512 * 1024;
 const CLOSE_MS_MAX = 2_000;
+/** After it did not take a message the bus is left alone for so long: one that lets nobody publish makes each try wait. */
+const CARRIER_REST_MS = 10_000;
 /** The lines themselves are refused: sent again they would be again, and hold up all others. */
 const HOPELESS: ReadonlySet<string> = new Set(['malformed-body', 'validation-failed', 'payload-too-large']);
 
@@ -38,6 +40,7 @@ export class EventShipper {
   #running: Promise<void> | undefined;
   #isClosed = false;
   #waitsUntilMs = 0;
+  #carrierRestsUntilMs = 0;
 
   constructor(options: EventShipperOptions) {
     this.#options = options;
@@ -111,7 +114,7 @@ export class EventShipper {
   /** False: not, or not wholly; whoever gets it all over HTTP then knows by the ids what it has had. */
   async #carry({ name }: SealedSegment, lines: readonly string[]): Promise<boolean> {
     const { carrier, logger } = this.#options;
-    if (carrier === undefined || !carrier.isConnected()) return false;
+    if (carrier === undefined || performance.now() < this.#carrierRestsUntilMs || !carrier.isConnected()) return false;
     try {
       let number = 0;
       for (const { environment, body } of messagesOf(lines)) {
@@ -120,6 +123,7 @@ export class EventShipper {
       }
       return true;
     } catch (error) {
+      this.#carrierRestsUntilMs = performance.now() + CARRIER_REST_MS;
       logger.debug({ err: error }, 'the bus does not take events; they go over HTTP');
       return false;
     }

@@ -1,4 +1,5 @@
 import { type BusSettings, type ChangeBus, PlatformError } from '@guidon/protocol';
+import type { EventCarrier } from '@guidon/protocol/events';
 import type pino from 'pino';
 import { DataPlane } from '../data-plane.js';
 import type { ChildMessage, NodeProcessOptions, ParentMessage, ProcessReport } from './messages.js';
@@ -8,8 +9,11 @@ const READY_INTERVAL_MS = 50;
 /** How long draining and closing may take together, milliseconds. */
 const END_MS_MAX = 25_000;
 
-/** It may connect when it is first subscribed to: a process that follows never is. */
-export type OpenBus = (settings: BusSettings, logger: pino.Logger) => Promise<ChangeBus>;
+/** What may connect when it is first used: in a process that follows it never is. */
+export interface BusParts {
+  openBus(settings: BusSettings, logger: pino.Logger): Promise<ChangeBus>;
+  openEvents(settings: BusSettings, logger: pino.Logger): Promise<EventCarrier>;
+}
 
 /**
  * One process of a node that has several: a DataPlane that does what the parent says. Without the parent it drains and ends: nobody would
@@ -17,19 +21,20 @@ export type OpenBus = (settings: BusSettings, logger: pino.Logger) => Promise<Ch
  */
 export class NodeProcess {
   readonly #createLogger: (level: string) => pino.Logger;
-  readonly #openBus: OpenBus;
+  readonly #busParts: BusParts;
   #options: NodeProcessOptions | undefined;
   #logger: pino.Logger | undefined;
   #plane: DataPlane | undefined;
   #bus: ChangeBus | undefined;
+  #eventCarrier: EventCarrier | undefined;
   /** Roles are taken one after another: a process may be told to lead while it begins to follow. */
   #roles: Promise<void> = Promise.resolve();
   #isReady = false;
   #isEnding = false;
 
-  /** Takes over this process: messages, signals and its end. `createLogger` and `openBus` are those of the command. */
-  static run(createLogger: (level: string) => pino.Logger, openBus: OpenBus): void {
-    const node = new NodeProcess(createLogger, openBus);
+  /** Takes over this process: messages, signals and its end. `createLogger` and `busParts` are those of the command. */
+  static run(createLogger: (level: string) => pino.Logger, busParts: BusParts): void {
+    const node = new NodeProcess(createLogger, busParts);
     process.on('message', (message: ParentMessage) => node.#hear(message));
     process.on('disconnect', () => void node.#end());
     // The parent may have gone while this was being loaded: that was not heard.
@@ -42,9 +47,9 @@ export class NodeProcess {
     send({ type: 'booted' });
   }
 
-  private constructor(createLogger: (level: string) => pino.Logger, openBus: OpenBus) {
+  private constructor(createLogger: (level: string) => pino.Logger, busParts: BusParts) {
     this.#createLogger = createLogger;
-    this.#openBus = openBus;
+    this.#busParts = busParts;
   }
 
   #hear(message: ParentMessage): void {
@@ -135,15 +140,28 @@ export class NodeProcess {
   async #open(role: 'writer' | 'reader'): Promise<DataPlane> {
     if (this.#options === undefined || this.#logger === undefined) throw new Error('a role comes after the options');
     const { bus: settings, ...options } = this.#options;
-    const bus = settings === undefined ? undefined : await this.#openBus(settings, this.#logger);
-    this.#bus = bus;
-    const parts = { ...options, logger: this.#logger, ...(bus === undefined ? {} : { bus }) };
+    const parts = {
+      ...options,
+      logger: this.#logger,
+      ...(settings && (await this.#openBuses(settings, this.#logger))),
+    };
     this.#plane = await DataPlane.open(parts, role, {
       onChange: (change) => send({ type: 'change', change }),
       onConfirmed: (behind) => send({ type: 'confirmed', behind: [...behind] }),
       onTrap: (environmentId, revision) => send({ type: 'trap', environmentId, revision }),
     });
     return this.#plane;
+  }
+
+  async #openBuses(
+    settings: BusSettings,
+    logger: pino.Logger,
+  ): Promise<{ readonly bus: ChangeBus; readonly eventCarrier: EventCarrier }> {
+    const bus = await this.#busParts.openBus(settings, logger);
+    const eventCarrier = await this.#busParts.openEvents(settings, logger);
+    this.#bus = bus;
+    this.#eventCarrier = eventCarrier;
+    return { bus, eventCarrier };
   }
 
   #reloadCertificate(): void {
@@ -187,6 +205,7 @@ export class NodeProcess {
       await this.#plane?.drain();
       await this.#report(FINAL_REPORT);
       await this.#plane?.close();
+      await this.#eventCarrier?.close();
       await this.#bus?.close();
       process.exit(0);
     } catch (error) {
