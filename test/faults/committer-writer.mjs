@@ -59,6 +59,14 @@ function flag(key, on) {
   };
 }
 
+/** The flag as people edit it, for the feed to tell of. */
+function record(key, version) {
+  const { type, clientSide, variations } = flag(key, true);
+  const said = { name: key, description: '', tags: [], lifetime: 'temporary', valueSchema: null };
+  const times = { archivedAt: null, createdAt: 0, updatedAt: 0 };
+  return { version, id: `flg_${key}`, key, type, clientSide, variations, ...said, ...times };
+}
+
 function planOf(environment, change) {
   return () => ({
     owner: environment.tenantId,
@@ -115,7 +123,7 @@ async function writeForEver(environment) {
     const version = (read?.version ?? 0) + 1;
     const change = {
       key,
-      records: () => [{ key: rowKey, read, value: { version } }],
+      records: () => [{ key: rowKey, read, value: record(key, version) }],
       environment: { definitions: [{ put: flag(key, version % 2 === 0) }] },
     };
     if (!(await write(environment, `${name}/${count}`, change))) return;
