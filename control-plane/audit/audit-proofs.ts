@@ -29,8 +29,15 @@ export function currentTreeHead(
   key: SigningKey,
 ): { readonly signed: Signed; readonly head: TreeHead } {
   const frontier = frontierOf(readAuditHead(store, owner));
-  const signed = signTreeHead({ owner, size: frontier.size, root: hex(frontier.root()), issuedAt: now }, key);
+  const epoch = restoredEpoch(store);
+  const state = { owner, size: frontier.size, root: hex(frontier.root()), issuedAt: now };
+  const signed = signTreeHead(epoch === 0 ? state : { ...state, epoch }, key);
   return { signed, head: parseTreeHead(signed.document) };
+}
+
+/** Of the newest restore; 0 before the first. */
+export function restoredEpoch(store: Pick<StoreReader, 'find'>): number {
+  return store.find<number>(keys.restoredEpoch()) ?? 0;
 }
 
 /** That entry `sequence` is in the log of the first `size` entries. */

@@ -5,7 +5,7 @@ import { encodeSigned } from '@guidon/protocol/msgpack';
 import type { Signed, SigningKey } from '@guidon/protocol/signed-config';
 import type { ControlStore, StoreTransaction } from '../store/control-store.js';
 import { INSTALLATION, keys, lastPart, type Scope } from '../store/keys.js';
-import { currentTreeHead } from './audit-proofs.js';
+import { currentTreeHead, restoredEpoch } from './audit-proofs.js';
 import { readAuditHead } from './audit-store.js';
 
 /** The row under `keys.auditTreeHead`: the document exactly as it was signed, the signature in base64. */
@@ -13,6 +13,8 @@ export interface TreeHeadRow {
   readonly size: number;
   readonly root: string;
   readonly issuedAt: number;
+  /** Absent before the first restore. */
+  readonly epoch?: number;
   readonly keyId: string;
   readonly document: string;
   readonly signature: string;
@@ -59,6 +61,7 @@ interface NewestHead {
   readonly generation: number;
   readonly size: number;
   readonly issuedAt: number;
+  readonly epoch: number;
   readonly keyId: string;
   /** The encoded document with its signature, base64. */
   readonly signed: string;
@@ -147,11 +150,12 @@ export class TreeHeads {
     }
   }
 
-  /** It has grown, or the key that signed its last head is not in use any more. */
+  /** It has grown, a restore may have cut it, or the key that signed its last head is not in use any more. */
   #isDue(owner: Scope): boolean {
     const newest = this.#newest.get(owner);
     const size = readAuditHead(this.#store, owner).sequence;
     if (newest === undefined) return size > 0;
+    if (newest.epoch !== restoredEpoch(this.#store)) return size > 0;
     return size > newest.size || newest.keyId !== this.#signingKeys.signingKey.keyId;
   }
 
@@ -164,6 +168,7 @@ export class TreeHeads {
       size: head.size,
       root: head.root,
       issuedAt: head.issuedAt,
+      ...(head.epoch === undefined ? {} : { epoch: head.epoch }),
       keyId: head.keyId,
       document: Buffer.from(signed.document).toString('utf8'),
       signature: Buffer.from(signed.signature).toString('base64'),
@@ -182,6 +187,7 @@ export class TreeHeads {
       generation: this.#generation,
       size: row.size,
       issuedAt: row.issuedAt,
+      epoch: row.epoch ?? 0,
       keyId: row.keyId,
       signed: Buffer.from(encodeSigned(signedHeadOf(row))).toString('base64'),
     });

@@ -45,7 +45,11 @@ export async function raiseEpochs(core: ControlPlaneCore): Promise<number> {
     subject: 'installation',
     before: undefined,
     after: { epoch: restoration.epoch, environments: behind.length },
-    rows: [{ key: keys.restoration(), value: undefined }],
+    rows: [
+      { key: keys.restoration(), value: undefined },
+      // Heads of audit logs say from now on that a restore may have cut them.
+      { key: keys.restoredEpoch(), value: restoration.epoch },
+    ],
   };
   await core.committer.commit(WRITE, undefined, () => done);
   return behind.length;

@@ -50,6 +50,7 @@ const nodeSchema = z.object({
         .max(100)
         .describe('Logs that are no continuation of what they were: somebody has changed them'),
       inconsistentCount: z.int().min(0),
+      restoredCount: z.int().min(0).optional().describe('Logs that a restore has cut since the node’s start'),
     })
     .optional()
     .describe('What it saw of the audit logs'),

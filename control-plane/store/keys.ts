@@ -31,6 +31,9 @@ export const keys = {
   /** There from a restore until every environment has the epoch that it names. */
   restoration: () => key(INSTALLATION, INSTALLATION, 'restoration'),
 
+  /** The epoch of the newest restore: what the heads of audit logs are signed with since. */
+  restoredEpoch: () => key(INSTALLATION, INSTALLATION, 'restored-epoch'),
+
   tenant: (tenantId: TenantId) => key(INSTALLATION, INSTALLATION, 'tenant', tenantId),
   tenants: () => range(INSTALLATION, INSTALLATION, 'tenant'),
   /** Which tenant has a key: keys of tenants are unique in the installation. */

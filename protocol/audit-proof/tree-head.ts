@@ -18,6 +18,8 @@ export interface TreeHead {
   readonly root: string;
   /** Epoch milliseconds. For people; order is the size. */
   readonly issuedAt: number;
+  /** Of the installation's newest restore, which cuts logs back to what the backup had; absent before the first. */
+  readonly epoch?: number;
   readonly keyId: string;
 }
 
@@ -41,7 +43,7 @@ export function parseTreeHead(document: Uint8Array): TreeHead {
 
 function isTreeHead(value: unknown): value is TreeHead {
   if (typeof value !== 'object' || value === null) return false;
-  const { schema, owner, size, root, issuedAt, keyId } = value as Partial<Record<keyof TreeHead, unknown>>;
+  const { schema, owner, size, root, issuedAt, epoch, keyId } = value as Partial<Record<keyof TreeHead, unknown>>;
   return (
     schema === SCHEMA &&
     typeof owner === 'string' &&
@@ -49,6 +51,7 @@ function isTreeHead(value: unknown): value is TreeHead {
     typeof root === 'string' &&
     /^[0-9a-f]{64}$/.test(root) &&
     Number.isSafeInteger(issuedAt) &&
+    (epoch === undefined || Number.isSafeInteger(epoch)) &&
     typeof keyId === 'string'
   );
 }

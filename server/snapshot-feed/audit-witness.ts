@@ -17,7 +17,7 @@ type Inconsistency = WitnessStatus['inconsistent'][number];
 /**
  * A witness of the control plane's audit logs: holds the newest signed head of each on this node's own disk, and takes a newer one only with the proof
  * that the log has only grown (I23). A log that was rewritten, cut or begun anew does not get past the head that is held, and is reported
- * until it is a continuation again.
+ * until it is a continuation again; unless its head is signed with a higher epoch, as those after a restore are: then it is taken, and said once.
  */
 export class AuditWitness {
   readonly #source: ConfigSource;
@@ -26,6 +26,7 @@ export class AuditWitness {
   readonly #logger: pino.Logger;
   readonly #held = new Map<string, TreeHead>();
   readonly #inconsistent = new Map<string, Inconsistency>();
+  #restored = 0;
   #cursor = '';
   #isUnavailable = false;
 
@@ -46,6 +47,7 @@ export class AuditWitness {
       logCount: this.#held.size,
       inconsistent: [...this.#inconsistent.values()].slice(0, REPORTED_MAX),
       inconsistentCount: this.#inconsistent.size,
+      restoredCount: this.#restored,
     };
   }
 
@@ -96,19 +98,29 @@ export class AuditWitness {
     const held = this.#held.get(head.owner);
     const fault = held === undefined ? undefined : await this.#faultOf(held, head);
     if (held !== undefined && fault !== undefined) {
-      this.#report(held, head, fault);
-      return false;
+      if (epochOf(head) <= epochOf(held)) {
+        this.#report(held, head, fault);
+        return false;
+      }
+      const { owner, size, root } = held;
+      this.#restored += 1;
+      this.#logger.warn(
+        { owner, size, root, shownSize: head.size, epoch: head.epoch },
+        'a restore has cut an audit log',
+      );
     }
     if (this.#inconsistent.delete(head.owner)) {
       this.#logger.warn({ owner: head.owner, size: head.size }, 'an audit log continues what it was again');
     }
-    if (held === undefined ? this.#held.size >= LOGS_MAX : held.size === head.size) return false;
+    const isSame = held?.size === head.size && epochOf(held) === epochOf(head);
+    if (isSame || (held === undefined && this.#held.size >= LOGS_MAX)) return false;
     this.#held.set(head.owner, head);
     return true;
   }
 
   /** Why `head` is no continuation of `held`; undefined when it is one. */
   async #faultOf(held: TreeHead, head: TreeHead): Promise<string | undefined> {
+    if (epochOf(head) < epochOf(held)) return 'the head is one from before a restore';
     if (head.size < held.size) return 'the log has become shorter';
     if (head.size === held.size) return head.root === held.root ? undefined : 'the log has other entries';
     if (held.size === 0) return undefined;
@@ -126,6 +138,8 @@ export class AuditWitness {
     this.#inconsistent.set(owner, { owner, size, root, shownSize: head.size, shownRoot: head.root, reason });
   }
 }
+
+const epochOf = ({ epoch }: TreeHead): number => epoch ?? 0;
 
 const stateOf = ({ size, root }: TreeHead): { size: number; root: Uint8Array } => ({
   size,

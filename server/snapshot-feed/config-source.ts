@@ -62,6 +62,8 @@ export interface EnvironmentReport extends EnvironmentState {
 export interface WitnessStatus {
   readonly logCount: number;
   readonly inconsistentCount: number;
+  /** Logs that a restore has cut since the node's start: signed, and taken. */
+  readonly restoredCount: number;
   /** Logs that are no continuation of the head that is held. */
   readonly inconsistent: readonly {
     /** A tenant's id, or `$` for the installation's own log. */

@@ -12,6 +12,7 @@ import { type RunningServer, startServer } from '@guidon/server';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { booleanFlag, type Seed, TestControlPlane } from '../support/control-plane.js';
+import { GuidonProcess } from '../support/guidon-process.js';
 import { until } from '../support/running-node.js';
 
 /** I23: whoever holds the control plane's whole store cannot change its logs unseen, because nodes hold what they were. */
@@ -66,6 +67,11 @@ async function untilWitnessed(): Promise<void> {
   await until('the node has polled', async () => (await polls()) >= from + 14);
   expect(await metric('guidon_witnessed_audit_logs')).toBe(2);
   expect(await metric('guidon_inconsistent_audit_logs')).toBe(0);
+}
+
+async function guidon(...args: string[]): Promise<void> {
+  const command = new GuidonProcess(args);
+  expect(await command.exitStatus(), command.output).toBe(0);
 }
 
 /** Ends both, lets `tamper` loose on the store with all its kept heads, and starts both again: the node on what it had. */
@@ -186,6 +192,49 @@ describe('a node', () => {
       shownSize: held - 1,
     });
   });
+
+  test('takes a log that a restore has cut, says so once, and still notices one that somebody else cuts', async () => {
+    await startNode();
+    await makeFlag('one');
+    await untilWitnessed();
+    const backup = join(nodeDirectory, 'backup');
+    await guidon('backup', '--data', plane.directory, '--out', backup);
+    for (const key of ['two', 'three', 'more']) await makeFlag(key);
+    await untilWitnessed();
+    const held = await logSize();
+    await node?.close();
+    await plane.stop();
+    await guidon('restore', backup, '--data', plane.directory);
+    plane = await TestControlPlane.start({ treeHeadIntervalMs: 20, directory: plane.directory });
+    await startNode();
+    // That of the tenant; the installation's has only grown.
+    await until('it was taken', async () => (await witnessed())?.restoredCount === 1);
+    expect(await logSize()).toBeLessThan(held);
+    // As long as it was, and not the same.
+    for (const key of ['four', 'five', 'six', 'seven']) await makeFlag(key);
+    await untilWitnessed();
+    expect(await witnessed()).toMatchObject({ inconsistent: [], inconsistentCount: 0, restoredCount: 1 });
+    const size = await logSize();
+    await restartAfter((transaction, tenantId) => {
+      transaction.remove(keys.audit(tenantId, size));
+      rewrite(transaction, tenantId, (entry) => entry);
+    });
+    await until('the node reports it', async () => (await witnessed())?.inconsistentCount === 1);
+    expect((await witnessed()).inconsistent[0]).toMatchObject({ reason: 'the log has become shorter', size });
+  }, 120_000);
+
+  test('takes no head from before a restore for one that came after it', async () => {
+    await startNode();
+    await makeFlag('one');
+    await untilWitnessed();
+    await restartAfter((transaction) => transaction.put(keys.restoredEpoch(), 2));
+    await makeFlag('two');
+    await untilWitnessed();
+    await restartAfter((transaction) => transaction.remove(keys.restoredEpoch()));
+    await makeFlag('three');
+    await until('the node reports it', async () => (await witnessed())?.inconsistentCount >= 1);
+    expect((await witnessed()).inconsistent[0]).toMatchObject({ reason: 'the head is one from before a restore' });
+  }, 120_000);
 
   test('takes back its report when the log is again what it was', async () => {
     await startNode();
