@@ -94,6 +94,7 @@ export const POLICY = {
   'flag.update': TENANT,
   'flag.archive': TENANT,
   'flag.delete': TENANT,
+  'flag.mark-health': TENANT,
   'targeting.list': TENANT,
   'targeting.read': TENANT,
   'targeting.update': TENANT,
@@ -109,6 +110,10 @@ export const POLICY = {
   'environment.change': TENANT,
   /** Needed besides the action itself by every edit that changes what an environment serves; no route has it. */
   'environment.serve': TENANT,
+  'trigger.create': TENANT,
+  'trigger.list': TENANT,
+  'trigger.read': TENANT,
+  'trigger.delete': TENANT,
   'webhook.create': TENANT,
   'webhook.list': TENANT,
   'webhook.read': TENANT,

@@ -11,6 +11,7 @@ import { registerEnvironmentRoutes } from '../environments/environment-routes.js
 import { registerFlagUsageRoutes } from '../events/flag-usage-routes.js';
 import { registerFeedRoutes } from '../feed/feed-routes.js';
 import type { FeedWaiters } from '../feed/feed-waiters.js';
+import { registerFlagHealthRoutes } from '../flag-health/flag-health-routes.js';
 import { flagEnvironmentContent } from '../flags/flag-environment-content.js';
 import { registerFlagRoutes } from '../flags/flag-routes.js';
 import { registerTargetingRoutes } from '../flags/targeting-routes.js';
@@ -28,6 +29,7 @@ import { registerSegmentKeysRoutes } from '../segments/segment-keys-routes.js';
 import { registerSegmentRoutes } from '../segments/segment-routes.js';
 import { registerSigningKeyRoutes } from '../signing-keys/signing-key-routes.js';
 import { registerTenantRoutes } from '../tenants/tenant-routes.js';
+import { registerTriggerRoutes } from '../triggers/trigger-routes.js';
 import type { ResourceReader } from './resource-reader.js';
 
 /** Every noun's routes. */
@@ -53,6 +55,8 @@ export function registerRoutes(
   registerRevisionRoutes(app, core);
   registerFlagRoutes(app, core);
   registerFlagUsageRoutes(app, core);
+  registerFlagHealthRoutes(app, core);
+  registerTriggerRoutes(app, core, resources);
   registerTargetingRoutes(app, core);
   registerManifestRoutes(app, core, resources);
   registerSegmentRoutes(app, core);

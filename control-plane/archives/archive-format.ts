@@ -60,6 +60,7 @@ export const ARCHIVED_NOUNS: Readonly<Record<string, 'kept' | 'without-hash' | '
   audit: 'kept',
   'admin-credential': 'without-hash',
   targeting: 'kept',
+  'flag-health': 'kept',
   segment: 'kept',
   'segment-tombstone': 'kept',
   'archived-keys': 'kept',
@@ -87,6 +88,8 @@ export const ARCHIVED_NOUNS: Readonly<Record<string, 'kept' | 'without-hash' | '
   idempotency: 'left-out',
   // Their secrets are sealed for this installation, and no receiver expects to be told by two.
   webhook: 'left-out',
+  trigger: 'left-out',
+  'trigger-state': 'left-out',
   'webhook-state': 'left-out',
   'webhook-delivery': 'left-out',
   'webhook-redelivery': 'left-out',

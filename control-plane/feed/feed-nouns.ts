@@ -4,6 +4,7 @@ import type { CredentialRecord } from '../credentials/credential-record.js';
 import { viewCredential } from '../credentials/credential-schemas.js';
 import type { PlatformCredentialRecord } from '../credentials/stored-credential.js';
 import type { EnvironmentRecord } from '../environments/environment-record.js';
+import { type FlagHealthRecord, viewFlagHealth } from '../flag-health/flag-health-record.js';
 import type { FlagRecord, TargetingRecord } from '../flags/flag-record.js';
 import { viewFlag } from '../flags/flag-view.js';
 import { jsonCopy } from '../flags/json-copy.js';
@@ -20,6 +21,7 @@ import { viewSegment } from '../segments/segment-view.js';
 import { lastPart, type StoreKey } from '../store/keys.js';
 import type { TenantRecord } from '../tenants/tenant-record.js';
 import { viewTenant } from '../tenants/tenant-view.js';
+import { type TriggerRecord, viewTrigger } from '../triggers/trigger-record.js';
 import type { WebhookRecord } from '../webhooks/webhook-record.js';
 import { viewWebhook } from '../webhooks/webhook-schemas.js';
 import type { FeedPlaces } from './feed-places.js';
@@ -161,6 +163,28 @@ const role = describe<RoleRecord>((_, record) => ({
   data: jsonCopy(viewRole(record)),
 }));
 
+const flagHealth = describe<FlagHealthRecord>((key, record, places) => {
+  const { flagKey } = record;
+  const { projectId, environmentId, projectKey, key: environmentKey, tags } = places.environmentOf(String(key[1]));
+  return {
+    subject: `projects/${projectKey}/environments/${environmentKey}/flags/${flagKey}/health`,
+    audience: {
+      action: 'flag.read',
+      path: resourcePathOf({ projectKey, environmentKey, flagKey }),
+      tags: [...places.flagTagsOf(projectId, flagKey), ...tags],
+    },
+    projectId,
+    environmentId,
+    data: viewFlagHealth(flagKey, record),
+  };
+});
+
+const trigger = describe<TriggerRecord>((_, record) => ({
+  subject: `triggers/${record.triggerId}`,
+  audience: { action: 'trigger.read', path: '', tags: [] },
+  data: viewTrigger(record),
+}));
+
 const webhook = describe<WebhookRecord>((_, record) => ({
   subject: `webhooks/${record.webhookId}`,
   audience: { action: 'webhook.read', path: '', tags: [] },
@@ -181,6 +205,8 @@ export const FEED_NOUNS: Readonly<Record<string, Describe>> = {
   invitation,
   role,
   webhook,
+  trigger,
+  'flag-health': flagHealth,
 };
 
 export function findThing(key: StoreKey, row: Versioned, places: FeedPlaces): FeedThing | undefined {

@@ -158,7 +158,13 @@ export class FlagService {
           { key: keys.flag(tenantId, projectId, flagKey), read: flag, value: undefined },
           ...targetings.map(({ environment, record }) => targetingWrite(environment, flagKey, record, undefined)),
         ],
-        rows: [{ key: keys.flagTombstone(tenantId, projectId, flagKey), value: tombstone }],
+        rows: [
+          { key: keys.flagTombstone(tenantId, projectId, flagKey), value: tombstone },
+          ...place.environments.map((environment) => ({
+            key: keys.flagHealth(refOf(environment), flagKey),
+            value: undefined,
+          })),
+        ],
         environments: place.environments.map((environment) => ({
           environment: refOf(environment),
           definitions: [{ remove: { kind: 'flag' as const, key: flagKey } }],

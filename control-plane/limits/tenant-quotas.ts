@@ -19,6 +19,7 @@ export const RESOURCE_LIMITS = {
   members: { byDefault: 1_000, max: 100_000, words: 'members' },
   invitations: { byDefault: 1_000, max: 100_000, words: 'invitations that are open' },
   roles: { byDefault: 100, max: 1_000, words: 'roles of its own' },
+  triggers: { byDefault: 100, max: 1_000, words: 'triggers' },
   webhooks: { byDefault: 50, max: 1_000, words: 'webhooks' },
 } as const satisfies Record<string, ResourceLimit>;
 

@@ -19,6 +19,7 @@ const COUNTED: Readonly<Record<string, { readonly resource: Resource; readonly c
   member: { resource: 'members', countOf: () => 1 },
   invitation: { resource: 'invitations', countOf: () => 1 },
   role: { resource: 'roles', countOf: () => 1 },
+  trigger: { resource: 'triggers', countOf: () => 1 },
   webhook: { resource: 'webhooks', countOf: () => 1 },
 };
 

@@ -111,6 +111,9 @@ export const keys = {
   flagsOfTenant: (tenantId: TenantId) => range(tenantId, INSTALLATION, 'flag'),
   flagTombstone: (tenantId: TenantId, projectId: string, flagKey: string) =>
     key(tenantId, INSTALLATION, 'flag-tombstone', projectId, flagKey),
+  trigger: (tenantId: TenantId, triggerId: string) => key(tenantId, INSTALLATION, 'trigger', triggerId),
+  triggerState: (tenantId: TenantId, triggerId: string) => key(tenantId, INSTALLATION, 'trigger-state', triggerId),
+  triggers: (tenantId: TenantId) => range(tenantId, INSTALLATION, 'trigger'),
   webhook: (tenantId: TenantId, webhookId: string) => key(tenantId, INSTALLATION, 'webhook', webhookId),
   webhooks: (tenantId: TenantId) => range(tenantId, INSTALLATION, 'webhook'),
   /** How far an endpoint has got. */
@@ -133,6 +136,8 @@ export const keys = {
 
   targeting: (environment: EnvironmentScope, flagKey: string) => own(environment, 'targeting', flagKey),
   targetings: (environment: EnvironmentScope) => ownRange(environment, 'targeting'),
+  /** Whether a flag is said to do well there. */
+  flagHealth: (environment: EnvironmentScope, flagKey: string) => own(environment, 'flag-health', flagKey),
   segment: (environment: EnvironmentScope, segmentKey: string) => own(environment, 'segment', segmentKey),
   segments: (environment: EnvironmentScope) => ownRange(environment, 'segment'),
   segmentTombstone: (environment: EnvironmentScope, segmentKey: string) =>

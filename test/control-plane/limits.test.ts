@@ -15,6 +15,7 @@ let other: Seed;
 beforeAll(async () => {
   plane = await TestControlPlane.start();
   acme = await plane.seed();
+  await plane.must('POST', `${acme.project}/flags`, { body: booleanFlag('gate') });
   other = await plane.seed('other');
 });
 afterAll(() => plane.dispose());
@@ -35,6 +36,10 @@ const fresh = (): string => `more${++madeCount}`;
 
 /** By resource: how one more is asked for. */
 const MORE: Readonly<Record<string, () => Promise<Answer>>> = {
+  triggers: () =>
+    plane.call('POST', `${acme.tenant}/triggers`, {
+      body: { name: fresh(), project: 'shop', environment: 'dev', flag: 'gate', effect: 'turn-off' },
+    }),
   webhooks: () =>
     plane.call('POST', `${acme.tenant}/webhooks`, { body: { name: fresh(), url: 'https://example.com/' } }),
   projects: () => plane.call('POST', `${acme.tenant}/projects`, { body: { key: fresh(), name: 'n' } }),
@@ -58,7 +63,7 @@ describe('what a tenant may have', () => {
     expect(await usage()).toMatchObject({
       projects: { used: 1, allowed: 1_000 },
       environments: { used: 2 },
-      flags: { used: 0, allowed: 100_000 },
+      flags: { used: 1, allowed: 100_000 },
       segmentKeys: { used: 2 },
       credentials: { used: 0 },
       adminCredentials: { used: 1 },

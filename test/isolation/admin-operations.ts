@@ -17,6 +17,7 @@ export const PUBLIC_OPERATIONS: readonly string[] = [
   'beginOidcLogin',
   'finishOidcLogin',
   'openBreakGlass',
+  'fireTrigger',
 ];
 
 /** By operationId. An operation of the OpenAPI document that is not here fails the suite: every new route gets a case. */
@@ -157,6 +158,13 @@ export const OPERATION_CASES: Readonly<Record<string, OperationCase>> = {
   listInstallationAuditTreeHeads: NOTHING,
   proveInstallationAuditEntry: { query: 'sequence=1&size=1' },
   proveInstallationAuditGrowth: { query: 'first=1&second=1' },
+  getFlagHealth: NOTHING,
+  markFlagHealth: { body: { health: 'unhealthy', reason: 'n' } },
+  listTriggers: NOTHING,
+  createTrigger: { body: { name: 'n', project: 'shop', environment: 'dev', flag: 'gate', effect: 'mark-unhealthy' } },
+  getTrigger: NOTHING,
+  deleteTrigger: NOTHING,
+  fireTrigger: { body: {} },
   listWebhooks: NOTHING,
   createWebhook: { body: { name: 'n', url: 'https://example.com/hook' } },
   getWebhook: NOTHING,

@@ -30,6 +30,7 @@ const MISSING: Ids = {
   sessionId: 'ses_00000000000000000000000000000000',
   invitationId: 'inv_00000000000000000000000000',
   webhookId: 'whk_00000000000000000000000000',
+  triggerId: 'trg_00000000000000000000000000',
 };
 
 function idsOf(tenant: PlantedTenant, operation: Operation): Ids {
@@ -51,6 +52,7 @@ function idsOf(tenant: PlantedTenant, operation: Operation): Ids {
     sessionId: MISSING.sessionId ?? '',
     invitationId: tenant.invitationId,
     webhookId: tenant.webhookId,
+    triggerId: tenant.triggerId,
   };
 }
 
@@ -80,7 +82,7 @@ function assertNothingOf(tenant: PlantedTenant, answer: Answer, operation: Opera
   const { canary, environmentId, credentialId, adminCredentialId, personId, invitationId, personalTokenId, webhookId } =
     tenant;
   const ids = [environmentId, credentialId, adminCredentialId, personId, invitationId, personalTokenId, webhookId];
-  const secrets = [canary, ...ids];
+  const secrets = [canary, ...ids, tenant.triggerId];
   for (const secret of secrets) {
     expect(everything.includes(secret), `${operation.operationId} shows ${secret}`).toBe(false);
   }
@@ -117,6 +119,8 @@ async function stateOfB(): Promise<string> {
     '/invitations',
     '/admin-credentials',
     '/webhooks',
+    '/triggers',
+    '/projects/shop/environments/dev/flags/gate/health',
     '/projects/shop/environments',
     '/projects/shop/flags?archived=all',
     '/projects/shop/environments/dev/flags/gate/targeting',
@@ -152,13 +156,14 @@ describe('every operation of the OpenAPI document (I16)', () => {
       }
     }
     expect(await stateOfB()).toBe(before);
-  });
+  }, 120_000);
 
   test('answers A about ids of B under its own path like about ids that are not there', async () => {
     const before = await stateOfB();
     const withIds = operations.filter(
       (operation) =>
-        isOfTenant(operation) && /\{(credentialId|uploadId|personId|invitationId|webhookId)\}/.test(operation.path),
+        isOfTenant(operation) &&
+        /\{(credentialId|uploadId|personId|invitationId|webhookId|triggerId)\}/.test(operation.path),
     );
     expect(withIds.length).toBeGreaterThanOrEqual(9);
     for (const operation of withIds) {
@@ -338,6 +343,6 @@ describe('people (I16)', () => {
 });
 
 function pickIds(ids: Ids): Ids {
-  const { credentialId = '', uploadId = '', personId = '', invitationId = '', webhookId = '' } = ids;
-  return { credentialId, uploadId, personId, invitationId, webhookId };
+  const { credentialId = '', uploadId = '', personId = '', invitationId = '', webhookId = '', triggerId = '' } = ids;
+  return { credentialId, uploadId, personId, invitationId, webhookId, triggerId };
 }

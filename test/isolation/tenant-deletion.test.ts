@@ -31,7 +31,7 @@ const isOfPerson = (row: string): boolean =>
 async function remains(directory: string): Promise<string[]> {
   const { tenantId, canary, environmentId, credentialId, adminCredentialId, uploadId, personalTokenId, invitationId } =
     a;
-  const { webhookId } = a;
+  const { webhookId, triggerId } = a;
   const ids = [
     tenantId,
     environmentId,
@@ -41,6 +41,7 @@ async function remains(directory: string): Promise<string[]> {
     personalTokenId,
     invitationId,
     webhookId,
+    triggerId,
   ];
   const found = (await rowsOfStore(directory)).filter(
     (row) => ids.some((id) => row.includes(id)) || (row.includes(canary) && !isOfPerson(row)),

@@ -20,6 +20,7 @@ export interface PlantedTenant {
   readonly personalTokenId: string;
   readonly invitationId: string;
   readonly webhookId: string;
+  readonly triggerId: string;
   /** `/api/v1/tenants/<id>/projects/shop` */
   readonly project: string;
   readonly environment: string;
@@ -142,6 +143,15 @@ async function plant(plane: TestControlPlane, key: string): Promise<PlantedTenan
     tags: [canary],
   });
   await must('POST', `${tenantPath}/webhooks/${webhook.body.id}/test`);
+  const trigger = await must('POST', `${tenantPath}/triggers`, {
+    name: text('trigger'),
+    project: 'shop',
+    environment: 'dev',
+    flag: 'gate',
+    effect: 'mark-unhealthy',
+  });
+  const alert = { status: 'firing', fingerprint: canary, annotations: { summary: text('alert') } };
+  await plane.must('POST', trigger.body.path, { token: null, body: { alerts: [alert] } });
   return {
     canary,
     tenantId: tenant.body.id,
@@ -157,6 +167,7 @@ async function plant(plane: TestControlPlane, key: string): Promise<PlantedTenan
     personalTokenId: personalToken.body.id,
     invitationId: invitation.body.id,
     webhookId: webhook.body.id,
+    triggerId: trigger.body.id,
     project,
     environment,
   };
