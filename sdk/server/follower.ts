@@ -56,7 +56,7 @@ export class Follower {
     this.#pollUrlIndex = this.#streamUrlIndex;
   }
 
-  /** A stream has brought something and has not ended. */
+  /** A stream is open. */
   get isStreaming(): boolean {
     return this.#isStreaming;
   }
@@ -89,24 +89,27 @@ export class Follower {
       const end = await OPEN[kind](this.#url(this.#streamUrlIndex), api, this.#user, closing);
       this.#isStreaming = false;
       this.#parts.onCredential(end.isCredentialRefused);
-      if (end.wasHeard && performance.now() - openedAtMs > LASTING_MS) backoff.succeeded();
+      if (end.wasOpen && performance.now() - openedAtMs > LASTING_MS) backoff.succeeded();
       // Nothing came through: another transport, another node, and ask without a stream meanwhile.
-      tryCount = end.wasHeard ? 0 : tryCount + 1;
+      tryCount = end.wasOpen ? 0 : tryCount + 1;
       this.#streamUrlIndex += 1;
-      if (!end.wasHeard) this.pollNow();
+      if (!end.wasOpen) this.pollNow();
       await this.#pause(Math.max(backoff.failedMs(), end.reconnectAfterMs * (1 + Math.random())));
     }
   }
 
   readonly #user = {
     position: () => (this.#needsWhole ? undefined : this.#parts.config.position),
+    opened: () => {
+      this.#isStreaming = true;
+    },
     hear: (message: ServerMessage) => this.#hear(message),
   };
 
   async #hear(message: ServerMessage): Promise<boolean> {
     const isFrame = message.type === 'put' || message.type === 'patch';
     if (!isFrame) {
-      this.#contact();
+      this.#parts.onContact();
       return true;
     }
     if (!('config' in message)) return false;
@@ -116,8 +119,9 @@ export class Follower {
   async #poll(): Promise<void> {
     const { settings, closing } = this.#parts;
     const backoff = new Backoff({ firstMs: 1_000, maxMs: settings.pollMs });
-    // Where there is a stream, it brings the first configuration.
-    let pauseMs = settings.stream === 'poll' ? 0 : settings.pollMs * (1 - POLL_JITTER * Math.random());
+    // A stream brings the first configuration, but says nothing to who has the newest already, from the disk.
+    const isDueNow = settings.stream === 'poll' || this.#parts.config.position !== undefined;
+    let pauseMs = isDueNow ? 0 : settings.pollMs * (1 - POLL_JITTER * Math.random());
     while (!closing.aborted) {
       await this.#pause(pauseMs, true);
       if (closing.aborted) return;
@@ -147,29 +151,24 @@ export class Follower {
     const answer = await api.config(url, since, this.#etagSince === name ? this.#etag : '');
     this.#parts.onCredential(false);
     if (answer.kind !== 'config') {
-      this.#contact(false);
+      this.#parts.onContact();
       return true;
     }
     this.#etag = answer.etag;
     this.#etagSince = name;
-    if (await this.#take(answer.config, false)) return true;
+    if (await this.#take(answer.config)) return true;
     this.#etag = '';
     return !this.#needsWhole;
   }
 
   /** False: it was of no use. */
-  async #take(config: ConfigMessage, isStream = true): Promise<boolean> {
+  async #take(config: ConfigMessage): Promise<boolean> {
     const outcome = await this.#parts.config.receive(config);
     if (outcome === 'fetch-whole') this.#needsWhole = true;
     if (outcome !== 'activated' && outcome !== 'ignored') return false;
     this.#needsWhole = false;
-    this.#contact(isStream);
-    return true;
-  }
-
-  #contact(isStream = true): void {
-    if (isStream) this.#isStreaming = true;
     this.#parts.onContact();
+    return true;
   }
 
   #url(index: number): string {

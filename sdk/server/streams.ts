@@ -7,14 +7,16 @@ import { type NodeApi, NodeFailure } from './node-api.js';
 export interface StreamUser {
   /** Where it is: what the stream resumes from. Undefined: everything is needed. */
   readonly position: () => Position | undefined;
+  /** The node has taken the connection. It says nothing as long as nothing changes, but a heartbeat each 15 s. */
+  readonly opened: () => void;
   /** Takes a message. False: it does not fit what is here, and the stream has to begin anew. */
   readonly hear: (message: ServerMessage) => Promise<boolean>;
 }
 
 /** Why a stream has ended. */
 export interface StreamEnd {
-  /** Anything was heard. */
-  readonly wasHeard: boolean;
+  /** A node had taken the connection. */
+  readonly wasOpen: boolean;
   /** As the node's `bye` asked; 0: it said nothing. */
   readonly reconnectAfterMs: number;
   readonly isCredentialRefused: boolean;
@@ -48,7 +50,10 @@ export const openSocket: OpenStream = (url, api, user, signal) =>
     let isCredentialRefused = false;
     let last: Promise<void> = Promise.resolve();
     let waitingCount = 0;
-    socket.on('open', () => socket.send(JSON.stringify({ type: 'hello', ...pointOf(user.position()) })));
+    socket.on('open', () => {
+      heard.opened();
+      socket.send(JSON.stringify({ type: 'hello', ...pointOf(user.position()) }));
+    });
     socket.on('message', (data: Buffer, isBinary) => {
       silence.refresh();
       waitingCount += 1;
@@ -85,6 +90,7 @@ export const openEvents: OpenStream = async (url, api, user, signal) => {
   let isCredentialRefused = false;
   try {
     const body = await api.events(url, user.position(), AbortSignal.any([signal, silent.signal]));
+    heard.opened();
     for await (const { data } of readEvents(body)) {
       silence.refresh();
       if (!(await heard.take(data))) break;
@@ -101,7 +107,7 @@ export const openEvents: OpenStream = async (url, api, user, signal) => {
 /** What came over one stream. */
 class Heard {
   readonly #user: StreamUser;
-  #count = 0;
+  #wasOpen = false;
   #reconnectAfterMs = 0;
   /** The last message was config, which is acknowledged. */
   isFrame = false;
@@ -111,7 +117,12 @@ class Heard {
   }
 
   get end(): Omit<StreamEnd, 'isCredentialRefused'> {
-    return { wasHeard: this.#count > 0, reconnectAfterMs: this.#reconnectAfterMs };
+    return { wasOpen: this.#wasOpen, reconnectAfterMs: this.#reconnectAfterMs };
+  }
+
+  opened(): void {
+    this.#wasOpen = true;
+    this.#user.opened();
   }
 
   /** False: the stream must end. */
@@ -122,7 +133,6 @@ class Heard {
         this.#reconnectAfterMs = message.reconnectAfterMs;
         return true;
       }
-      this.#count += 1;
       this.isFrame = message.type === 'put' || message.type === 'patch';
       return await this.#user.hear(message);
     } catch {

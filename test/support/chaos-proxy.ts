@@ -1,6 +1,8 @@
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 
+const ACCEPTED_COUNT_MAX = 100_000;
+
 /** One connection through the proxy, as its two ends. */
 interface Pair {
   readonly client: Socket;
@@ -16,6 +18,8 @@ interface Pair {
 export class ChaosProxy {
   /** Where new connections go; a process that was restarted may have another port. */
   targetPort: number;
+  /** `performance.now()` of each connection that a client made, the first ACCEPTED_COUNT_MAX of them. */
+  readonly acceptedAtMs: number[] = [];
   readonly #server: Server;
   readonly #pairs = new Set<Pair>();
   #mode: 'carries' | 'refuses' | 'swallows' = 'carries';
@@ -71,6 +75,7 @@ export class ChaosProxy {
   }
 
   #accept(client: Socket): void {
+    if (this.acceptedAtMs.length < ACCEPTED_COUNT_MAX) this.acceptedAtMs.push(performance.now());
     client.on('error', () => undefined);
     if (this.#mode === 'refuses') {
       client.resetAndDestroy();
