@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { CompilePool } from '@guidon/pool';
-import { type ChangeBus, type EnvironmentRef, PlatformError } from '@guidon/protocol';
+import { type ChangeBus, type EnvironmentRef, PlatformError, VERSION } from '@guidon/protocol';
 import type { EventFeed } from '@guidon/protocol/events';
+import type { MetricFamily } from '@guidon/protocol/metrics';
 import type { TlsFiles } from '@guidon/protocol/tls-files';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
@@ -32,6 +33,8 @@ import { FeedWaiters } from './feed/feed-waiters.js';
 import { type FeedRetention, FeedTrimmer } from './feed/trim-feeds.js';
 import { Identity } from './identity.js';
 import { RequestRates } from './limits/request-rates.js';
+import { ControlPlaneMetrics } from './metrics/control-plane-metrics.js';
+import { RequestDurations } from './metrics/request-durations.js';
 import { NodeDirectory } from './nodes/node-directory.js';
 import { Propagation } from './nodes/propagation.js';
 import type { OidcOptions } from './oidc/oidc-client.js';
@@ -111,6 +114,8 @@ export interface RunningControlPlane {
   createSystemCredential(): Promise<string>;
   /** How it is now. Cheap: may be asked many times a second. */
   status(): ControlPlaneStatus;
+  /** For the metrics page; some tell of the time since this was asked last. */
+  metrics(): MetricFamily[];
   /** Serves what the certificate files hold now to new connections; without TLS it does nothing. Throws what is wrong with them. */
   reloadCertificate(): void;
   /** Stops accepting, lets requests and publishing finish, closes the store. */
@@ -122,10 +127,6 @@ export interface ControlPlaneStatus {
   readonly obstacle: string | undefined;
   /** Of the store's file system. */
   readonly freeBytes: number;
-  /** Requests answered since the start, by status. */
-  readonly answers: ReadonlyMap<number, number>;
-  /** Attempts of webhooks since the start, by outcome. */
-  readonly webhookOutcomes: ReadonlyMap<string, number>;
 }
 
 /** Opens the store, resumes publishing and serves the admin API. */
@@ -224,9 +225,21 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
       oidc: options.oidc,
       publicUrl: () => publicUrl,
     });
-    const answers = new Map<number, number>();
-    app.addHook('onResponse', async (_, { statusCode }) => {
-      answers.set(statusCode, (answers.get(statusCode) ?? 0) + 1);
+    const durations = new RequestDurations();
+    app.addHook(
+      'onResponse',
+      async ({ method, routeOptions: { url: route = 'none' } }, { statusCode: status, elapsedTime }) => {
+        durations.observe({ route, method, status }, elapsedTime / 1_000);
+      },
+    );
+    const metrics = new ControlPlaneMetrics({
+      store,
+      publisher,
+      feedWaiters,
+      nodes,
+      durations,
+      webhookOutcomes: () => webhooks.dispatcher.outcomes,
+      version: VERSION,
     });
     await collectOpenApi(app);
     app.register(async (routes) => {
@@ -262,12 +275,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
       ...(setupToken === undefined ? {} : { setupUrl: `${publicUrl}/setup#${setupToken}` }),
       issueNodeCredential: (name) => issueNodeCredential(core, name),
       createSystemCredential: () => Promise.resolve(authenticator.createSystemCredential()),
-      status: () => ({
-        obstacle: store.findObstacle(),
-        freeBytes: store.freeBytes(),
-        answers,
-        webhookOutcomes: webhooks.dispatcher.outcomes,
-      }),
+      status: () => ({ obstacle: store.findObstacle(), freeBytes: store.freeBytes() }),
+      metrics: () => metrics.families(),
       reloadCertificate: () => {
         if (options.tls !== undefined) reloadCertificate(app, options.tls);
       },
@@ -276,6 +285,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
         clearInterval(signing);
         feedWaiters.close();
         clearInterval(looking);
+        metrics.close();
         await app.close();
         await webhooks.dispatcher.close();
         await options.eventFeed?.close();

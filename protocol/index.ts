@@ -10,3 +10,4 @@ export * from './platform-error.js';
 export * from './problem.js';
 export * from './settles-within.js';
 export * from './subjects.js';
+export { VERSION } from './version.js';

@@ -1,7 +1,8 @@
 import type { TemplatedApp } from 'uWebSockets.js';
 import { CompilePool } from '@guidon/pool';
-import type { ChangeBus } from '@guidon/protocol';
+import { type ChangeBus, VERSION } from '@guidon/protocol';
 import type { EventCarrier } from '@guidon/protocol/events';
+import { EventLoopDelay } from '@guidon/protocol/metrics';
 import type { TlsFiles } from '@guidon/protocol/tls-files';
 import type pino from 'pino';
 import { AccessDirectory } from './auth/access-directory.js';
@@ -109,7 +110,6 @@ export interface SiblingListener {
   onTrap(environmentId: string, revision: number): void;
 }
 
-const VERSION = '0.1.0';
 const NOWHERE = { epoch: 0, revision: 0 } as const;
 const POLL_INTERVAL_MS = 5_000;
 const STALE_AFTER_MS = 60_000;
@@ -271,6 +271,8 @@ export class DataPlane {
       this.#events.tick();
     }, AGE_INTERVAL_MS);
     this.#closers.unshift(() => clearInterval(ageTimer));
+    const eventLoopDelay = new EventLoopDelay();
+    this.#closers.unshift(() => eventLoopDelay.close());
     this.metrics = new MetricsPage({
       router: this.#router,
       feed: this.#feed,
@@ -284,6 +286,7 @@ export class DataPlane {
       streams: this.streams,
       events: this.#events,
       gate: this.#gate,
+      eventLoopDelay,
       version: VERSION,
     });
   }

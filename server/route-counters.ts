@@ -1,4 +1,6 @@
-export const DURATION_BUCKETS_MS = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 50, 250, 1000, 5000] as const;
+import { DurationHistogram } from '@guidon/protocol/metrics';
+
+const BOUNDS_SECONDS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1, 5] as const;
 
 /** One request in this many is timed: two clock reads would cost each request more than the look-up of its credential. */
 const TIMED_EVERY = 16;
@@ -13,9 +15,7 @@ export class RouteCounters {
   /** Closed because a request was pipelined behind one that answers later. */
   pipelined = 0;
   timeouts = 0;
-  timedMs = 0;
-  timedCount = 0;
-  readonly timedBuckets: number[] = DURATION_BUCKETS_MS.map(() => 0);
+  readonly durations = new DurationHistogram(BOUNDS_SECONDS);
 
   constructor(path: string) {
     this.path = path;
@@ -40,10 +40,6 @@ export class RouteCounters {
   /** `startedAt` as `receive` returned it. */
   finished(startedAt: number): void {
     if (startedAt === 0) return;
-    const elapsedMs = performance.now() - startedAt;
-    this.timedMs += elapsedMs;
-    this.timedCount += 1;
-    const index = DURATION_BUCKETS_MS.findIndex((bound) => elapsedMs <= bound);
-    if (index >= 0) this.timedBuckets[index] = (this.timedBuckets[index] ?? 0) + 1;
+    this.durations.observe((performance.now() - startedAt) / 1_000);
   }
 }

@@ -9,8 +9,13 @@ import {
   type SnapshotMemory,
 } from '@guidon/engine';
 import { type EnvironmentRef, PlatformError } from '@guidon/protocol';
+import { DurationHistogram } from '@guidon/protocol/metrics';
 import type pino from 'pino';
 import type { ActiveSnapshot, EnvironmentSlot } from './environment-slot.js';
+
+/** One call in this many is timed: a clock read costs as much as a small evaluation. */
+const TIMED_EVERY = 64;
+const BOUNDS_SECONDS = [1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 5e-3, 2.5e-2, 0.1] as const;
 
 /** How the host begins to say that its memory is full, under the code that limits of requests have too. */
 const MEMORY_FULL = 'the kernel memory is too full';
@@ -21,6 +26,8 @@ const MEMORY_FULL = 'the kernel memory is too full';
  */
 export class SnapshotKernel {
   trapCount = 0;
+  readonly durations = new DurationHistogram(BOUNDS_SECONDS);
+  #callCount = 0;
   readonly #host: KernelHost;
   readonly #logger: pino.Logger;
   #onTrap: (slot: EnvironmentSlot) => void = () => undefined;
@@ -101,6 +108,8 @@ export class SnapshotKernel {
     costMax = 0,
   ): KernelAnswer | CostlyAnswer | { readonly status: 'trapped' } {
     let answer: KernelAnswer | CostlyAnswer;
+    this.#callCount = (this.#callCount + 1) % TIMED_EVERY;
+    const startedAt = this.#callCount === 0 ? performance.now() : 0;
     try {
       answer =
         costMax === 0
@@ -112,6 +121,7 @@ export class SnapshotKernel {
       this.reportTrap(slot, error);
       return { status: 'trapped' };
     }
+    if (startedAt > 0) this.durations.observe((performance.now() - startedAt) / 1_000);
     if (answer.status !== 'costly') refuseWhenFull(answer);
     return answer;
   }

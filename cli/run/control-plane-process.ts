@@ -3,7 +3,7 @@ import { deleteProto, PlatformError } from '@guidon/protocol';
 import type { ChildMessage, ParentMessage, SupervisedOptions } from '@guidon/server/processes';
 import type { Logger } from 'pino';
 import { createLogger } from './logger.js';
-import { type ControlPlaneSettings, describeStatus, metricsOf, openControlPlane } from './open-control-plane.js';
+import { type ControlPlaneSettings, describeStatus, openControlPlane } from './open-control-plane.js';
 import { closeOnSignal } from './shutdown.js';
 
 /** What `guidon control-plane` forks: the process that works, told everything by the one that watches it. */
@@ -88,7 +88,7 @@ function report(reportId: number): void {
     reportId,
     report: {
       details: status === undefined ? [] : describeStatus(status),
-      families: status === undefined ? [] : metricsOf(status),
+      families: controlPlane?.metrics() ?? [],
       residentBytes: process.memoryUsage.rss(),
     },
   });

@@ -89,13 +89,13 @@ async function runHere(
   metricsPort: number,
   { logLevel }: ControlPlaneOptions,
 ): Promise<string> {
-  const { describeStatus, metricsOf, openControlPlane } = await import('./open-control-plane.js');
+  const { describeStatus, openControlPlane } = await import('./open-control-plane.js');
   const logger = createLogger(logLevel);
   const controlPlane = await openControlPlane(settings, logger);
   const health = await HealthServer.listen({
     host: METRICS_HOST,
     port: metricsPort,
-    metrics: { render: async () => renderFamilies(metricsOf(controlPlane.status())) },
+    metrics: { render: async () => renderFamilies(controlPlane.metrics()) },
     logger,
     isLive: () => true,
     isReady: () => controlPlane.status().obstacle === undefined,

@@ -6,7 +6,6 @@ import {
 } from '@guidon/control-plane';
 import { type BusSettings, InProcessChangeBus } from '@guidon/protocol';
 import type { TlsFiles } from '@guidon/protocol/tls-files';
-import type { MetricFamily } from '@guidon/server/processes';
 import type { Logger } from 'pino';
 import { openBus, openEvents } from './open-bus.js';
 import { findPrivateFile, writePrivateFile } from './private-file.js';
@@ -56,34 +55,4 @@ export async function openControlPlane(settings: ControlPlaneSettings, logger: L
 /** Lines for `/readyz?verbose`. */
 export function describeStatus({ obstacle, freeBytes }: ControlPlaneStatus): string[] {
   return [`store ${obstacle ?? 'takes writes'}`, `free ${Math.floor(freeBytes / (1024 * 1024))} MiB`];
-}
-
-export function metricsOf({ obstacle, freeBytes, answers, webhookOutcomes }: ControlPlaneStatus): MetricFamily[] {
-  const gauge = (name: string, help: string, value: number): MetricFamily => ({
-    name,
-    help,
-    type: 'gauge',
-    join: 'min',
-    samples: [{ name, labels: {}, value }],
-  });
-  const requests = 'guidon_admin_requests_total';
-  const deliveries = 'guidon_webhook_deliveries_total';
-  return [
-    gauge('guidon_store_writable', '1 while writes are accepted', Number(obstacle === undefined)),
-    gauge('guidon_store_free_bytes', "Free space of the store's file system", freeBytes),
-    {
-      name: requests,
-      help: 'Requests answered by status',
-      type: 'counter',
-      join: 'sum',
-      samples: [...answers].map(([status, value]) => ({ name: requests, labels: { status: String(status) }, value })),
-    },
-    {
-      name: deliveries,
-      help: 'Attempts of webhooks by outcome',
-      type: 'counter',
-      join: 'sum',
-      samples: [...webhookOutcomes].map(([outcome, value]) => ({ name: deliveries, labels: { outcome }, value })),
-    },
-  ];
 }

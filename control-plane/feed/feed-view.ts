@@ -58,10 +58,11 @@ export class FeedViewer {
   }
 
   /** Who did it, and what else the change was, is for those who may read the audit log. */
-  viewOf({ audience: _, action, summary, actor, definitions, ...row }: FeedRow): FeedItem {
+  viewOf(row: FeedRow): FeedItem {
+    const { audience: _, action, summary, actor, definitions, ...rest } = row;
     const seesLog = this.sees({ action: 'audit.list', path: '', tags: [] });
     return {
-      ...row,
+      ...rest,
       ...(definitions === undefined ? {} : { definitions: { ...definitions, names: [...definitions.names] } }),
       ...(seesLog ? { action, summary, actor: { ...actor } } : {}),
     };

@@ -184,6 +184,12 @@ export class NodeDirectory {
     return known !== undefined;
   }
 
+  counts(): { readonly knownCount: number; readonly liveCount: number } {
+    let liveCount = 0;
+    for (const known of this.#nodes.values()) liveCount += Number(this.#isLive(known));
+    return { knownCount: this.#nodes.size, liveCount };
+  }
+
   /** Calls `listener` after each report until the returned function is called. */
   onReport(listener: () => void): () => void {
     this.#listeners.add(listener);

@@ -33,6 +33,8 @@ export class OutboxPublisher {
   readonly #running = new Map<string, Promise<void>>();
   /** Rows that could not start because IN_FLIGHT_MAX others run; at most one entry per environment and topic. */
   readonly #waiting = new Map<string, Pending>();
+  /** Since when each of these has something to publish, the first first. */
+  readonly #since = new Map<string, number>();
   /** The newest that the bus took of each row that does not say so yet, by topic and environment; emptied every MARK_DELAY_MS. */
   readonly #published = new Map<string, OutboxRow>();
   #markTimer: NodeJS.Timeout | undefined;
@@ -44,6 +46,13 @@ export class OutboxPublisher {
     this.#logger = logger;
     this.#releases = releases;
     bus.onLost(() => this.#publishAgain());
+  }
+
+  /** What waits or is on its way. */
+  get backlog(): { readonly count: number; readonly oldestSeconds: number } {
+    const [oldest] = this.#since.values();
+    const oldestSeconds = oldest === undefined ? 0 : (performance.now() - oldest) / 1_000;
+    return { count: this.#since.size, oldestSeconds };
   }
 
   /** Takes up everything that an earlier process left. */
@@ -74,12 +83,14 @@ export class OutboxPublisher {
   wake(topic: SubjectTopic, environment: EnvironmentRef): void {
     const name = nameOf(topic, environment);
     if (this.#stop.signal.aborted) return;
+    if (!this.#since.has(name)) this.#since.set(name, performance.now());
     if (this.#running.has(name) || this.#running.size >= IN_FLIGHT_MAX) {
       this.#waiting.set(name, { topic, environment });
       return;
     }
     const done = this.#publishAll(topic, environment).finally(() => {
       this.#running.delete(name);
+      if (!this.#waiting.has(name)) this.#since.delete(name);
       this.#startNext(name);
     });
     this.#running.set(name, done);

@@ -44,6 +44,7 @@ export interface Migration {
   migrate(transaction: StoreTransaction): void;
 }
 
+const PAGE_BYTES = 4_096;
 const CLOSE_DEADLINE_MS = 1_000;
 /** LMDB takes keys of 1 978 bytes. */
 const KEY_CHARS_MAX = 1_500;
@@ -365,6 +366,13 @@ export class ControlStore implements StoreReader {
   freeBytes(): number {
     const { bavail, bsize } = statfsSync(this.#options.directory);
     return bavail * bsize;
+  }
+
+  /** Pages of the file that have been used; those that were freed are used again before it grows. */
+  usedBytes(): number {
+    const stats: unknown = this.#database.getStats();
+    const isKnown = typeof stats === 'object' && stats !== null && 'lastPageNumber' in stats;
+    return isKnown ? (Number(stats.lastPageNumber) + 1) * PAGE_BYTES : 0;
   }
 
   #assertNewestWriter(): void {

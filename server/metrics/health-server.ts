@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { PlatformError } from '@guidon/protocol';
+import { METRICS_CONTENT_TYPE } from '@guidon/protocol/metrics';
 import type pino from 'pino';
-import { METRICS_CONTENT_TYPE } from './metric-family.js';
 
 export interface HealthParts {
   readonly host: string;

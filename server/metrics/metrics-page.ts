@@ -1,12 +1,13 @@
 import type { CompilePool } from '@guidon/pool';
 import type { EnvironmentRef } from '@guidon/protocol';
+import { type EventLoopDelay, type MetricFamily, renderFamilies } from '@guidon/protocol/metrics';
 import { Counter, Gauge, Registry } from 'prom-client';
 import type { EventPipeline } from '../events/event-pipeline.js';
 import type { PooledEvaluation } from '../pooled-evaluation.js';
 import type { ConnectionGate } from '../quota/connection-gate.js';
 import type { QuotaLedger } from '../quota/quota-ledger.js';
 import type { Router } from '../route.js';
-import { DURATION_BUCKETS_MS, type RouteCounters } from '../route-counters.js';
+import type { RouteCounters } from '../route-counters.js';
 import type { EnvironmentSet } from '../snapshot-feed/environment-set.js';
 import type { SnapshotFeed } from '../snapshot-feed/snapshot-feed.js';
 import type { SnapshotKernel } from '../snapshot-kernel.js';
@@ -14,8 +15,6 @@ import type { SnapshotResidency } from '../snapshot-residency.js';
 import type { SnapshotStore } from '../snapshot-store/snapshot-store.js';
 import type { StreamHub } from '../stream/stream-hub.js';
 import { LabelledEnvironments, OTHER } from './labelled-environments.js';
-import type { MetricFamily, MetricSample } from './metric-family.js';
-import { renderFamilies } from './metric-family.js';
 
 export interface MetricsParts {
   readonly router: Router;
@@ -30,6 +29,7 @@ export interface MetricsParts {
   readonly gate: ConnectionGate;
   readonly streams: StreamHub;
   readonly events: EventPipeline;
+  readonly eventLoopDelay: EventLoopDelay;
   readonly version: string;
 }
 
@@ -41,10 +41,10 @@ export class MetricsPage {
   readonly #registry = new Registry();
   /** How one family of several processes becomes one, where it is not their sum. */
   readonly #joins = new Map<string, MetricFamily['join']>();
-  readonly #router: Router;
+  readonly #parts: MetricsParts;
 
   constructor(parts: MetricsParts) {
-    this.#router = parts.router;
+    this.#parts = parts;
     this.#gauge(
       'guidon_build_info',
       'Always 1',
@@ -75,7 +75,16 @@ export class MetricsPage {
         const samples = values.map(({ labels, value }) => ({ name, labels: textsOf(labels), value }));
         return { name, help, type, join: this.#joins.get(name) ?? 'sum', samples };
       }),
-      durationsOf(this.#router.counters),
+      durationsOf(this.#parts.router.counters),
+      this.#parts.kernel.durations.family(
+        'guidon_evaluation_duration_seconds',
+        'Of calls into the kernel on the serving thread, over a sample of them',
+      ),
+      this.#parts.feed.propagation.family(
+        'guidon_propagation_delay_seconds',
+        'From the signing of a revision to its serving here, by the clocks of both',
+      ),
+      this.#parts.eventLoopDelay.family(),
     ];
   }
 
@@ -364,17 +373,7 @@ export class MetricsPage {
 /** A histogram from bucket counts, which prom-client cannot be handed. Over one request in sixteen (see route.ts). */
 function durationsOf(counters: readonly RouteCounters[]): MetricFamily {
   const name = 'guidon_http_request_duration_seconds';
-  const samples: MetricSample[] = [];
-  for (const { path, timedBuckets, timedMs, timedCount } of counters) {
-    let cumulative = 0;
-    for (const [index, boundMs] of DURATION_BUCKETS_MS.entries()) {
-      cumulative += timedBuckets[index] ?? 0;
-      samples.push({ name: `${name}_bucket`, labels: { le: String(boundMs / 1000), route: path }, value: cumulative });
-    }
-    samples.push({ name: `${name}_bucket`, labels: { le: '+Inf', route: path }, value: timedCount });
-    samples.push({ name: `${name}_sum`, labels: { route: path }, value: timedMs / 1000 });
-    samples.push({ name: `${name}_count`, labels: { route: path }, value: timedCount });
-  }
+  const samples = counters.flatMap(({ path, durations }) => durations.samples(name, { route: path }));
   const help = 'From the headers to the answer, over a sample of requests';
   return { name, help, type: 'histogram', join: 'sum', samples };
 }

@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { ERROR_CODES, type ErrorCode, PlatformError } from '@guidon/protocol';
-import type { MetricFamily } from '../metrics/metric-family.js';
+import type { MetricFamily } from '@guidon/protocol/metrics';
 import type { ChildMessage, NodeProcessOptions, ParentMessage, ProcessReport } from './messages.js';
 
 /** Messages that a child has not taken yet; it looks at the store itself once a second, so what is dropped above this arrives later. */

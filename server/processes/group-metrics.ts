@@ -1,4 +1,4 @@
-import { joinFamilies, type MetricFamily, type MetricSample } from '../metrics/metric-family.js';
+import { joinFamilies, type MetricFamily, type MetricSample } from '@guidon/protocol/metrics';
 import type { ChildHandle } from './child-handle.js';
 
 /** What the parent knows of one place in the group. */

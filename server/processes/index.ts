@@ -1,5 +1,5 @@
+export { type MetricFamily, renderFamilies } from '@guidon/protocol/metrics';
 export { HealthServer } from '../metrics/health-server.js';
-export { type MetricFamily, renderFamilies } from '../metrics/metric-family.js';
 export { parseNodeQuotas } from '../quota/node-quotas.js';
 export type { ChildMessage, ParentMessage } from './messages.js';
 export { ProcessGroup, type ProcessGroupOptions, type RunningProcessGroup } from './process-group.js';

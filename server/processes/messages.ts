@@ -1,6 +1,6 @@
 import type { BusSettings } from '@guidon/protocol';
+import type { MetricFamily } from '@guidon/protocol/metrics';
 import type { TlsFiles } from '@guidon/protocol/tls-files';
-import type { MetricFamily } from '../metrics/metric-family.js';
 import type { NodeQuotas } from '../quota/node-quotas.js';
 import type { StoreChange } from '../snapshot-store/store-change.js';
 

@@ -1,9 +1,9 @@
 import { createServer } from 'node:net';
 import { PlatformError, settlesWithin } from '@guidon/protocol';
+import { renderFamilies } from '@guidon/protocol/metrics';
 import { readTlsFiles } from '@guidon/protocol/tls-files';
 import type pino from 'pino';
 import { HealthServer } from '../metrics/health-server.js';
-import { renderFamilies } from '../metrics/metric-family.js';
 import { prepareStoreDirectory, storeDirectoryOf } from '../snapshot-store/store-directory.js';
 import { urlOf } from '../url-of.js';
 import { ChildHandle } from './child-handle.js';

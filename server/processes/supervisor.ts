@@ -1,7 +1,7 @@
 import { PlatformError, settlesWithin } from '@guidon/protocol';
+import { type MetricFamily, renderFamilies } from '@guidon/protocol/metrics';
 import type pino from 'pino';
 import { HealthServer } from '../metrics/health-server.js';
-import { type MetricFamily, renderFamilies } from '../metrics/metric-family.js';
 import { urlOf } from '../url-of.js';
 import { ChildHandle } from './child-handle.js';
 import { CrashLoop } from './crash-loop.js';

@@ -22,7 +22,7 @@ export class ConfigInForce {
   readonly quarantine: QuarantineList;
   readonly ledger: RevisionLedger;
   readonly served: ServedSnapshots;
-  /** From signing to serving, of the newest revision that came as a change, milliseconds. */
+  /** From signing to serving, of the newest revision that came as a change, milliseconds; undefined once it has been taken. */
   lagMs: number | undefined;
   #mark: HighWaterMark | undefined;
 

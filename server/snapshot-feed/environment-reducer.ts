@@ -63,9 +63,11 @@ export class EnvironmentReducer {
     return { epoch, revision, ...this.#access.standing };
   }
 
-  /** See ConfigInForce. */
-  get lagMs(): number | undefined {
-    return this.#inForce.lagMs;
+  /** From signing to serving of a revision that came as a change since this was asked last, milliseconds; undefined: none did. */
+  takeLag(): number | undefined {
+    const { lagMs } = this.#inForce;
+    this.#inForce.lagMs = undefined;
+    return lagMs;
   }
 
   get quarantine(): readonly Quarantine[] {

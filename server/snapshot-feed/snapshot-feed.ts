@@ -7,6 +7,7 @@ import {
   isSameEnvironment,
   PlatformError,
 } from '@guidon/protocol';
+import { DurationHistogram } from '@guidon/protocol/metrics';
 import { decodeConfigMessage, decodeSigned } from '@guidon/protocol/msgpack';
 import { BUS_MESSAGE_BYTES_MAX, bucketOfEnvironment, type EnvironmentState } from '@guidon/protocol/signed-config';
 import type pino from 'pino';
@@ -41,6 +42,7 @@ export interface SnapshotFeedOptions {
 
 /** A poll that was asked for between two polls comes no closer than this to the one before. */
 const POLL_SPACING_MS = 100;
+const PROPAGATION_BOUNDS_SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30] as const;
 const FAILED_POLL = { firstMs: 500, maxMs: 8_000 } as const;
 /** Polls between two looks at the key set when nothing was refused. */
 const KEY_SET_EVERY = 12;
@@ -66,6 +68,8 @@ export class SnapshotFeed {
   /** Counts of an environment as they were last reported. */
   readonly #reportedCounts = new WeakMap<EnvironmentSlot, string>();
   #lagMs: number | null = null;
+  /** From signing to serving, of the revisions that arrived one by one. */
+  readonly propagation = new DurationHistogram(PROPAGATION_BOUNDS_SECONDS);
   readonly #options: SnapshotFeedOptions;
   readonly #logger: pino.Logger;
   readonly #environments: EnvironmentSet;
@@ -162,7 +166,11 @@ export class SnapshotFeed {
   #changed(entry: EnvironmentEntry, outcome: Outcome): void {
     if (outcome === 'refused') this.#needsKeySet = true;
     if (outcome === 'activated') entry.slot.confirmedAtMs = performance.now();
-    if (outcome === 'activated') this.#lagMs = entry.reducer.lagMs ?? this.#lagMs;
+    const lagMs = entry.reducer.takeLag();
+    if (lagMs !== undefined) {
+      this.#lagMs = lagMs;
+      this.propagation.observe(lagMs / 1_000);
+    }
     if (outcome === 'activated' || outcome === 'refused') this.status.changed(entry.environment.environmentId);
     if (outcome === 'failed') this.#wantPoll();
   }

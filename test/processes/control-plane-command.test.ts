@@ -106,7 +106,9 @@ describe('guidon control-plane', () => {
     const metrics = await (await fetch(started.healthUrl.replace('readyz', 'metrics'))).text();
     expect(metrics).toMatch(/^guidon_process_starts_total 2$/m);
     expect(metrics).toMatch(/^guidon_store_writable 1$/m);
-    expect(metrics).toMatch(/^guidon_admin_requests_total\{status="200"\} 1$/m);
+    expect(metrics).toMatch(
+      /^guidon_http_request_duration_seconds_count\{method="GET",route="\/api\/v1\/tenants",status="200"\} 1$/m,
+    );
     expect(await started.parent.stop('SIGTERM')).toBe(0);
   });
 

@@ -35,6 +35,19 @@ async function store(store: SnapshotStore, environment: FeedEnvironment, name: s
   });
 }
 
+/** How large the page is, and how late the quickest timer of this process came while it was made. */
+async function scrape(url: string): Promise<{ bytes: number; heldMs: number }> {
+  let lastMs = performance.now();
+  let heldMs = 0;
+  const timer = setInterval(() => {
+    heldMs = Math.max(heldMs, performance.now() - lastMs - 1);
+    lastMs = performance.now();
+  }, 1);
+  const bytes = Buffer.byteLength(await (await fetch(url)).text());
+  clearInterval(timer);
+  return { bytes, heldMs };
+}
+
 describe('a node with many environments', () => {
   it(`starts with ${ENVIRONMENT_COUNT} of ${FLAG_COUNT} flags and loads those that are asked for`, {
     timeout: 900_000,
@@ -73,6 +86,14 @@ describe('a node with many environments', () => {
       }
       expect(await metricOf(node, 'guidon_snapshot_reloads_total')).toBeGreaterThanOrEqual(
         ENVIRONMENT_COUNT > 1_000 ? 200 : 15,
+      );
+      const scrapes: { bytes: number; heldMs: number }[] = [];
+      while (scrapes.length < 9) scrapes.push(await scrape(`${node.server.metricsUrl}/metrics`));
+      // Labels are bounded: 10 000 environments make it no larger than 200 do.
+      expect(Math.max(...scrapes.map(({ bytes }) => bytes))).toBeLessThan(2 * 1024 * 1024);
+      const held = scrapes.map(({ heldMs }) => heldMs).toSorted((a, b) => a - b);
+      console.log(
+        `a scrape: ${scrapes[0]?.bytes} bytes, holds the event loop for ${held.map((ms) => ms.toFixed(1)).join(' ')} ms`,
       );
       const median = waits.toSorted((a, b) => a - b)[waits.length >> 1] ?? 0;
       console.log(

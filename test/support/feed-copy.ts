@@ -75,7 +75,16 @@ function inOrder(value: unknown): unknown {
   );
 }
 
-type Body = Record<string, unknown>;
+/** Of the admin API: what is looked at besides the whole is text. */
+type Body = Record<string, unknown> & {
+  readonly key: string;
+  readonly id: string;
+  readonly personId: string | null;
+  readonly manifest: string;
+  readonly revision: number;
+  readonly items: readonly Body[];
+  readonly nextCursor: string | null;
+};
 
 /** The same from the admin API, resource by resource: what a copy is held against. */
 export async function stateOfApi(plane: TestControlPlane, { tenant }: Seed): Promise<Map<string, unknown>> {
@@ -85,12 +94,12 @@ export async function stateOfApi(plane: TestControlPlane, { tenant }: Seed): Pro
     const items: Body[] = [];
     for (let cursor = ''; ; ) {
       const page = await get(`${path}${path.includes('?') ? '&' : '?'}limit=100${cursor}`);
-      items.push(...(page.items as Body[]));
+      items.push(...page.items);
       if (page.nextCursor === null) return items;
-      cursor = `&cursor=${String(page.nextCursor)}`;
+      cursor = `&cursor=${page.nextCursor}`;
     }
   };
-  const without = (body: Body, ...names: string[]): Body =>
+  const without = (body: Body, ...names: string[]): object =>
     Object.fromEntries(Object.entries(body).filter(([name]) => !names.includes(name)));
   things.set('tenant', await get(''));
   for (const role of await all('/roles')) if (role.isBuiltIn !== true) things.set(`roles/${role.key}`, role);
@@ -110,12 +119,12 @@ export async function stateOfApi(plane: TestControlPlane, { tenant }: Seed): Pro
       const place = `${at}/environments/${environment.key}`;
       things.set(place, without(environment, 'epoch', 'revision', 'accessSequence'));
       const { epoch, revision } = environment;
-      const { manifest } = await get(`/${place}/revisions/${String(revision)}`);
-      const { digest } = parseManifest(Buffer.from(String(manifest)));
+      const { manifest } = await get(`/${place}/revisions/${revision}`);
+      const { digest } = parseManifest(Buffer.from(manifest));
       things.set(`${place}/revision`, { epoch, revision, digest });
       for (const { key } of flags) {
-        const targeting = await get(`/${place}/flags/${String(key)}/targeting`);
-        things.set(`${place}/flags/${String(key)}/targeting`, without(targeting, 'revision'));
+        const targeting = await get(`/${place}/flags/${key}/targeting`);
+        things.set(`${place}/flags/${key}/targeting`, without(targeting, 'revision'));
       }
       for (const segment of await all(`/${place}/segments?archived=all`)) {
         things.set(`${place}/segments/${segment.key}`, segment);

@@ -1,4 +1,4 @@
-import { joinFamilies, type MetricFamily, renderFamilies } from '@guidon/server/metrics/metric-family.js';
+import { joinFamilies, type MetricFamily, renderFamilies } from '@guidon/protocol/metrics';
 import { describe, expect, it } from 'vitest';
 
 const family = (

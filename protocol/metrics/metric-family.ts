@@ -60,3 +60,23 @@ function lineOf({ name, labels }: MetricSample): string {
 function escapeLabel(value: string): string {
   return value.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n');
 }
+
+/** A family with one label at most. */
+export function valuesFamily(
+  name: string,
+  help: string,
+  options: {
+    readonly type: 'counter' | 'gauge';
+    readonly join?: MetricFamily['join'];
+    readonly label?: string;
+    readonly values: Iterable<readonly [label: string, value: number]>;
+  },
+): MetricFamily {
+  const { type, join = 'sum', label, values } = options;
+  const samples = [...values].map(([text, value]) => ({
+    name,
+    labels: label === undefined ? {} : { [label]: text },
+    value,
+  }));
+  return { name, help, type, join, samples };
+}
