@@ -55,6 +55,7 @@ export const PUBLIC_SUBPATHS: ReadonlySet<string> = new Set([
   '@guidon/protocol/audit-proof',
   '@guidon/protocol/events',
   '@guidon/protocol/live-updates',
+  '@guidon/protocol/metrics',
   '@guidon/protocol/msgpack',
   '@guidon/protocol/live-updates/close-codes.js',
   '@guidon/protocol/signed-config',
