@@ -13,7 +13,8 @@ import type {
 /** What a flag was evaluated to for the context, by a node. */
 export interface EvaluatedFlag {
   readonly flag: string;
-  readonly value: Json;
+  /** Absent with `errorCode`. */
+  readonly value?: Json;
   /** Absent or null: none was served. */
   readonly variation?: string | null;
   readonly reason: FlagReason;

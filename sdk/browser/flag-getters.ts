@@ -78,7 +78,7 @@ export abstract class FlagGetters {
     if (result === undefined) return failed(isReady ? 'FLAG_NOT_FOUND' : 'PROVIDER_NOT_READY');
     if (result.errorCode !== undefined) return failed(result.errorCode);
     const { value, variation, ruleId, prerequisite, inExperiment } = result;
-    const isServed = variation !== undefined && variation !== null;
+    const isServed = value !== undefined && variation !== undefined && variation !== null;
     if (isServed && !isOfType(value, type)) return failed('TYPE_MISMATCH');
     return {
       // Checked above; what typegen registered of the value beyond its type is the word of whoever ran it.

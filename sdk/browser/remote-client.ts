@@ -77,7 +77,7 @@ export class RemoteClient extends FlagGetters implements BrowserClient {
   allFlags(): JsonObject {
     const values: [string, Json][] = [];
     for (const { flag, value, variation } of this.#served.values.results.values()) {
-      if (variation !== undefined && variation !== null) values.push([flag, value]);
+      if (value !== undefined && variation !== undefined && variation !== null) values.push([flag, value]);
     }
     return Object.fromEntries(values);
   }

@@ -39,7 +39,7 @@ export class TestClient extends FlagGetters implements BrowserClient {
   }
 
   allFlags(): JsonObject {
-    return Object.fromEntries(Array.from(this.#values.values(), ({ flag, value }) => [flag, value]));
+    return Object.fromEntries(Array.from(this.#values.values(), ({ flag, value = null }) => [flag, value]));
   }
 
   identify(context: Context): Promise<boolean> {

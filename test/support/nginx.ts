@@ -48,6 +48,10 @@ events {}
 http {
 ${temporary}
   access_log off;
+  map $http_upgrade $connection_upgrade {
+    default upgrade;
+    '' '';
+  }
   server {
     listen 127.0.0.1:${port} ssl;
     ssl_certificate ${certFile};
@@ -55,7 +59,8 @@ ${temporary}
     location / {
       proxy_pass ${target};
       proxy_http_version 1.1;
-      proxy_set_header Connection "";
+      proxy_set_header Upgrade $http_upgrade;
+      proxy_set_header Connection $connection_upgrade;
       proxy_set_header Host $http_host;
       proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
       proxy_set_header X-Forwarded-Proto $scheme;

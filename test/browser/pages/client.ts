@@ -35,6 +35,12 @@ window.EventSource = class extends EventSource {
     super(url);
   }
 };
+// A page that is being left can tell nobody what it sent, but the next page of its origin.
+const beacon = navigator.sendBeacon.bind(navigator);
+navigator.sendBeacon = (url, body) => {
+  localStorage.setItem('beacons', `${localStorage.getItem('beacons') ?? ''}${url.toString()} ${String(body)}\n`);
+  return beacon(url, body);
+};
 
 // The options stand in the fragment, which no server sees.
 const options: BrowserClientOptions = JSON.parse(decodeURIComponent(location.hash.slice(1)));

@@ -54,7 +54,7 @@ describe('createBrowserClient() on a server', () => {
       revision: 4,
       results: [
         { flag: 'gate', value: 'on', variation: 'on', reason: 'SPLIT', ruleId: 'r' },
-        { flag: 'odd', value: null, reason: 'ERROR', errorCode: 'GENERAL' },
+        { flag: 'odd', reason: 'ERROR', errorCode: 'GENERAL' },
         { flag: 'code', value: null, variation: null, reason: 'DISABLED' },
       ],
     } as const;

@@ -1,8 +1,8 @@
-import type { EvaluatedFlag } from '@guidon/browser-sdk';
+import type { EvaluatedFlag, Json } from '@guidon/browser-sdk';
 import { differences, FlagValues } from '@guidon/browser-sdk/flag-values.js';
 import { describe, expect, it } from 'vitest';
 
-const flag = (key: string, value: EvaluatedFlag['value'], variation = 'on'): EvaluatedFlag => ({
+const flag = (key: string, value: Json, variation = 'on'): EvaluatedFlag => ({
   flag: key,
   value,
   variation,

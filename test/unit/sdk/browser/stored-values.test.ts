@@ -58,7 +58,7 @@ describe('StoredValues', () => {
     '{"at":9e15,"revision":1,"results":{}}',
     '{"at":9e15,"revision":1,"results":[null]}',
     '{"at":9e15,"revision":1,"results":[{"flag":1,"value":1,"reason":"STATIC"}]}',
-    '{"at":9e15,"revision":1,"results":[{"flag":"a","reason":"STATIC"}]}',
+    '{"at":9e15,"revision":1,"results":[{"flag":"a","value":1}]}',
     '{"revision":1,"results":[]}',
   ])('takes %s for nothing', (text) => {
     const storage = new MapStorage();
