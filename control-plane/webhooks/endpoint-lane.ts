@@ -184,6 +184,9 @@ export class EndpointLane {
       this.#cancelTimer = clock.after(attempt.nextAt - clock.now(), () => this.wake());
       return undefined;
     }
+    const { start } = feed.bounds(this.tenantId);
+    // Events that the feed keeps no longer are lost to the endpoint, and the next one says so: it names another before it than the receiver had.
+    if (start > this.#state.cursor) this.#state = { ...this.#state, cursor: start, deliveredSequence: start };
     for (;;) {
       const rows = feed.after(this.tenantId, this.#state.cursor, BATCH_ROWS);
       for (const event of rows) {

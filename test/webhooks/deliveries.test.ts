@@ -1,3 +1,7 @@
+import { join } from 'node:path';
+import { Feed, putFeedStart } from '@guidon/control-plane/feed/feed.js';
+import { ControlStore } from '@guidon/control-plane/store/control-store.js';
+import { parseTenantId } from '@guidon/protocol';
 import { Webhook } from 'standardwebhooks';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { type Answer, booleanFlag, type Seed, TestControlPlane } from '../support/control-plane.js';
@@ -342,4 +346,29 @@ test('types of what it sends are those of the feed', async () => {
   await makeFlag();
   await until('all arrive', () => target.received.length >= 5);
   expect(new Set(typesOf(target))).toEqual(new Set(['flag.created', 'targeting.created', 'environment.revision']));
+});
+
+test('events that the feed keeps no longer are a gap that the next one shows', async () => {
+  const target = await receiver();
+  let own = await TestControlPlane.start({ webhookAllow: ['127.0.0.1'] });
+  const { tenant, tenantId, project } = await own.seed();
+  const flag = (key: string) => own.must('POST', `${project}/flags`, { body: { key, type: 'boolean' } });
+  const body = { name: 'hook', url: target.url, events: ['flag.created'] };
+  const { id } = (await own.must('POST', `${tenant}/webhooks`, { body })).body;
+  await flag('first');
+  await until('it is delivered', () => target.received.length === 1);
+  const path = `${tenant}/webhooks/${id}`;
+  await own.must('PATCH', path, { body: { enabled: false }, headers: { 'if-match': '"1"' } });
+  await own.stop();
+  const store = await ControlStore.open({ directory: join(own.directory, 'store') });
+  const end = new Feed(store).bounds(parseTenantId(tenantId)).end + 10;
+  await store.transaction((transaction) => putFeedStart(transaction, parseTenantId(tenantId), end));
+  await store.close();
+  own = await TestControlPlane.start({ directory: own.directory, webhookAllow: ['127.0.0.1'] });
+  await own.must('PATCH', path, { body: { enabled: true }, headers: { 'if-match': '"2"' } });
+  await flag('second');
+  await until('the next is delivered', () => target.received.length === 2);
+  const [first, second] = bodiesOf(target).map(({ data }) => data);
+  expect([second.previousSequence, second.previousSequence === first.sequence]).toEqual([end, false]);
+  await own.dispose();
 });
