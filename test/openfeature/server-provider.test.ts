@@ -195,6 +195,32 @@ describe('status and events (sections 1.7, 2.4 and 5)', () => {
     expect(guidon.status().state).toBe('closed');
   });
 
+  it('is READY with a bootstrap, and not once more when a node is reached', async () => {
+    const port = await freePort();
+    const domain = domainOf();
+    const client = OpenFeature.getClient(domain);
+    const events = recorded(client);
+    const guidon = createClient({
+      url: `http://127.0.0.1:${port}`,
+      key: platform.srv,
+      trustRoot: platform.feed.trustRoot,
+      bootstrap: { values: { string: 'from the bootstrap' } },
+      logger: { warn: () => undefined },
+    });
+    await OpenFeature.setProviderAndWait(domain, new GuidonProvider(guidon, { readySeconds: 0.1 }));
+    const cached = await client.getStringDetails('string', 'default', user);
+    expect(cached).toMatchObject({ value: 'from the bootstrap', reason: 'CACHED' });
+    const node = await startNode(platform.feed, { port });
+    await until('live', () => guidon.status().state === 'live', 60_000);
+    expect(await client.getStringDetails('string', 'default', user)).toMatchObject({
+      value: 'shown',
+      reason: 'STATIC',
+    });
+    expect(events.filter(({ type }) => type !== ProviderEvents.ConfigurationChanged)).toHaveLength(1);
+    await OpenFeature.clearProviders();
+    await node.stop();
+  }, 120_000);
+
   it('is FATAL with a key that no node takes', async () => {
     const domain = domainOf();
     const client = OpenFeature.getClient(domain);

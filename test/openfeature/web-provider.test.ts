@@ -1,7 +1,7 @@
 import { createTestClient, type TestClient } from '@guidon/browser-sdk';
 import { GuidonWebProvider } from '@guidon/openfeature-web';
 import { generateCredential } from '@guidon/protocol/signed-config';
-import { OpenFeature, ProviderStatus } from '@openfeature/web-sdk';
+import { OpenFeature, ProviderEvents, ProviderStatus } from '@openfeature/web-sdk';
 import type { BrowserContext, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { bundleBytes } from '../support/bundle.js';
@@ -156,12 +156,14 @@ describe('with a test client', () => {
     test.identify = () => new Promise((resolve) => answers.push(resolve));
     await testing(test);
     const client = OpenFeature.getClient();
+    const failures: string[] = [];
+    client.addHandler(ProviderEvents.Error, () => void failures.push('failed'));
     const first = OpenFeature.setContext({ targetingKey: 'a' });
     const second = OpenFeature.setContext({ targetingKey: 'b' });
     answers[0]?.(false);
     answers[1]?.(true);
     await Promise.all([first, second]);
-    expect(client.providerStatus).toBe(ProviderStatus.READY);
+    expect([client.providerStatus, failures]).toEqual([ProviderStatus.READY, []]);
     const third = OpenFeature.setContext({ targetingKey: 'c' });
     answers[2]?.(false);
     await third;

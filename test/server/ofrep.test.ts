@@ -405,6 +405,37 @@ describe('GET /ofrep/v1/stream', () => {
     expect(await statusOf(`/v1/stream/sse?streamToken=${serverToken.replace(/^r/, 's')}`)).toBe(401);
   });
 
+  it('tells of an instant at which values change without a revision, and ends when its node drains', async () => {
+    const own = feed.addEnvironment('instant');
+    const key = await own.issueCredential('srv');
+    await own.publish([aFlag('timed')]);
+    const draining = await startNode(feed);
+    const before = url;
+    url = draining.server.url;
+    try {
+      await untilAccepted(draining, key);
+      // On a slow machine the stream may open after the first of them.
+      const opensAt = Date.now() + 3_000;
+      const rules = [0, 10_000, 40_000].map((laterMs) => ({
+        id: `after-${laterMs}`,
+        when: { attribute: '@now', op: 'after', values: [new Date(opensAt + laterMs).toISOString()] } as const,
+        serve: { variation: 'yes' },
+      }));
+      await own.publish([aFlag('timed', { rules })]);
+      await untilCurrent(draining, own);
+      const reader = await open(await streamOf(key));
+      await until('an instant is told', () => reader.events.length === 1, 60_000);
+      expect(Date.now()).toBeGreaterThanOrEqual(opensAt);
+      expect(reader.events[0]).toEqual({ id: '1.2', data: { type: 'refetchEvaluation', etag: '1.2' } });
+      expect((await post('?flagConfigEtag=1.2', USER, { key })).body).toMatchObject({ flags: [{ value: 'yes' }] });
+      await draining.stop();
+      await until('the stream has ended', () => reader.hasEnded);
+      expect(reader.text).toMatch(/retry: \d+\n\n$/);
+    } finally {
+      url = before;
+    }
+  }, 120_000);
+
   it('spreads a change over two seconds: not all of many are told at once', async () => {
     const own = feed.addEnvironment('spread');
     const key = await own.issueCredential('srv');
