@@ -160,8 +160,8 @@ describe('with a test client', () => {
     client.addHandler(ProviderEvents.Error, () => void failures.push('failed'));
     const first = OpenFeature.setContext({ targetingKey: 'a' });
     const second = OpenFeature.setContext({ targetingKey: 'b' });
-    answers[0]?.(false);
     answers[1]?.(true);
+    answers[0]?.(false);
     await Promise.all([first, second]);
     expect([client.providerStatus, failures]).toEqual([ProviderStatus.READY, []]);
     const third = OpenFeature.setContext({ targetingKey: 'c' });
