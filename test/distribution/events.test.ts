@@ -53,9 +53,16 @@ async function exposuresOf(installation: Installation): Promise<Record<string, n
   return Object(Reflect.get(Object(body.total), 'exposures'));
 }
 
+const spoolFolder = (installation: Installation, name: string): string =>
+  join(installation.folder.path, name, 'events');
+const isSpoolEmpty = (installation: Installation, name: string): boolean =>
+  readdirSync(spoolFolder(installation, name)).length === 0;
+
+/** Files come and go meanwhile. */
 function spoolBytes(installation: Installation, name: string): number {
-  const folder = join(installation.folder.path, name, 'events');
-  return readdirSync(folder).reduce((sum, file) => sum + statSync(join(folder, file)).size, 0);
+  const folder = spoolFolder(installation, name);
+  const sizeOf = (file: string): number => statSync(join(folder, file), { throwIfNoEntry: false })?.size ?? 0;
+  return readdirSync(folder).reduce((sum, file) => sum + sizeOf(file), 0);
 }
 
 async function metric(node: RunningGuidonNode, line: string): Promise<number> {
@@ -108,7 +115,7 @@ describe('over HTTP', () => {
       await sender.send(node, EVENT_COUNT / 4, 'after');
       const quarter = EVENT_COUNT / 4;
       const all = { before: quarter, away: quarter, again: quarter, after: quarter };
-      await until('the spool is empty', () => spoolBytes(installation, 'node') === 0, TIMEOUT_MS / 2);
+      await until('the spool is empty', () => isSpoolEmpty(installation, 'node'), TIMEOUT_MS / 2);
       expect(await exposuresOf(installation)).toEqual(all);
       expect(sender.sent).toBe(EVENT_COUNT);
       expect(await metric(node, 'guidon_events_total{outcome="dropped"}')).toBe(0);
@@ -152,7 +159,7 @@ describe('over NATS', () => {
       await installation.controlPlane.stop('SIGKILL');
       await sender.send(node, 2_000, 'away');
       // Nobody but NATS is there to take them.
-      await until('the spool is empty', () => spoolBytes(installation, 'node') === 0, 60_000);
+      await until('the spool is empty', () => isSpoolEmpty(installation, 'node'), 60_000);
       await node.process.stop('SIGKILL');
       await installation.resumeControlPlane();
       await until('it is counted', async () => (await exposuresOf(installation)).away === 2_000, 60_000);
