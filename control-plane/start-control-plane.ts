@@ -237,6 +237,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
       publisher,
       feedWaiters,
       nodes,
+      events,
       durations,
       webhookOutcomes: () => webhooks.dispatcher.outcomes,
       version: VERSION,

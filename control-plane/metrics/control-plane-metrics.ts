@@ -1,4 +1,5 @@
 import { EventLoopDelay, type MetricFamily, valuesFamily } from '@guidon/protocol/metrics';
+import type { EventIntake } from '../events/event-intake.js';
 import type { FeedWaiters } from '../feed/feed-waiters.js';
 import type { NodeDirectory } from '../nodes/node-directory.js';
 import type { OutboxPublisher } from '../publish/outbox-publisher.js';
@@ -13,6 +14,8 @@ export interface ControlPlaneMetricsParts {
   readonly durations: RequestDurations;
   /** Attempts of webhooks, by outcome. */
   readonly webhookOutcomes: () => ReadonlyMap<string, number>;
+  /** Events that nodes sent, by what became of them. */
+  readonly events: EventIntake;
   readonly version: string;
 }
 
@@ -26,7 +29,7 @@ export class ControlPlaneMetrics {
   }
 
   families(): MetricFamily[] {
-    const { store, publisher, feedWaiters, nodes, durations, webhookOutcomes, version } = this.#parts;
+    const { store, publisher, feedWaiters, nodes, durations, webhookOutcomes, events, version } = this.#parts;
     const { liveCount, knownCount } = nodes.counts();
     return [
       {
@@ -54,6 +57,11 @@ export class ControlPlaneMetrics {
         type: 'counter',
         label: 'outcome',
         values: webhookOutcomes(),
+      }),
+      valuesFamily('guidon_received_events_total', 'Events of nodes by what became of them', {
+        type: 'counter',
+        label: 'outcome',
+        values: Object.entries(events.counters),
       }),
       durations.family(),
       this.#eventLoopDelay.family(),

@@ -80,10 +80,12 @@ export class EventShipper {
         for (const segment of segments) {
           await this.#ship(segment);
           this.#backoff.succeeded();
+          spool.hold(false);
         }
       }
     } catch (error) {
       this.counters.failures += 1;
+      spool.hold(true);
       this.#waitsUntilMs = performance.now() + this.#backoff.failedMs();
       const level = this.#backoff.failureCount === 1 && !this.#isClosed ? 'info' : 'debug';
       logger[level]({ err: error }, 'events wait: nobody takes them now');

@@ -37,6 +37,8 @@ interface OpenSegment {
 /** Below what the bus and the control plane take at once, also with the largest batch behind it. */
 const SEGMENT_BYTES_MAX = 256 * 1024;
 const SEGMENT_MS = 500;
+/** While they wait anyway. */
+const HELD_SEGMENT_MS = 10_000;
 const SPOOL_BYTES_MAX = 64 * 1024 * 1024;
 /** What waits for one write. */
 const WAITING_BYTES_MAX = 8 * 1024 * 1024;
@@ -61,6 +63,7 @@ export class EventSpool {
   #waiting: Waiting[] = [];
   #waitingBytes = 0;
   #isSealWanted = false;
+  #isHeld = false;
   #working: Promise<void> | undefined;
   #segment: OpenSegment | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -110,6 +113,13 @@ export class EventSpool {
     await unlink(join(this.#options.directory, name)).catch(ignoreAbsence);
   }
 
+  /** While nobody takes segments they are sealed less often: an outage of days must not become a hundred thousand files. */
+  hold(isHeld: boolean): void {
+    if (isHeld === this.#isHeld) return;
+    this.#isHeld = isHeld;
+    if (!isHeld) void this.flush();
+  }
+
   /** Seals what is open, once everything that waits is written. */
   flush(): Promise<void> {
     this.#isSealWanted = true;
@@ -154,7 +164,11 @@ export class EventSpool {
     this.counters.accepted += eventCount;
     for (const { resolve } of taken) resolve();
     if (this.#segment.bytes >= SEGMENT_BYTES_MAX) await this.#seal();
-    else this.#timer ??= setTimeout(() => void this.flush(), this.#options.segmentMs ?? SEGMENT_MS);
+    else this.#timer ??= setTimeout(() => void this.flush(), this.#segmentMs);
+  }
+
+  get #segmentMs(): number {
+    return this.#isHeld ? HELD_SEGMENT_MS : (this.#options.segmentMs ?? SEGMENT_MS);
   }
 
   async #open(): Promise<OpenSegment> {

@@ -43,7 +43,10 @@ class Sender {
   }
 
   async #post(node: RunningGuidonNode, events: readonly unknown[]): Promise<void> {
-    const { status } = await sendJson(`${node.url}/v1/events`, { key: this.#installation.serverKey, body: { events } });
+    const key = this.#installation.serverKey;
+    // A connection each: a node of several processes gets them all.
+    const headers = { connection: 'close' };
+    const { status } = await sendJson(`${node.url}/v1/events`, { key, headers, body: { events } });
     expect(status).toBe(202);
   }
 }
@@ -148,6 +151,16 @@ describe('over NATS', () => {
     await nats.dispose();
   });
 
+  it('all processes of a node tell, and one of them carries it on', async () => {
+    const sender = new Sender(installation);
+    const node = await installation.startNode('group', ['--processes', '2']);
+    await until('the key is known', async () => (await installation.evaluate(node)).status === 200);
+    for (let round = 0; round < 20; round += 1) await sender.send(node, 50, 'group');
+    await until('it is counted', async () => (await exposuresOf(installation)).group === 1_000, 60_000);
+    await until('the spool is empty', () => isSpoolEmpty(installation, 'group'), 60_000);
+    expect((await exposuresOf(installation)).group).toBe(1_000);
+  }, 120_000);
+
   it(
     'what it takes while the control plane is away arrives, and what it does not take goes over HTTP',
     async () => {
@@ -168,7 +181,7 @@ describe('over NATS', () => {
       await nats.kill();
       await sender.send(next, 1_000, 'without');
       await until('it is counted', async () => (await exposuresOf(installation)).without === 1_000, 60_000);
-      expect(await exposuresOf(installation)).toEqual({ before: 1_000, away: 2_000, without: 1_000 });
+      expect(await exposuresOf(installation)).toMatchObject({ before: 1_000, away: 2_000, without: 1_000 });
     },
     TIMEOUT_MS,
   );

@@ -48,6 +48,16 @@ describe('EventSpool', () => {
     expect(await linesOf(spool, await spool.sealed())).toEqual(['a']);
   });
 
+  it('seals what it held back once it is taken again', async () => {
+    const spool = new EventSpool({ directory, logger, segmentMs: 1 });
+    spool.hold(true);
+    await spool.append('a\n', 1);
+    const told = new Promise<void>((resolve) => spool.onSealed(resolve));
+    spool.hold(false);
+    await told;
+    expect(await linesOf(spool, await spool.sealed())).toEqual(['a']);
+  });
+
   it('writes what comes while it seals', async () => {
     const spool = open();
     await spool.append('a\n', 1);
