@@ -9,6 +9,7 @@ import { registerPersonalTokenRoutes } from '../credentials/personal-token-route
 import { registerPlatformCredentialRoutes } from '../credentials/platform-credential-routes.js';
 import { registerEnvironmentRoutes } from '../environments/environment-routes.js';
 import { registerFlagUsageRoutes } from '../events/flag-usage-routes.js';
+import { registerRolloutImpactRoutes } from '../events/rollout-impact-routes.js';
 import { registerFeedRoutes } from '../feed/feed-routes.js';
 import type { FeedWaiters } from '../feed/feed-waiters.js';
 import { registerFlagHealthRoutes } from '../flag-health/flag-health-routes.js';
@@ -55,6 +56,7 @@ export function registerRoutes(
   registerRevisionRoutes(app, core);
   registerFlagRoutes(app, core);
   registerFlagUsageRoutes(app, core);
+  registerRolloutImpactRoutes(app, core);
   registerFlagHealthRoutes(app, core);
   registerTriggerRoutes(app, core, resources);
   registerTargetingRoutes(app, core);

@@ -78,6 +78,7 @@ export const OPERATION_CASES: Readonly<Record<string, OperationCase>> = {
   readEnvironmentUsage: { query: 'interval=minute' },
   listFlagUsage: NOTHING,
   readFlagUsage: NOTHING,
+  readRolloutImpact: NOTHING,
   listUnknownFlags: NOTHING,
   listSdks: NOTHING,
   listRevisions: NOTHING,
