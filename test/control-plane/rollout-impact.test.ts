@@ -24,7 +24,10 @@ afterAll(() => plane.dispose());
 
 /** What a node says that it has answered, and a purchase. */
 async function tell(flag: string, counts: Readonly<Record<string, number>>): Promise<void> {
-  const id = (): string => `event-${String((eventCount += 1)).padStart(14, '0')}`;
+  const id = (): string => {
+    eventCount += 1;
+    return `event-${String(eventCount).padStart(14, '0')}`;
+  };
   const raw = encodeEventMessage({
     environment: parseEnvironmentRef({ tenantId: seed.tenantId, projectId, environmentId: seed.dev.id }),
     origin: 'node',
