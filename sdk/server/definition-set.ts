@@ -12,6 +12,8 @@ interface Entry {
   readonly definition: Definition;
   /** As they were signed for. */
   readonly bytes: Uint8Array;
+  /** It may ask for `@now`. */
+  readonly readsClock: boolean;
 }
 
 /** What changed from one set to the next: names are `kind NUL key`. */
@@ -37,7 +39,7 @@ export class DefinitionSet {
     this.#tree = tree;
     this.digest = tree.digest();
     this.flagSet = flagSetOf(entries);
-    this.readsClock = [...entries.values()].some(({ bytes }) => mayReadClock(bytes));
+    this.readsClock = [...entries.values()].some((entry) => entry.readsClock);
   }
 
   /** Bytes of each definition. */
@@ -59,7 +61,7 @@ export class DefinitionSet {
     const fresh = new Set<Definition>();
     for (const bytes of changed) {
       const { kind, key, definition } = this.#read(bytes);
-      entries.set(`${kind}\0${key}`, { definition, bytes });
+      entries.set(`${kind}\0${key}`, { definition, bytes, readsClock: mayReadClock(bytes) });
       tree.set(kind, key, hashDefinition(bytes));
       fresh.add(definition);
     }
