@@ -12,6 +12,7 @@ import {
 import { changedFlags } from './changed-flags.js';
 import type { AllFlags, ClientState, ClientStatus, FlagsChanged, GuidonClient, TrackDetails } from './client.js';
 import { ConfigConnection } from './config-connection.js';
+import { EvaluatedFlags } from './evaluated-flags.js';
 import { Evaluation } from './evaluation.js';
 import { EventSender } from './event-sender.js';
 import type { FlagOverrides } from './flag-overrides.js';
@@ -125,13 +126,8 @@ export class FlagClient implements GuidonClient {
 
   allFlags(context: Context, { clientSideOnly = false }: { readonly clientSideOnly?: boolean } = {}): AllFlags {
     const { serving } = this.#evaluation;
-    if (serving === undefined) return { epoch: 0, revision: 0, values: {}, results: [] };
-    const { epoch, revision, evaluator, options } = serving;
-    const results = evaluator.evaluateAll(context, { ...options, clientSideOnly });
-    const served = results.flatMap((result) =>
-      result.reason === 'ERROR' ? [] : [[result.flag, result.value] as const],
-    );
-    return { epoch, revision, values: Object.fromEntries(served), results };
+    if (serving === undefined) return new EvaluatedFlags({ epoch: 0, revision: 0 }, []);
+    return new EvaluatedFlags(serving, serving.evaluator.evaluateAll(context, { ...serving.options, clientSideOnly }));
   }
 
   explain(flagKey: string, context: Context): Explanation | undefined {
