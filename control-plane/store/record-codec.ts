@@ -12,7 +12,10 @@ import { PlatformError } from '@guidon/protocol';
 const HEADER_BYTES = 4;
 
 export function encodeRecord(value: unknown): Buffer {
-  return encodeBytes(Buffer.from(JSON.stringify(value), 'utf8'));
+  const text = JSON.stringify(value);
+  const row = newRow(Buffer.byteLength(text));
+  row.write(text, HEADER_BYTES);
+  return sealed(row);
 }
 
 /** The caller names the type that it wrote under this key; the check sum holds the bytes to what was written. */
@@ -21,9 +24,18 @@ export function decodeRecord<Value>(row: Buffer): Value {
 }
 
 export function encodeBytes(bytes: Uint8Array): Buffer {
-  const row = Buffer.allocUnsafe(HEADER_BYTES + bytes.length);
-  row.writeUInt32LE(crc32(bytes), 0);
+  const row = newRow(bytes.length);
   row.set(bytes, HEADER_BYTES);
+  return sealed(row);
+}
+
+/** Memory of its own: rows are kept (row-cache.ts), and one out of Node's shared slabs would keep 8 KiB of others with it. 0.7 us each. */
+function newRow(bytes: number): Buffer {
+  return Buffer.allocUnsafeSlow(HEADER_BYTES + bytes);
+}
+
+function sealed(row: Buffer): Buffer {
+  row.writeUInt32LE(crc32(row.subarray(HEADER_BYTES)), 0);
   return row;
 }
 

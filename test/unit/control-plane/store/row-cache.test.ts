@@ -129,6 +129,15 @@ describe('RowCache', () => {
     expect(cache.find(nameOf(key('large')))).toBeUndefined();
   });
 
+  test('a row keeps no bytes but its own, whether it was written or read', async () => {
+    const { stored } = rowOf('a', { n: 1 });
+    expect(stored?.buffer.byteLength).toBe(stored?.length);
+    await store.transaction((transaction) => transaction.putBytes(key('a'), Buffer.alloc(100)));
+    await store.close();
+    store = await ControlStore.open({ directory, mapBytes: 1 << 30 });
+    expect(store.findBytes(key('a'))?.buffer.byteLength).toBe(104);
+  });
+
   test('a removed row is not there, in whichever generation it was', () => {
     const cache = new RowCache();
     cache.put(rowOf('a', 1));
