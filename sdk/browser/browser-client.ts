@@ -35,7 +35,7 @@ export interface Bootstrap {
  * - `starting`: there are no values; getters return their defaults
  * - `cached`: values from storage, that nobody has confirmed yet; reason CACHED
  * - `live`: a node or the bootstrap has said so lately
- * - `stale`: nobody has been reached for `staleSeconds`; reason STALE
+ * - `stale`: nobody has been reached for `staleAfterSeconds`; reason STALE
  * - `closed`
  */
 export type ClientState = 'starting' | 'cached' | 'live' | 'stale' | 'closed';

@@ -17,7 +17,7 @@ export interface BrowserClientOptions {
   /** How often a node is asked, whether or not a stream is up: 5 to 60, default 30. */
   readonly pollSeconds?: number;
   /** Values count as STALE when nobody has confirmed them for so long: 1 and more, default 120. */
-  readonly staleSeconds?: number;
+  readonly staleAfterSeconds?: number;
   /** Where values are kept for the next time the page is opened: default `localStorage`; null: nowhere. */
   readonly storage?: ValueStorage | null;
   /** Where what goes wrong is said: default nowhere. */
@@ -30,25 +30,25 @@ export interface ClientOptions {
   readonly key: string;
   readonly stream: StreamTransport | 'poll';
   readonly pollSeconds: number;
-  readonly staleSeconds: number;
+  readonly staleAfterSeconds: number;
   readonly storage: ValueStorage | undefined;
   readonly warn: (message: string, error?: unknown) => void;
 }
 
 /** Throws TypeError for what can never work: it is wrong in the program. */
 export function parseOptions(options: BrowserClientOptions): ClientOptions {
-  const { url, key, stream = 'websocket', pollSeconds = 30, staleSeconds = 120, storage, logger } = options;
+  const { url, key, stream = 'websocket', pollSeconds = 30, staleAfterSeconds = 120, storage, logger } = options;
   if (!/^https?:\/\/[^/?#]+/.test(url)) throw new TypeError('url must be http(s)://host');
   if (!key.startsWith('gdn_web_')) throw new TypeError('key must be a client key: gdn_web_…');
   if (!['websocket', 'sse', 'poll'].includes(stream)) throw new TypeError('stream must be websocket, sse or poll');
   if (!(pollSeconds >= 5 && pollSeconds <= 60)) throw new TypeError('pollSeconds must be from 5 to 60');
-  if (!(staleSeconds >= 1)) throw new TypeError('staleSeconds must be 1 or more');
+  if (!(staleAfterSeconds >= 1)) throw new TypeError('staleAfterSeconds must be 1 or more');
   return {
     url,
     key,
     stream,
     pollSeconds,
-    staleSeconds,
+    staleAfterSeconds,
     storage: storage === undefined ? findLocalStorage() : (storage ?? undefined),
     warn: (message, error) => logger?.warn(message, error),
   };

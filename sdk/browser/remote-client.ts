@@ -213,7 +213,7 @@ export class RemoteClient extends FlagGetters implements BrowserClient {
       this.#tellStatus('starting');
       return;
     }
-    const leftMs = confirmedAt + this.#options.staleSeconds * 1_000 - Date.now();
+    const leftMs = confirmedAt + this.#options.staleAfterSeconds * 1_000 - Date.now();
     this.#tellStatus(isCached ? 'cached' : leftMs > 0 ? 'live' : 'stale');
     // On a server nothing becomes stale: its program would not end.
     if (this.#status.state === 'live' && this.#page !== undefined) {

@@ -75,10 +75,12 @@ export class Session {
 
   /** `bootstrap` in place of what is stored: it was evaluated now. */
   begin(bootstrap: Bootstrap | undefined): void {
-    const values = bootstrap ?? this.#stored?.find();
+    // A server that had no configuration yet says revision 0.
+    const rendered = bootstrap?.revision === 0 ? undefined : bootstrap;
+    const values = rendered ?? this.#stored?.find();
     if (values === undefined) return;
-    this.isCached = bootstrap === undefined;
-    if (bootstrap !== undefined) this.confirmedAt = Date.now();
+    this.isCached = rendered === undefined;
+    if (rendered !== undefined) this.confirmedAt = Date.now();
     this.#take(values.results.filter(isResult), values);
   }
 

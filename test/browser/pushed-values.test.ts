@@ -79,7 +79,7 @@ it('a page that no WebSocket gets through to goes on with events', async () => {
 
 it('offline and back: what was held is served, and what changed meanwhile comes', async () => {
   const profile = await browser.chromium.profile();
-  const tab = await browser.openClient(profile, { key, staleSeconds: 1 });
+  const tab = await browser.openClient(profile, { key, staleAfterSeconds: 1 });
   await tab.untilState('live');
   // The emulation leaves WebSockets alone: the node is away, too.
   await profile.setOffline(true);

@@ -91,7 +91,7 @@ async function prove(name: string, file: VectorFile, cases: readonly Asked[]): P
       contexts,
     ] as const),
   );
-  const isShown = new Map(file.flags.map(({ key: flagKey, clientSide = false }) => [flagKey, clientSide]));
+  const isShown = new Map(file.flags.map(({ key: flagKey, clientSide }) => [flagKey, clientSide]));
   for (const [index, group] of groups.entries()) {
     for (const { name: title, flag, expected } of group) {
       const details = answers[index]?.[flag];

@@ -38,7 +38,10 @@ window.EventSource = class extends EventSource {
 // A page that is being left can tell nobody what it sent, but the next page of its origin.
 const beacon = navigator.sendBeacon.bind(navigator);
 navigator.sendBeacon = (url, body) => {
-  localStorage.setItem('beacons', `${localStorage.getItem('beacons') ?? ''}${url.toString()} ${String(body)}\n`);
+  localStorage.setItem(
+    'beacons',
+    `${localStorage.getItem('beacons') ?? ''}${url.toString()} ${typeof body === 'string' ? body : ''}\n`,
+  );
   return beacon(url, body);
 };
 

@@ -86,6 +86,9 @@ describe('createBrowserClient() on a server', () => {
     expect(client.rendered.booleanDetails('gate', true).errorCode).toBe('PROVIDER_NOT_READY');
     expect(await client.ready()).toBe(false);
     await client.close();
+    // A server SDK that has no configuration yet.
+    const early = createBrowserClient({ ...URL_AND_KEY, bootstrap: { epoch: 0, revision: 0, results: [] } });
+    expect(early.status.state).toBe('starting');
   });
 
   it.each([
@@ -94,7 +97,7 @@ describe('createBrowserClient() on a server', () => {
     ['stream', '{"stream": "msgpack"}'],
     ['pollSeconds', '{"pollSeconds": 61}'],
     ['pollSeconds', '{"pollSeconds": "often"}'],
-    ['staleSeconds', '{"staleSeconds": 0}'],
+    ['staleAfterSeconds', '{"staleAfterSeconds": 0}'],
   ])('throws TypeError for a %s that can never work: %s', (name, text) => {
     const create = () => createBrowserClient({ ...URL_AND_KEY, ...JSON.parse(text) });
     expect(create).toThrow(TypeError);
