@@ -15,8 +15,14 @@ export interface PooledEvaluationRequest<Used> {
   readonly use: (answer: LateAnswer, heads: AnswerHeads, copyBody: () => Uint8Array) => Used;
 }
 
-/** `cold`: the environment left kernel memory while the request waited. `trapped`: ERROR for every flag asked. */
-export type LateAnswer = KernelAnswer | { readonly status: 'cold' } | { readonly status: 'trapped' };
+/**
+ * `cold`: the environment left kernel memory while the request waited. `trapped`: ERROR for every flag asked; `isOverrun`: the time was over, which
+ * says as much about the machine as about the flags.
+ */
+export type LateAnswer =
+  | KernelAnswer
+  | { readonly status: 'cold' }
+  | { readonly status: 'trapped'; readonly isOverrun?: boolean };
 
 /**
  * Evaluates in workers what may take too long for the serving thread, on the snapshot that serves when a worker is free. A kernel that traps
@@ -61,7 +67,7 @@ export class PooledEvaluation {
     }
     if (answer.status === 'overran') {
       this.#logger.warn({ environment: slot.environment }, 'an evaluation took too long');
-      return { status: 'trapped' };
+      return { status: 'trapped', isOverrun: true };
     }
     if (answer.status !== 'cold') refuseWhenFull(answer);
     return answer;

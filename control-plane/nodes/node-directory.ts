@@ -236,6 +236,13 @@ export class NodeDirectory {
     });
   }
 
+  /** Calls `visit` with each live node and whether it serves `position`: in no order, since many writes may ask at each report. */
+  visitLive(environmentId: string, position: Position, visit: (nodeId: string, isServing: boolean) => void): void {
+    for (const known of this.#nodes.values()) {
+      if (this.#isLive(known)) visit(known.status.nodeId, serves(known.environments.get(environmentId), position));
+    }
+  }
+
   /** Which nodes serve `position` of an environment. Nodes that are not live are named, and not waited for. */
   propagation(
     environmentId: string,

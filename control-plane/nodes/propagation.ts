@@ -54,11 +54,10 @@ export class Propagation {
     const live = new Set<string>();
     const missing = new Set<string>();
     for (const { environment, epoch, revision } of written) {
-      for (const node of this.#directory.propagation(environment.environmentId, { epoch, revision }).nodes) {
-        if (!node.isLive) continue;
-        live.add(node.nodeId);
-        if (!node.serves) missing.add(node.nodeId);
-      }
+      this.#directory.visitLive(environment.environmentId, { epoch, revision }, (nodeId, isServing) => {
+        live.add(nodeId);
+        if (!isServing) missing.add(nodeId);
+      });
     }
     return { isComplete: missing.size === 0, nodeCount: live.size, missing: [...missing] };
   }

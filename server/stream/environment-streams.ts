@@ -40,6 +40,10 @@ export interface FanOutParts {
 const RETRY_MS = 200;
 /** Within it every client of OFREP is told of a change. */
 const REFETCH_SPREAD_MS = 2_000;
+/** A worker that was not done in time is a busy one, or the context is too dear: then the hub ends the stream after `waitingMs`. */
+const OVERRUN_PAUSE_MS = 2_000;
+/** Streams of one environment that are evaluated beside its line; the pool is everybody's. */
+const ASIDE_MAX = 4;
 /** setTimeout takes no longer time; an instant further away is looked at again then. */
 const TIMER_MS_MAX = 3_600_000;
 
@@ -58,6 +62,10 @@ export class EnvironmentStreams implements FanOutLine {
   /** Streams in mode `due`, by what they need. Sets keep the order of arrival. */
   readonly #updates = new Set<Stream>();
   readonly #newcomers = new Set<Stream>();
+  /** Streams in mode `due` that a worker evaluates, or that wait to be tried again: out of the line, which goes on without them. */
+  readonly #aside = new Map<Stream, { readonly isNewcomer: boolean }>();
+  /** Those that wait for a place there, in order. */
+  readonly #costly = new Set<Stream>();
   readonly #flags = new SharedFlags();
   readonly #affected: AffectedFlags;
   #isParked = false;
@@ -74,7 +82,7 @@ export class EnvironmentStreams implements FanOutLine {
   }
 
   get waitingCount(): number {
-    return this.#updates.size + this.#newcomers.size;
+    return this.#updates.size + this.#newcomers.size + this.#aside.size + this.#costly.size;
   }
 
   /** Of them, the clients that have acknowledged at least this position. */
@@ -88,6 +96,11 @@ export class EnvironmentStreams implements FanOutLine {
   enqueue(stream: Stream, nowMs: number): void {
     stream.isStale = false;
     stream.move('due', nowMs);
+    this.#joinLine(stream);
+  }
+
+  #joinLine(stream: Stream): void {
+    this.#costly.delete(stream);
     const isUpdate = stream.values === undefined ? stream.has !== undefined : stream.values.isSent;
     (isUpdate ? this.#updates : this.#newcomers).add(stream);
     this.#schedule();
@@ -95,8 +108,9 @@ export class EnvironmentStreams implements FanOutLine {
 
   remove(stream: Stream): void {
     this.streams.delete(stream);
-    this.#updates.delete(stream);
-    this.#newcomers.delete(stream);
+    this.#leaveLine(stream);
+    this.#costly.delete(stream);
+    this.#aside.delete(stream);
   }
 
   /** Another revision serves, or `web` streams have to be evaluated again. */
@@ -131,7 +145,12 @@ export class EnvironmentStreams implements FanOutLine {
   }
 
   #schedule(): void {
-    if (!this.#isParked && !this.#isClosed && this.waitingCount > 0) this.#parts.fanOut.schedule(this);
+    const isWaiting = this.#updates.size + this.#newcomers.size > 0 || this.#hasCostlyTurn;
+    if (!this.#isParked && !this.#isClosed && isWaiting) this.#parts.fanOut.schedule(this);
+  }
+
+  get #hasCostlyTurn(): boolean {
+    return this.#costly.size > 0 && this.#aside.size < ASIDE_MAX;
   }
 
   /** Out of the turns until `ready` has settled. */
@@ -151,7 +170,12 @@ export class EnvironmentStreams implements FanOutLine {
     if (this.#isParked) return false;
     for (;;) {
       const [stream] = this.#updates.size > 0 ? this.#updates : this.#newcomers;
-      if (stream === undefined) return false;
+      if (stream === undefined) {
+        const [costly] = this.#costly;
+        if (costly === undefined || !this.#hasCostlyTurn) return false;
+        this.#joinLine(costly);
+        continue;
+      }
       const nowMs = performance.now();
       if (nowMs >= deadlineMs) return true;
       const waitMs = this.#newcomers.has(stream) ? this.#parts.budget.waitMs(nowMs) : 0;
@@ -217,7 +241,7 @@ export class EnvironmentStreams implements FanOutLine {
     const part = this.#sendPart(stream, active, nowMs);
     if (part !== 'unknown') return part;
     const answer = kernel.evaluate(slot, active, values.body, this.#options(), inlineCostMax);
-    if (answer.status === 'costly') return this.#evaluateInPool(stream);
+    if (answer.status === 'costly') return this.#evaluateAside(stream);
     this.#watchInstants(active.resident.instants);
     if (answer.status === 'ok') {
       ledger.charge(stream.caller, answer.evaluations);
@@ -253,11 +277,36 @@ export class EnvironmentStreams implements FanOutLine {
     return 'done';
   }
 
-  async #evaluateInPool(stream: Stream): Promise<void> {
+  /** Costly contexts do not hold up the others. */
+  #evaluateAside(stream: Stream): Sent {
+    const isNewcomer = this.#newcomers.has(stream);
+    this.#leaveLine(stream);
+    if (this.#aside.size >= ASIDE_MAX) {
+      this.#costly.add(stream);
+      return 'done';
+    }
+    this.#aside.set(stream, { isNewcomer });
+    void this.#evaluateInPool(stream)
+      .catch((error: unknown) => {
+        if (!(error instanceof PlatformError)) this.#parts.onError(error);
+        return RETRY_MS;
+      })
+      .then((pauseMs) => (pauseMs === 0 ? undefined : delay(pauseMs)))
+      .then(() => {
+        // Sent, ended, or due still: another revision serves by now, or it has to be tried again.
+        if (this.#aside.delete(stream) && stream.mode === 'due') this.#joinLine(stream);
+        this.#schedule();
+      });
+    return 'done';
+  }
+
+  /** Resolves with the pause before it may be tried again, where it still is due. */
+  async #evaluateInPool(stream: Stream): Promise<number> {
     const { evaluation, ledger } = this.#parts;
     const { slot } = this;
     const { values } = stream;
-    if (values === undefined) return;
+    if (values === undefined) return 0;
+    let pauseMs = 0;
     await evaluation.evaluate({
       slot,
       body: values.body,
@@ -271,10 +320,12 @@ export class EnvironmentStreams implements FanOutLine {
           ledger.charge(stream.caller, answer.evaluations);
           // Another revision serves by now: it is evaluated again.
           if (active?.revision === revisionIn(answer.bytes)) this.#sendAnswer(stream, answer.bytes, active, nowMs);
-        } else if (answer.status !== 'cold') this.#cannotEvaluate(stream, answer.status, nowMs);
+        } else if (answer.status === 'trapped' && answer.isOverrun === true) pauseMs = OVERRUN_PAUSE_MS;
+        else if (answer.status !== 'cold') this.#cannotEvaluate(stream, answer.status, nowMs);
         if (active !== undefined) this.#watchInstants(active.resident.instants);
       },
     });
+    return pauseMs;
   }
 
   #options(): { route: 'evaluate'; now: number; clientSideOnly: true } {
@@ -302,7 +353,7 @@ export class EnvironmentStreams implements FanOutLine {
   #send(stream: Stream, frame: Uint8Array, { epoch, revision }: Position, nowMs: number): void {
     const { ledger, budget } = this.#parts;
     const { tenantAccount } = stream.caller;
-    if (this.#newcomers.has(stream)) budget.spend(frame.length);
+    if (this.#newcomers.has(stream) || this.#aside.get(stream)?.isNewcomer === true) budget.spend(frame.length);
     this.#leaveLine(stream);
     if (!ledger.canHold(tenantAccount)) {
       this.#parts.end(stream, STREAM_CLOSE.slow);
@@ -351,7 +402,9 @@ export class EnvironmentStreams implements FanOutLine {
 
   /** Streams that were put aside come back into the line. */
   retryAside(stream: Stream): void {
-    if (stream.mode !== 'due' || this.#updates.has(stream) || this.#newcomers.has(stream)) return;
+    if (stream.mode !== 'due') return;
+    if (this.#updates.has(stream) || this.#newcomers.has(stream)) return;
+    if (this.#aside.has(stream) || this.#costly.has(stream)) return;
     this.#updates.add(stream);
     this.#schedule();
   }

@@ -2,10 +2,11 @@ import { randomBytes } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import type { Definition } from '@guidon/engine';
 import { InProcessChangeBus } from '@guidon/protocol';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { aFlag, aSegment } from '../support/flag-sets.js';
 import { sendJson } from '../support/http.js';
 import {
+  metricOf,
   type RunningNode,
   removeTemporaryDirectories,
   startNode,
@@ -120,3 +121,79 @@ test(`${CHANGE_COUNT} changes (seed ${seed}): the stream has what an evaluation 
   expect(stream.frames.length).toBeLessThan(CHANGE_COUNT);
   stream.close();
 }, 120_000);
+
+describe('streams whose contexts are dear', () => {
+  /** Looks for each of 200 texts in `s`. */
+  const searching = (serve: string): Definition =>
+    aFlag('slow', {
+      clientSide: true,
+      rules: [
+        {
+          id: 'r',
+          when: {
+            attribute: 's',
+            op: 'contains',
+            values: Array.from({ length: 200 }, (_, index) => `${'a'.repeat(20)}b${index}`),
+            negate: false,
+          },
+          serve: { variation: 'no' },
+        },
+      ],
+      fallthrough: { variation: serve },
+    });
+  const dearContext = (index: number) => ({ targetingKey: `u${index}`, s: 'a'.repeat(3_000) });
+  let pooled: RunningNode;
+  let dear: FeedEnvironment;
+  let web = '';
+  let srv = '';
+  const clients: StreamClient[] = [];
+
+  beforeAll(async () => {
+    pooled = await startNode(feed, { inlineCostMax: 20_000, evaluationThreadCount: 1 });
+    dear = feed.addEnvironment('dear');
+    await dear.publish([searching('yes')]);
+    web = await dear.issueCredential('web');
+    srv = await dear.issueCredential('srv');
+    await untilCurrent(pooled, dear);
+    await untilAccepted(pooled, srv);
+    await untilAccepted(pooled, web);
+  });
+  afterAll(() => pooled.stop());
+  afterEach(() => {
+    for (const client of clients.splice(0)) client.close();
+  });
+
+  const open = (context: object): StreamClient => {
+    const client = new StreamClient(pooled.server.url, { key: web, hello: { context } });
+    clients.push(client);
+    return client;
+  };
+
+  test('do not hold up the others of their environment while the worker is busy', async () => {
+    const first = open(dearContext(0));
+    const cheap = open({ targetingKey: 'cheap' });
+    for (const client of [first, cheap]) await client.untilAt(dear.revision);
+    // Seconds of work, on a quiet machine.
+    const contexts = Array.from({ length: 40 }, () => ({ s: 'a'.repeat(31_000) }));
+    const body = { contexts, flags: ['slow'] };
+    const busy = Array.from({ length: 4 }, () =>
+      sendJson(`${pooled.server.url}/v1/evaluate/batch`, { key: srv, body }),
+    );
+    await until('the worker is busy', async () => (await metricOf(pooled, 'guidon_evaluation_queue')) >= 2);
+    const before = dear.revision;
+    await dear.publish([searching('no')]);
+    await cheap.untilAt(dear.revision);
+    expect([first.at?.revision, cheap.values.get('slow')]).toEqual([before, 'no']);
+    await Promise.all(busy);
+    await first.untilAt(dear.revision);
+    expect(first.values.get('slow')).toBe('no');
+  }, 60_000);
+
+  test('all have their turn, more of them than are evaluated at once', async () => {
+    const many = Array.from({ length: 20 }, (_, index) => open(dearContext(index)));
+    for (const client of many) await client.untilAt(dear.revision);
+    await dear.publish([searching('yes')]);
+    for (const client of many) await client.untilAt(dear.revision);
+    for (const client of many) expect([client.failure, client.closed]).toEqual([undefined, undefined]);
+  }, 60_000);
+});
