@@ -71,41 +71,33 @@ describe('a slow consumer', () => {
   test('of events is dropped too', async () => {
     platform = await StreamedPlatform.start({ streams: { slowMs: 1_000 } });
     const a = await platform.addTenant('a');
-    await platform.plane.must('POST', `${a.project}/flags`, {
-      body: {
-        key: 'large',
-        type: 'string',
-        variations: [
-          { key: 'on', value: 'x'.repeat(60_000) },
-          { key: 'off', value: '' },
-        ],
-      },
-    });
+    const large = Array.from({ length: 16 }, (_, index) => `large${index}`);
+    for (const key of large) {
+      const variations = [
+        { key: 'on', value: 'x'.repeat(60_000) },
+        { key: 'off', value: '' },
+      ];
+      await platform.plane.must('POST', `${a.project}/flags`, { body: { key, type: 'string', variations } });
+    }
     const answer = await fetch(`${platform.server.url}/v1/stream/sse`, {
       headers: { authorization: `Bearer ${a.srv}` },
     });
-    // Nobody reads: buffers of both sides fill up with a changing flag of 60 KB.
+    // Nobody reads: buffers of both sides fill up with a megabyte a change.
     let count = 0;
     await until(
       'the node has dropped it',
       async () => {
         count += 1;
-        await platform.plane.must('PATCH', `${a.project}/flags/large`, {
-          body: {
-            variations: [
-              { key: 'on', value: `${count}`.padEnd(60_000, 'x') },
-              { key: 'off', value: '' },
-            ],
-          },
-          headers: { 'if-match': String((await platform.plane.must('GET', `${a.project}/flags/large`)).headers.etag) },
-        });
+        const changes = large.map((flag) => ({ op: 'targeting.patch', flag, patch: { on: count % 2 === 1 } }));
+        const headers = { 'if-match': `"${await platform.revision(a.environment)}"` };
+        await platform.plane.must('POST', `${a.environment}/changes`, { body: { changes }, headers });
         return (await platform.metric('guidon_streams_closed_total{why="1013"}')) === 1;
       },
-      25_000,
+      100_000,
     );
     await answer.body?.cancel().catch(() => undefined);
     expect(await evaluates(a)).toBe(true);
-  });
+  }, 120_000);
 });
 
 describe('a drain', () => {
