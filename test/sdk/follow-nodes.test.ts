@@ -1,4 +1,5 @@
 import { createClient, type GuidonClient } from '@guidon/server-sdk';
+import { SDK } from '@guidon/server-sdk/version.js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { until } from '../support/running-node.js';
 import { StreamedPlatform, type StreamedTenant } from '../support/streamed-platform.js';
@@ -47,4 +48,22 @@ describe.each(['websocket', 'sse', 'poll'] as const)('createClient() over %s', (
     expect(client.string('gate', SOMEBODY, 'default')).toBe(isOn ? 'acme-gate-off' : 'acme-gate-on');
     expect(heard).toEqual([['gate']]);
   });
+});
+
+test('tells the platform what was evaluated and tracked, once, and loses nothing on closing', async () => {
+  const client = clientOf();
+  await client.waitForReady({ timeoutMs: 20_000 });
+  for (let count = 0; count < 7; count += 1) client.string('other', SOMEBODY, 'default');
+  client.boolean('misspelt', SOMEBODY, false);
+  client.track('bought', SOMEBODY, { value: 3 });
+  await client.close();
+  expect(client.status()).toMatchObject({ state: 'closed', lostEventCount: 0 });
+  const read = async (path: string) =>
+    JSON.stringify((await platform.plane.must('GET', `${tenant.environment}${path}`)).body);
+  await until('the SDK is known', async () => (await read('/sdks')).includes(SDK.name), 30_000);
+  await until('the unknown flag is known', async () => (await read('/unknown-flags')).includes('misspelt'), 30_000);
+  const counted = async () =>
+    (await platform.plane.must('GET', `${tenant.environment}/flags/other/usage`)).body.evaluations;
+  await until('the evaluations are counted', async () => (await counted()) >= 7, 30_000);
+  expect(await counted()).toBe(7);
 });

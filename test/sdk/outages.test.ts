@@ -87,7 +87,7 @@ class Asker {
     const truth = truthAt(revision);
     if (truth === undefined) return false;
     if (truth.get(flag) !== value)
-      this.#fault(`${flag} at ${revision} is ${String(truth.get(flag))}, not ${String(value)}`);
+      this.#fault(`${flag} at ${revision} is ${String(truth.get(flag))}, not ${JSON.stringify(value)}`);
     return true;
   }
 
