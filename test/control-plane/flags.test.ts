@@ -57,7 +57,7 @@ describe('creating a flag', () => {
     ]);
     expect((await post('Same-Word')).status).toBe(409);
     const atOnce = await Promise.all(['other-word', 'Other-word', 'OTHER-WORD'].map(post));
-    expect(atOnce.map(({ status }) => status).sort()).toEqual([201, 422, 422]);
+    expect(atOnce.map(({ status }) => status).sort((a, b) => a - b)).toEqual([201, 422, 422]);
     expect((await edit('DELETE', `${flagPath('Same-Word')}?force=true`)).status).toBe(200);
     expect((await post('same-word')).status).toBe(201);
     expect((await post('Same-Word')).status).toBe(422);
