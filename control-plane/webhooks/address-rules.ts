@@ -33,10 +33,12 @@ export class AddressRules {
   /** Has the operator allowed anything that is not public? */
   readonly hasAllowed: boolean;
   readonly #allowed: BlockList;
+  readonly #ownAddresses: () => readonly string[];
 
-  /** `allow`: addresses and CIDR ranges, which `--webhook-allow` has checked. */
-  constructor(allow: readonly string[] = []) {
+  /** `allow`: addresses and CIDR ranges, which `--webhook-allow` has checked. `ownAddresses`: default, those of this machine now. */
+  constructor(allow: readonly string[] = [], ownAddresses: () => readonly string[] = addressesOfThisMachine) {
     this.#allowed = listOf(allow);
+    this.#ownAddresses = ownAddresses;
     this.hasAllowed = allow.length > 0;
   }
 
@@ -49,16 +51,16 @@ export class AddressRules {
       family === 'ipv4'
         ? SPECIAL.check(address, family)
         : !GLOBAL.check(address, family) || SPECIAL.check(address, family);
-    return isSpecial || isOwn(address) ? 'refused' : 'public';
+    // Of this machine, public ones too: what listens there may trust whoever comes from it.
+    return isSpecial || this.#ownAddresses().includes(address) ? 'refused' : 'public';
   }
 }
 
 const SPECIAL = listOf([...SPECIAL_IPV4, ...SPECIAL_IPV6]);
 const GLOBAL = listOf([GLOBAL_IPV6]);
 
-/** An address of this machine, public ones too: what listens there may trust whoever comes from it. */
-function isOwn(address: string): boolean {
-  return Object.values(networkInterfaces()).some((addresses) => addresses?.some((own) => own.address === address));
+function addressesOfThisMachine(): string[] {
+  return Object.values(networkInterfaces()).flatMap((all) => all?.map(({ address }) => address) ?? []);
 }
 
 function listOf(ranges: readonly string[]): BlockList {

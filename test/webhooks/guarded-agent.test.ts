@@ -106,6 +106,10 @@ test('an address of this machine is refused though it may be public, unless the 
     expect([address, new AddressRules().judge(address)]).toEqual([address, 'refused']);
     expect([address, new AddressRules([address]).judge(address)]).toEqual([address, 'allowed']);
   }
+  for (const address of ['93.184.216.34', '2606:4700::1111']) {
+    expect(new AddressRules().judge(address)).toBe('public');
+    expect(new AddressRules([], () => [address]).judge(address)).toBe('refused');
+  }
 });
 
 describe('what the operator has allowed', () => {

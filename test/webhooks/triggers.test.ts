@@ -95,6 +95,16 @@ describe('a trigger', () => {
     expect(await make(['maker'], 'mark-unhealthy')).toBe(403);
     expect(await make(['maker', 'editor'], 'mark-unhealthy')).toBe(201);
     expect(await make(['maker', 'editor'], 'turn-off')).toBe(201);
+    const critical = async (is: boolean): Promise<void> => {
+      const { headers } = await plane.must('GET', acme.prod.path);
+      const write = { body: { critical: is }, headers: { 'if-match': String(headers.etag) } };
+      await plane.must('PATCH', acme.prod.path, write);
+    };
+    // An editor does not change what a critical environment serves, and no trigger of his does.
+    await critical(true);
+    expect(await make(['maker', 'editor'], 'turn-off')).toBe(403);
+    expect(await make(['maker', 'releaser'], 'turn-off')).toBe(201);
+    await critical(false);
   });
 
   test('of a flag that is not there is refused, and one whose flag was deleted answers 404', async () => {
