@@ -196,7 +196,7 @@ describe('guidon typegen', () => {
       JSON.stringify({ compilerOptions: { ...options, lib: ['es2023', 'dom'] }, include }),
     );
     const errors = compile(folder.path);
-    const failed = new Set([...errors.matchAll(/^(\S+?\.ts)\(/gm)].map(([, name]) => name));
+    const failed = new Set([...errors.matchAll(/^(\S+?\.ts)\(/gm)].map(([, name = '']) => name));
     expect([...failed].sort(), errors).toEqual(files.map(([name]) => name).sort());
   });
 

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { encodeMsgpack } from '@guidon/engine';
 import { type RunningServer, startServer } from '@guidon/server';
+import { createClient } from '@guidon/server-sdk';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { booleanFlag, type Seed, TestControlPlane } from '../support/control-plane.js';
@@ -178,6 +179,30 @@ describe('POST /v1/events', () => {
   ])('refuses %s', async (_name, body, { query = '', ...options }, status, code) => {
     const answer = await send(body, { url: eventsUrl() + query, ...options });
     expect([answer.status, (await answer.json()).code]).toEqual([status, code]);
+  });
+});
+
+describe('the server SDK', () => {
+  it('tells what it evaluated, what it did not find, and what was tracked', async () => {
+    const before = await flagUsage();
+    const metricsBefore = (await read('/usage')).total.metricEvents;
+    const client = createClient({ url: server.url, key: srv, trustRoot: plane.running.trustRoot });
+    try {
+      await client.waitForReady({ timeoutMs: 20_000 });
+      for (let index = 0; index < 7; index += 1) client.boolean('checkout', { targetingKey: 'u' }, true);
+      client.boolean('misspelt', { targetingKey: 'u' }, true);
+      client.track('order', { targetingKey: 'u' }, { value: 2 });
+      await client.flush();
+    } finally {
+      await client.close();
+    }
+    await until('seven more', async () => (await flagUsage()).evaluations === before.evaluations + 7);
+    expect((await flagUsage()).total.evaluations.off).toBe((before.total.evaluations.off ?? 0) + 7);
+    expect((await read('/unknown-flags')).items).toContainEqual(
+      expect.objectContaining({ flag: 'misspelt', count: 1 }),
+    );
+    await until('the metric', async () => (await read('/usage')).total.metricEvents === metricsBefore + 1);
+    expect((await read('/sdks')).items[0]).toMatchObject({ name: expect.stringContaining('server-sdk'), key: 'srv' });
   });
 });
 
