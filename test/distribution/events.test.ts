@@ -1,6 +1,10 @@
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { NatsEvents } from '@guidon/cli/run/nats-events.js';
+import { parseEnvironmentRef } from '@guidon/protocol';
+import { encodeEventMessage } from '@guidon/protocol/events';
+import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { GuidonProcess } from '../support/guidon-process.js';
 import { sendJson } from '../support/http.js';
@@ -160,6 +164,38 @@ describe('over NATS', () => {
     await until('the spool is empty', () => isSpoolEmpty(installation, 'group'), 60_000);
     expect((await exposuresOf(installation)).group).toBe(1_000);
   }, 120_000);
+
+  it('a subject speaks of its own environment alone (I16)', async () => {
+    const { tenantId, environmentId } = installation;
+    const { body } = await installation.must('GET', installation.environmentUrl.replace(/\/environments.*/, ''));
+    const environment = parseEnvironmentRef({ tenantId, projectId: body.id, environmentId });
+    const elsewhere = {
+      ...environment,
+      environmentId: parseEnvironmentRef({ ...environment, environmentId: 'e' }).environmentId,
+    };
+    const lineOf = (variation: string): string => {
+      const context = { targetingKey: 'u' };
+      const event = {
+        id: `event-${variation}-0000000001`,
+        kind: 'exposure',
+        at: Date.now(),
+        flag: 'gate',
+        variation,
+        context,
+      } as const;
+      return `${encodeEventMessage({ environment, origin: 'srv', receivedAt: 0, events: [event] })}\nno message\n`;
+    };
+    const carrier = new NatsEvents({ servers: [nats.url], logger: pino({ level: 'silent' }) });
+    try {
+      await until('it is connected', () => carrier.isConnected());
+      await carrier.publish(elsewhere, Buffer.from(lineOf('forged')), 'forged');
+      await carrier.publish(environment, Buffer.from(lineOf('genuine')), 'genuine');
+      await until('it is counted', async () => (await exposuresOf(installation)).genuine === 1, 60_000);
+      expect((await exposuresOf(installation)).forged).toBeUndefined();
+    } finally {
+      await carrier.close();
+    }
+  }, 90_000);
 
   it(
     'what it takes while the control plane is away arrives, and what it does not take goes over HTTP',
