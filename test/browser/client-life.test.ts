@@ -10,7 +10,7 @@ let key: string;
 
 beforeAll(async () => {
   browser = await BrowserPlatform.start();
-  tenant = await browser.platform.addTenant('acme', ['gate', 'other']);
+  tenant = await browser.platform.addTenant('acme', ['gate', 'other', 'left']);
   key = await browser.addWebKey(tenant);
   const targets = { targets: [{ contextKind: 'user', variation: 'off', keys: ['blocked'] }] };
   await browser.platform.change(tenant, 'gate', { on: true, ...targets });
@@ -131,12 +131,13 @@ describe('events', () => {
     (await browser.platform.plane.must('GET', `${tenant.environment}/flags/${flag}/usage`)).body;
 
   it('are sent when the page is left, once per use', async () => {
+    // A flag that no other test uses: pages of theirs send events, too.
     const profile = await browser.chromium.profile();
     const tab = await browser.openClient(profile, {
       key,
       context: { targetingKey: 'u1', email: 'never@sent.example' },
     });
-    await tab.untilValue('other', 'acme-other-off');
+    await tab.untilValue('left', 'acme-left-off');
     // Answered: one token for the stream, one for the events of the first use.
     await tab.page.waitForFunction(() => {
       const answered = performance.getEntriesByType('resource').map(({ name }) => name);
@@ -145,7 +146,7 @@ describe('events', () => {
     await tab.page.evaluate(() => {
       const { client } = window.guidon;
       for (let count = 0; count < 5; count += 1) {
-        client.string('other', '');
+        client.string('left', '');
         client.string('gaet', '');
       }
       client.track('bought', { value: 9.5, data: { currency: 'EUR' } });
@@ -160,11 +161,11 @@ describe('events', () => {
     const { sdk, events } = JSON.parse(body.slice(body.indexOf(' ')));
     expect(sdk).toEqual({ name: '@guidon/browser-sdk', version: '0.1.0' });
     expect(events).toMatchObject([
-      { kind: 'exposure', flag: 'other', variation: 'off', context: { targetingKey: 'u1' } },
+      { kind: 'exposure', flag: 'left', variation: 'off', context: { targetingKey: 'u1' } },
       { kind: 'metric', key: 'bought', value: 9.5, data: { currency: 'EUR' }, context: { targetingKey: 'u1' } },
       { kind: 'summary', counts: [{ flag: 'gaet', variation: null, errorCode: 'FLAG_NOT_FOUND', count: 5 }] },
     ]);
-    await until('the control plane has counted them', async () => (await usage('other')).exposures === 1);
+    await until('the control plane has counted them', async () => (await usage('left')).exposures === 1);
     const unknown = await browser.platform.plane.must('GET', `${tenant.environment}/unknown-flags`);
     expect(unknown.body.items).toMatchObject([{ flag: 'gaet', count: 5 }]);
     await profile.close();

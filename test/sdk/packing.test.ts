@@ -7,9 +7,9 @@ import { StreamedPlatform, type StreamedTenant } from '../support/streamed-platf
 
 /** The packages as they would be published: packed, installed into an empty project, type-checked and run there. */
 
-const PACKAGES = ['protocol', 'engine', 'assembly', 'sdk/core', 'sdk/server'];
-/** What they bring. */
-const BROUGHT = ['ws', 're2js'];
+const PACKAGES = ['protocol', 'engine', 'assembly', 'sdk/core', 'sdk/server', 'sdk/browser', 'sdk/react'];
+/** What they bring, and the peer of one. */
+const BROUGHT = ['ws', 're2js', 'react'];
 
 let packed: PackedProject;
 let platform: StreamedPlatform;
@@ -67,21 +67,27 @@ describe('the packages', () => {
   });
 
   test('a flag of another type, or a misspelt one, does not compile once flags have types', async () => {
-    const source = `import { createTestClient } from '@guidon/server-sdk';
+    const source = `import { createTestClient as createPageClient } from '@guidon/browser-sdk';
+import { createTestClient } from '@guidon/server-sdk';
 declare module '@guidon/sdk-core' {
   interface FlagTypes { gate: boolean; theme: 'dark' | 'light' }
 }
 const flags = createTestClient({ gate: true });
+const pageFlags = createPageClient({ gate: true });
+const pageTheme: 'dark' | 'light' = pageFlags.string('theme', 'light');
 const theme: 'dark' | 'light' = flags.string('theme', {}, 'light');
 console.log(flags.boolean('gate', {}, false), theme);
+if (!pageFlags.boolean('gate', false) || pageTheme !== 'light') throw new Error('in a page');
 `;
     expect(await checkAndRun('typed', source)).toBe('true light\n');
     for (const wrong of [
       `flags.boolean('gat', {}, false)`,
       `flags.boolean('theme', {}, false)`,
       `flags.string('theme', {}, 'blue')`,
+      `pageFlags.boolean('gat', false)`,
+      `pageFlags.string('theme', 'blue')`,
     ]) {
       await expect(checkAndRun('wrong', `${source}${wrong};\n`)).rejects.toThrow(/error TS/);
     }
-  });
+  }, 120_000);
 });
