@@ -1,5 +1,5 @@
 import type { Event, EventContext } from '@guidon/protocol/events';
-import type { Context, EventIds, FlagDetails, JsonObject } from '@guidon/sdk-core';
+import { type Context, type EventIds, type FlagDetails, findEventContext } from '@guidon/sdk-core';
 
 /** Flag and variation pairs told for one context, and unknown flags counted between two sendings; over it none is remembered, so some are told twice. */
 const REMEMBERED_MAX = 2_000;
@@ -71,19 +71,3 @@ export class Exposures {
     this.#unknown.set(flag, (count ?? 0) + 1);
   }
 }
-
-/** Kinds and targeting keys alone: no attribute leaves with an event. */
-function findEventContext(context: Context): EventContext | undefined {
-  const { kind, targetingKey } = context;
-  if (kind !== 'multi') {
-    if (typeof targetingKey !== 'string' || targetingKey === '') return undefined;
-    return typeof kind === 'string' ? { kind, targetingKey } : { targetingKey };
-  }
-  const kinds = Object.entries(context).flatMap(([name, member]) => {
-    const key = isObject(member) ? member.targetingKey : undefined;
-    return typeof key === 'string' && key !== '' ? [[name, { targetingKey: key }] as const] : [];
-  });
-  return kinds.length === 0 ? undefined : { ...Object.fromEntries(kinds), kind: 'multi' };
-}
-
-const isObject = (value: unknown): value is JsonObject => typeof value === 'object' && value !== null;

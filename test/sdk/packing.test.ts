@@ -91,3 +91,32 @@ if (!pageFlags.boolean('gate', false) || pageTheme !== 'light') throw new Error(
     }
   }, 120_000);
 });
+
+describe('the packages for pages', () => {
+  const OURS = ['protocol', 'sdk/core', 'sdk/browser', 'sdk/react'];
+  let pages: PackedProject;
+  beforeAll(async () => {
+    pages = await PackedProject.create(OURS, ['react']);
+  }, 120_000);
+  afterAll(() => pages.remove());
+
+  test.each(['sdk/browser', 'sdk/react'])(
+    'publint and attw find nothing wrong with %s',
+    (name) => pages.checkPackage(name),
+    60_000,
+  );
+
+  test('are installed without the engine, and run where there is no page', async () => {
+    const source = `import { createTestClient } from '@guidon/browser-sdk';
+const flags = createTestClient({ gate: true });
+console.log(flags.boolean('gate', false));
+`;
+    expect(await pages.checkAndRun('page', source, {}, ['--lib', 'es2023,dom,dom.iterable'])).toBe('true\n');
+    expect(readdirSync(join(pages.folder, 'node_modules/@guidon')).sort()).toEqual([
+      'browser-sdk',
+      'protocol',
+      'react',
+      'sdk-core',
+    ]);
+  }, 60_000);
+});
