@@ -75,6 +75,7 @@ it('hydrates what the server rendered without a flash, and renders again what ch
 });
 
 it('hydrates as it was rendered although something newer came first', async () => {
+  await browser.platform.change(tenant, 'gate', { on: true });
   const bootstrap = await bootstrapOf();
   expect(bootstrap.results.find(({ flag }) => flag === 'gate')?.value).toBe('acme-gate-on');
   await browser.platform.change(tenant, 'gate', { on: false });
