@@ -51,7 +51,15 @@ const SUITES_BY_THE_CLOCK: ReadonlySet<string> = new Set([
 const FILES_RUN_AGAIN_MAX = 2;
 /** Its files start whole installations and benchmarks: one after the other, or they wait for each other's cores. */
 const SEQUENTIAL_SUITES: ReadonlySet<string> = new Set(['e2e']);
-const DEEP_SUITES: readonly string[] = ['webhooks', 'vectors', 'property', 'processes', 'distribution', 'isolation'];
+const DEEP_SUITES: readonly string[] = [
+  'control-plane',
+  'webhooks',
+  'vectors',
+  'property',
+  'processes',
+  'distribution',
+  'isolation',
+];
 
 interface Outcome {
   readonly name: string;

@@ -8,6 +8,9 @@ import { readFeed } from './read-feed.js';
 
 const HEARTBEAT_MS = 15_000;
 const BATCH_ITEMS = 50;
+/** Who reads a stream: whether he is there, and what he may see now. */
+export type FeedReader = Pick<RequestLife, 'actorNow' | 'gone' | 'cut'>;
+
 /** A reader that takes nothing of what is there for so long is cut off: it comes back with Last-Event-ID. */
 const STALL_MS = 60_000;
 
@@ -19,21 +22,21 @@ const STALL_MS = 60_000;
 export async function* streamFeed(
   { feed, waiters }: { readonly feed: Feed; readonly waiters: FeedWaiters },
   tenantId: TenantId,
-  life: RequestLife,
+  reader: FeedReader,
   { after, ms, release }: { readonly after: number; readonly ms: number; readonly release: () => void },
 ): AsyncGenerator<string> {
-  const { gone } = life;
+  const { gone } = reader;
   const deadline = performance.now() + ms;
   let next = after;
   try {
     yield 'retry: 2000\n\n';
     while (!gone.aborted && !waiters.isClosing) {
-      const page = tryRead(feed, tenantId, life, next);
+      const page = tryRead(feed, tenantId, reader, next);
       if (page === undefined) return;
       next = page.next;
       if (page.items.length > 0) {
         const text = page.items.map((item) => `id: ${item.sequence}\ndata: ${JSON.stringify(item)}\n\n`).join('');
-        yield* taken(text, life);
+        yield* taken(text, reader);
       } else if (next < page.end) {
         await nextTurn();
       } else {
@@ -42,7 +45,7 @@ export async function* streamFeed(
         // Nothing happens between the reading and the beginning of the wait: no row is missed.
         const isWoken = await waiters.wait(tenantId, Math.min(HEARTBEAT_MS, left), gone);
         // An event without data is none, but its id counts: rows that this reader does not see are behind him.
-        if (!isWoken) yield* taken(`id: ${next}\n: heartbeat\n\n`, life);
+        if (!isWoken) yield* taken(`id: ${next}\n: heartbeat\n\n`, reader);
       }
     }
   } finally {
@@ -51,8 +54,8 @@ export async function* streamFeed(
 }
 
 /** Hands `text` over, and ends the connection when it is not taken in time. */
-async function* taken(text: string, life: RequestLife): AsyncGenerator<string> {
-  const stall = setTimeout(() => life.cut(), STALL_MS);
+async function* taken(text: string, reader: FeedReader): AsyncGenerator<string> {
+  const stall = setTimeout(() => reader.cut(), STALL_MS);
   try {
     yield text;
   } finally {
@@ -61,9 +64,9 @@ async function* taken(text: string, life: RequestLife): AsyncGenerator<string> {
 }
 
 /** Undefined when there is nothing for this reader any more: the answer to his next request says why. */
-function tryRead(feed: Feed, tenantId: TenantId, life: RequestLife, after: number) {
+function tryRead(feed: Feed, tenantId: TenantId, reader: FeedReader, after: number) {
   try {
-    const viewer = new FeedViewer(life.actorNow(), tenantId);
+    const viewer = new FeedViewer(reader.actorNow(), tenantId);
     return readFeed(feed, tenantId, viewer, { after, limit: BATCH_ITEMS });
   } catch {
     return undefined;
