@@ -208,9 +208,14 @@ export class MetricsPage {
       'max',
     );
     this.#counter('guidon_snapshot_outcomes_total', 'What became of revisions', ['outcome'], (counter) => {
+      // Summed first: a label is looked up with each `inc`, and there may be 10 000 environments.
+      const sums = new Map<string, number>();
       for (const { reducer } of environments.entries) {
-        for (const [outcome, value] of Object.entries(reducer.counters)) counter.inc({ outcome }, value);
+        for (const [outcome, value] of Object.entries(reducer.counters)) {
+          sums.set(outcome, (sums.get(outcome) ?? 0) + value);
+        }
       }
+      for (const [outcome, value] of sums) counter.inc({ outcome }, value);
     });
     this.#gauge(
       'guidon_quarantined_revisions',
