@@ -248,14 +248,14 @@ describe('a thread that is in a call whenever it is swept', () => {
 
 describe('usage of several threads', () => {
   it('four threads, swaps between their calls, one killed: exact but for its last call', {
-    timeout: 600_000,
+    timeout: isDeep ? 3_600_000 : 600_000,
   }, async () => {
     const memory = await SnapshotMemory.create();
     const batch = encodeMsgpack({
       contexts: Array.from({ length: 5_000 }, (_, index) => ({ targetingKey: `user-${index}` })),
       flags: ['split', 'by-country'],
     });
-    const callCount = isDeep ? 1_000 : 50;
+    const callCount = isDeep ? 1_000 : 12;
     const threads = await Promise.all(Array.from({ length: 4 }, () => TestThread.start(memory)));
     let revision = 1;
     let resident = await load(memory, FLAGS, revision);
