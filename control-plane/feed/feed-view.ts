@@ -49,7 +49,8 @@ export class FeedViewer {
   }
 
   sees({ action, path, tags }: FeedAudience): boolean {
-    const name = `${action} ${path} ${tags.join()}`;
+    // A tag is any text.
+    const name = JSON.stringify([action, path, tags]);
     const known = this.#decisions.get(name);
     if (known !== undefined) return known;
     const { verdict } = authorise(this.#actor, action, { tenantId: this.#tenantId, path, tags });

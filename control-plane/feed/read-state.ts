@@ -92,6 +92,8 @@ function rangesOf(store: StoreReader, tenantId: TenantId): StateRange[] {
     { name: 'members', range: keys.members(tenantId), toItem: thingItem },
     { name: 'invitations', range: keys.invitations(tenantId), toItem: thingItem },
     { name: 'admin-credentials', range: keys.adminCredentials(tenantId), toItem: thingItem },
+    { name: 'webhooks', range: keys.webhooks(tenantId), toItem: thingItem },
+    { name: 'triggers', range: keys.triggers(tenantId), toItem: thingItem },
     { name: 'projects', range: keys.projects(tenantId), toItem: thingItem },
     ...projects.flatMap((project): StateRange[] => [
       {
@@ -108,6 +110,7 @@ function rangesOf(store: StoreReader, tenantId: TenantId): StateRange[] {
         });
         return [
           of('targetings', keys.targetings(environment)),
+          of('flag-healths', keys.flagHealths(environment)),
           of('segments', keys.segments(environment)),
           of('credentials', keys.credentials(environment)),
           of('revision', { prefix: keys.environmentState(environment) }, revisionItem),

@@ -5,7 +5,7 @@ import type { PreparedEnvironment } from '../commit/prepare-environment.js';
 import { resourcePathOf } from '../roles/resource-path.js';
 import type { StoreReader } from '../store/control-store.js';
 import { keys } from '../store/keys.js';
-import { findThing } from './feed-nouns.js';
+import { type FeedThing, findThing } from './feed-nouns.js';
 import { FeedPlaces } from './feed-places.js';
 import { DEFINITIONS_NAMED_MAX, type NewFeedRow } from './feed-row.js';
 
@@ -60,6 +60,16 @@ export function rowsOfChange(
   if (rows.length > 0) return rows;
   const audience = { action: 'audit.list', path: '', tags: [] } as const;
   return [{ type: 'change.recorded', ...common, subject: change.subject, audience, data: null }];
+}
+
+/** Each thing that a change touches, as it was and as it is to be. */
+export function thingsOfChange(store: StoreReader, tenantId: TenantId, { relied = [], records }: Change): FeedThing[] {
+  const places = new FeedPlaces(store, tenantId, [...relied, ...records]);
+  return records
+    .filter((write) => isOf(write, tenantId))
+    .flatMap(({ key, read, value }) =>
+      [read, value].flatMap((record) => (record && findThing(key, record, places)) ?? []),
+    );
 }
 
 /** Where an environment stands, as the feed tells of it. */

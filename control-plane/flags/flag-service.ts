@@ -7,6 +7,7 @@ import { assertIfMatch } from '../commit/if-match.js';
 import type { ControlPlaneCore } from '../core.js';
 import { refOf } from '../environments/environment-read-model.js';
 import type { EnvironmentRecord } from '../environments/environment-record.js';
+import type { FlagHealthRecord } from '../flag-health/flag-health-record.js';
 import { getProject } from '../projects/project-read-model.js';
 import { KeySpellings } from '../store/key-spellings.js';
 import { keys } from '../store/keys.js';
@@ -157,14 +158,13 @@ export class FlagService {
         records: [
           { key: keys.flag(tenantId, projectId, flagKey), read: flag, value: undefined },
           ...targetings.map(({ environment, record }) => targetingWrite(environment, flagKey, record, undefined)),
+          ...place.environments.flatMap((environment) => {
+            const key = keys.flagHealth(refOf(environment), flagKey);
+            const read = store.find<FlagHealthRecord>(key);
+            return read === undefined ? [] : [{ key, read, value: undefined }];
+          }),
         ],
-        rows: [
-          { key: keys.flagTombstone(tenantId, projectId, flagKey), value: tombstone },
-          ...place.environments.map((environment) => ({
-            key: keys.flagHealth(refOf(environment), flagKey),
-            value: undefined,
-          })),
-        ],
+        rows: [{ key: keys.flagTombstone(tenantId, projectId, flagKey), value: tombstone }],
         environments: place.environments.map((environment) => ({
           environment: refOf(environment),
           definitions: [{ remove: { kind: 'flag' as const, key: flagKey } }],

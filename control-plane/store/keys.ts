@@ -138,6 +138,7 @@ export const keys = {
   targetings: (environment: EnvironmentScope) => ownRange(environment, 'targeting'),
   /** Whether a flag is said to do well there. */
   flagHealth: (environment: EnvironmentScope, flagKey: string) => own(environment, 'flag-health', flagKey),
+  flagHealths: (environment: EnvironmentScope) => ownRange(environment, 'flag-health'),
   segment: (environment: EnvironmentScope, segmentKey: string) => own(environment, 'segment', segmentKey),
   segments: (environment: EnvironmentScope) => ownRange(environment, 'segment'),
   segmentTombstone: (environment: EnvironmentScope, segmentKey: string) =>

@@ -144,5 +144,7 @@ function nameOf({ status, fingerprint, startsAt }: Alert): string {
 
 function reasonOf({ name }: TriggerRecord, firing: readonly Alert[] = []): string {
   const texts = firing.map(({ labels, annotations }) => annotations.summary ?? labels.alertname ?? 'an alert');
-  return (texts.length === 0 ? `trigger ${name} fired` : texts.join('; ')).slice(0, REASON_CHARS_MAX);
+  const text = texts.length === 0 ? `trigger ${name} fired` : texts.join('; ');
+  // A cut in the middle of a character would leave half of it, which is no text.
+  return text.slice(0, REASON_CHARS_MAX).replace(/[\ud800-\udbff]$/, '');
 }

@@ -7,8 +7,10 @@ import type { Versioned } from '../commit/change.js';
 export const TRIGGER_EFFECTS = ['turn-off', 'mark-unhealthy'] as const;
 export type TriggerEffect = (typeof TRIGGER_EFFECTS)[number];
 
-/** Alerts that are remembered as done; the one that came first goes first. */
-export const HANDLED_MAX = 200;
+/** Of one post. */
+const ALERTS_MAX = 1_000;
+/** Alerts that are remembered as done; the one that came first goes first. No fewer than a post may hold: its repeat is known as a whole. */
+export const HANDLED_MAX = ALERTS_MAX;
 
 /** Row of an address that does one thing to one flag for whoever knows it. */
 export interface TriggerRecord extends Versioned {
@@ -86,7 +88,7 @@ export const firingBody = z
           annotations: z.record(z.string(), z.string()).default({}),
         }),
       )
-      .max(1_000)
+      .max(ALERTS_MAX)
       .optional(),
   })
   .nullish();

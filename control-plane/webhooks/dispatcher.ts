@@ -12,7 +12,7 @@ import type { DeliveryRow } from './delivery-rows.js';
 import { type DispatchClock, EndpointLane, type LaneTools, SYSTEM_CLOCK } from './endpoint-lane.js';
 import { FairSlots } from './fair-slots.js';
 import { type RenderedMessage, renderMessage } from './render-message.js';
-import { findWebhook, listWebhooks } from './webhook-read-model.js';
+import { findWebhook, getWebhook, listWebhooks } from './webhook-read-model.js';
 import { PURGE_FORMS, type WebhookHealth, type WebhookRecord } from './webhook-record.js';
 import type { SentMessage, WebhookSender } from './webhook-sender.js';
 import { changeOf } from './webhook-service.js';
@@ -39,7 +39,8 @@ export class Dispatcher {
   readonly #core: ControlPlaneCore;
   readonly #sender: WebhookSender;
   readonly #journal: DeliveryJournal;
-  readonly #lanes = new Map<string, EndpointLane>();
+  /** By tenant and endpoint. */
+  readonly #lanes = new Map<TenantId, Map<string, EndpointLane>>();
   readonly #tools: LaneTools;
   readonly #stop = new AbortController();
   readonly #outcomes = new Map<string, number>();
@@ -69,7 +70,7 @@ export class Dispatcher {
         if (PURGE_FORMS.has(form)) await waitForNodes(propagation, tenantId, event);
       },
       setHealth: (webhook, health, reason) => this.#setHealth(webhook, health, reason),
-      onGone: (webhookId) => this.#lanes.delete(webhookId),
+      onGone: (lane) => this.#forget(lane),
       logger,
       onOutcome: (outcome) => this.#outcomes.set(outcome, (this.#outcomes.get(outcome) ?? 0) + 1),
     };
@@ -89,7 +90,9 @@ export class Dispatcher {
   /** The tenant has new events, or an endpoint of it something else to do. */
   wake(tenantId: TenantId): void {
     if (this.#stop.signal.aborted) return;
-    for (const webhook of listWebhooks(this.#core.store, tenantId)) this.#laneOf(webhook).wake();
+    for (const webhook of listWebhooks(this.#core.store, tenantId)) this.#laneOf(webhook);
+    // Lanes of endpoints that were deleted too: they see it and go.
+    for (const lane of this.#lanes.get(tenantId)?.values() ?? []) lane.wake();
   }
 
   /** Sends an event of the type `webhook.test` at once, outside of the order. */
@@ -97,7 +100,8 @@ export class Dispatcher {
     const { tenantId, webhookId, form } = webhook;
     const message = testMessageOf(webhook, this.#core.now());
     const sent = await this.#sendAside(webhook, message, {});
-    return this.#laneOf({ tenantId, webhookId }).record(
+    const { store } = this.#core;
+    return this.#laneOf(getWebhook(store, tenantId, webhookId)).record(
       form === 'policy' ? 'policy' : 'test',
       message,
       TEST_TYPE,
@@ -112,7 +116,10 @@ export class Dispatcher {
       signal: this.#stop.signal,
     });
     this.#tools.onOutcome(sent.result.outcome);
-    await this.#laneOf(webhook).record('policy', message, QUESTION_TYPE, sent);
+    // One that was deleted meanwhile has no log any more.
+    const { tenantId, webhookId } = webhook;
+    const found = findWebhook(this.#core.store, tenantId, webhookId);
+    if (found !== undefined) await this.#laneOf(found).record('policy', message, QUESTION_TYPE, sent);
     return sent;
   }
 
@@ -120,7 +127,7 @@ export class Dispatcher {
   async close(): Promise<void> {
     this.#stop.abort();
     this.#unsubscribe();
-    await Promise.all([...this.#lanes.values()].map((lane) => lane.close()));
+    await Promise.all([...this.#lanes.values()].flatMap((lanes) => [...lanes.values()]).map((lane) => lane.close()));
     await this.#journal.flush();
     await this.#sender.close();
   }
@@ -138,11 +145,19 @@ export class Dispatcher {
   }
 
   #laneOf(webhook: Pick<WebhookRecord, 'tenantId' | 'webhookId'>): EndpointLane {
-    const known = this.#lanes.get(webhook.webhookId);
+    const { tenantId, webhookId } = webhook;
+    const lanes = this.#lanes.get(tenantId) ?? new Map<string, EndpointLane>();
+    const known = lanes.get(webhookId);
     if (known !== undefined) return known;
     const lane = new EndpointLane(webhook, this.#tools);
-    this.#lanes.set(webhook.webhookId, lane);
+    this.#lanes.set(tenantId, lanes.set(webhookId, lane));
     return lane;
+  }
+
+  #forget({ tenantId, webhookId }: EndpointLane): void {
+    const lanes = this.#lanes.get(tenantId);
+    lanes?.delete(webhookId);
+    if (lanes?.size === 0) this.#lanes.delete(tenantId);
   }
 
   /** Never rejects: what cannot be written now shows itself again at the next attempt. */

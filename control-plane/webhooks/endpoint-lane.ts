@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { TenantId } from '@guidon/protocol';
 import type { Logger } from 'pino';
 import type { Feed } from '../feed/feed.js';
@@ -54,7 +55,7 @@ export interface LaneTools {
   readonly setHealth: (webhook: WebhookRecord, health: WebhookHealth, reason: string) => Promise<void>;
   readonly onOutcome: (outcome: DeliveryRow['outcome']) => void;
   /** The endpoint was deleted. */
-  readonly onGone: (webhookId: string) => void;
+  readonly onGone: (lane: EndpointLane) => void;
   readonly logger: Logger;
 }
 
@@ -134,29 +135,33 @@ export class EndpointLane {
     const { store, signal } = this.#tools;
     while (!signal.aborted && store.failure === undefined) {
       const webhook = store.find<WebhookRecord>(keys.webhook(this.tenantId, this.webhookId));
-      if (webhook === undefined) this.#tools.onGone(this.webhookId);
+      if (webhook === undefined) this.#tools.onGone(this);
       if (webhook === undefined || !webhook.enabled || webhook.health === 'disabled' || webhook.form === 'policy') {
         this.#cancelTimer();
         return;
       }
       const job = this.#nextOrdered(webhook) ?? this.#nextInOrder(webhook);
       if (job === undefined) return;
-      await this.#perform(webhook, job);
+      // Many events for others: everybody else has a turn, and the endpoint is looked at anew, for its filters may be others by then.
+      if (job === 'more') await nextTurn();
+      else await this.#perform(webhook, job);
     }
   }
 
-  #nextOrdered(webhook: WebhookRecord): Job | undefined {
+  #nextOrdered(webhook: WebhookRecord): Job | 'more' | undefined {
     const { store, feed } = this.#tools;
     const range = keys.webhookRedeliveries(this.tenantId, this.webhookId);
     for (const { value: order } of store.list<RedeliveryOrder>(range)) {
       if (this.#finishedOrders.has(order.orderId)) continue;
       const { redelivery } = this.#state;
-      let next = redelivery?.orderId === order.orderId ? redelivery.next : order.from;
-      while (next <= order.to) {
+      const { orderId, from, to } = order;
+      const next = redelivery?.orderId === orderId ? redelivery.next : from;
+      if (next <= to) {
         const rows = feed.after(this.tenantId, next - 1, BATCH_ROWS);
-        const event = rows.find((row) => row.sequence <= order.to && isForWebhook(webhook, row));
+        const event = rows.find((row) => row.sequence <= to && isForWebhook(webhook, row));
         if (event !== undefined) return { event, order };
-        next = (rows.at(-1)?.sequence ?? order.to) + 1;
+        this.#state = { ...this.#state, redelivery: { orderId, next: (rows.at(-1)?.sequence ?? to) + 1 } };
+        return 'more';
       }
       this.#finish(order);
     }
@@ -173,7 +178,7 @@ export class EndpointLane {
   }
 
   /** Undefined when there is none, or its time has not come: then the lane wakes up by itself. */
-  #nextInOrder(webhook: WebhookRecord): Job | undefined {
+  #nextInOrder(webhook: WebhookRecord): Job | 'more' | undefined {
     const { feed, clock } = this.#tools;
     const { attempt } = this.#state;
     this.#cancelTimer();
@@ -187,15 +192,13 @@ export class EndpointLane {
     const { start } = feed.bounds(this.tenantId);
     // Events that the feed keeps no longer are lost to the endpoint, and the next one says so: it names another before it than the receiver had.
     if (start > this.#state.cursor) this.#state = { ...this.#state, cursor: start, deliveredSequence: start };
-    for (;;) {
-      const rows = feed.after(this.tenantId, this.#state.cursor, BATCH_ROWS);
-      for (const event of rows) {
-        if (isForWebhook(webhook, event)) return { event };
-        this.#state = { ...this.#state, cursor: event.sequence };
-      }
-      if (this.#state.cursor - this.#writtenCursor > UNWRITTEN_EVENTS_MAX) void this.#note(this.#state);
-      if (rows.length < BATCH_ROWS) return undefined;
+    const rows = feed.after(this.tenantId, this.#state.cursor, BATCH_ROWS);
+    for (const event of rows) {
+      if (isForWebhook(webhook, event)) return { event };
+      this.#state = { ...this.#state, cursor: event.sequence };
     }
+    if (this.#state.cursor - this.#writtenCursor > UNWRITTEN_EVENTS_MAX) void this.#note(this.#state);
+    return rows.length < BATCH_ROWS ? undefined : 'more';
   }
 
   async #perform(webhook: WebhookRecord, { event, order }: Job): Promise<void> {

@@ -7,6 +7,7 @@ import type { Change, WriteRequest } from '../commit/change.js';
 import { diffJson } from '../commit/diff.js';
 import type { PreparedEnvironment } from '../commit/prepare-environment.js';
 import { findEnvironment } from '../environments/environment-read-model.js';
+import { thingsOfChange } from '../feed/rows-of-change.js';
 import type { FlagRecord } from '../flags/flag-record.js';
 import { jsonCopy } from '../flags/json-copy.js';
 import type { ProjectRecord } from '../projects/project-record.js';
@@ -47,7 +48,7 @@ export class PolicyHooks {
     if (owner === INSTALLATION || write.actor.kind === 'system' || action.startsWith('webhook.')) return undefined;
     const hooks = listWebhooks(this.#store, owner).filter(({ form, enabled }) => form === 'policy' && enabled);
     if (hooks.length === 0) return undefined;
-    const events = filterablesOf(this.#store, owner, change, prepared);
+    const events = this.#store.readStaged(() => filterablesOf(this.#store, owner, change, prepared));
     const concerned = hooks.filter((hook) => events.some((event) => isFor(hook, hook.place, event)));
     if (concerned.length === 0) return undefined;
     if (write.actor.kind === 'installation-admin') {
@@ -134,7 +135,10 @@ function questionOf(write: WriteRequest, change: Change, prepared: readonly Prep
   };
 }
 
-/** The change as filters see it: where its subject stands, and in each environment that it reaches. */
+/**
+ * The change as filters see it: where its subject stands, in each environment that it reaches, and each thing that it touches, before and after, so that nobody
+ * gets past a hook by editing a flag among others, or by taking its tag away first.
+ */
 function filterablesOf(
   store: ControlStore,
   tenantId: TenantId,
@@ -154,6 +158,15 @@ function filterablesOf(
   return [
     { ...common, projectId: project ? project.projectId : undefined, environmentId: environment?.environmentId },
     ...reached.map(({ projectId, environmentId }) => ({ ...common, projectId, environmentId })),
+    ...thingsOfChange(store, tenantId, change).map(
+      ({ audience, projectId: inProject, environmentId: inEnvironment }) => ({
+        type: change.action,
+        projectId: inProject,
+        environmentId: inEnvironment,
+        path: audience.path,
+        tags: audience.tags,
+      }),
+    ),
   ];
 }
 

@@ -81,6 +81,11 @@ export interface WebhookRecord extends Versioned, EventFilter {
   readonly createdAt: number;
 }
 
+/** The address as people see it: where it is a secret itself, its host alone. What is shown so is no URL that an endpoint can have. */
+export function shownUrlOf({ form, url }: Pick<WebhookRecord, 'form' | 'url'>): string {
+  return CHAT_FORMS.has(form) ? `${new URL(url).origin}/…` : url;
+}
+
 /** What secrets of an endpoint are sealed for. */
 export function sealOwnerOf({ tenantId, webhookId }: Pick<WebhookRecord, 'tenantId' | 'webhookId'>): string {
   return `${tenantId}/${webhookId}`;

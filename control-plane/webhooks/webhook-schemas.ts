@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { keySchema, nameSchema, timestampSchema } from '../admin-api/params.js';
-import { CHAT_FORMS, PURGE_FORMS, WEBHOOK_FORMS, type WebhookRecord } from './webhook-record.js';
+import { CHAT_FORMS, PURGE_FORMS, shownUrlOf, WEBHOOK_FORMS, type WebhookRecord } from './webhook-record.js';
 import { URL_CHARS_MAX } from './webhook-url.js';
 
 const FILTER_ITEMS_MAX = 50;
@@ -115,12 +115,12 @@ export const newWebhookSchema = webhookSchema
   .meta({ id: 'NewWebhook' });
 
 export function viewWebhook(webhook: WebhookRecord): WebhookView {
-  const { webhookId, url, form, place, secrets, authorization, events, flags, tags } = webhook;
+  const { webhookId, form, place, secrets, authorization, events, flags, tags } = webhook;
   const { name, template, timeoutMs, signing, enabled, health, healthReason, createdAt, version } = webhook;
   return {
     id: webhookId,
     name,
-    url: CHAT_FORMS.has(form) ? `${new URL(url).origin}/…` : url,
+    url: shownUrlOf(webhook),
     form,
     project: place?.projectKey ?? null,
     environment: place?.environmentKey ?? null,

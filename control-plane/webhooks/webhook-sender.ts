@@ -3,11 +3,11 @@ import type { RenderedMessage } from './render-message.js';
 import type { SecretBox } from './secret-box.js';
 import { type AttemptResult, type OutgoingRequest, sendRequest } from './send-request.js';
 import { signatureHeaders } from './sign-message.js';
-import { sealOwnerOf, type WebhookRecord } from './webhook-record.js';
+import { sealOwnerOf, shownUrlOf, type WebhookRecord } from './webhook-record.js';
 
 const USER_AGENT = 'Guidon-Webhooks/1';
 
-/** What went out, without what authorises, and what came of it. */
+/** What went out, without what authorises (an address that is a secret is one), and what came of it. */
 export interface SentMessage {
   readonly request: OutgoingRequest;
   readonly result: AttemptResult;
@@ -40,13 +40,14 @@ export class WebhookSender {
     const credential = authorization === null ? undefined : this.#box.open(authorization.sealed, owner);
     const known = secrets.filter((secret) => secret !== undefined);
     const headers = { 'user-agent': USER_AGENT, ...message.headers, ...signatureHeaders(message, known, now) };
-    const request = { method: message.method, url: webhook.url, headers, body: message.body };
+    const request = { method: message.method, url: shownUrlOf(webhook), headers, body: message.body };
     if (known.length < secrets.length || (authorization !== null && credential === undefined)) {
       const detail = 'the secret was sealed with another key: rotate it';
       return { request, result: { outcome: 'secret-unreadable', latencyMs: 0, detail } };
     }
     const authorised = authorization === null ? headers : { ...headers, [authorization.header]: credential ?? '' };
-    const result = await sendRequest(this.#agent, { ...request, headers: authorised }, { ...options, now: this.#now });
+    const whole = { ...request, url: webhook.url, headers: authorised };
+    const result = await sendRequest(this.#agent, whole, { ...options, now: this.#now });
     return { request, result };
   }
 

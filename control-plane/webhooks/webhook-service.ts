@@ -15,7 +15,14 @@ import type { RedeliveryOrder, WebhookState } from './delivery-rows.js';
 import type { SecretBox } from './secret-box.js';
 import { newSecret } from './sign-message.js';
 import { getWebhook, getWebhookState } from './webhook-read-model.js';
-import { CHAT_FORMS, type SealedSecret, sealOwnerOf, type WebhookPlace, type WebhookRecord } from './webhook-record.js';
+import {
+  CHAT_FORMS,
+  type SealedSecret,
+  sealOwnerOf,
+  shownUrlOf,
+  type WebhookPlace,
+  type WebhookRecord,
+} from './webhook-record.js';
 import {
   type createWebhookBody,
   type redeliverBody,
@@ -95,7 +102,9 @@ export class WebhookService {
     return committer.commit(write, undefined, () => {
       const before = getWebhook(store, tenantId, webhookId);
       assertIfMatch(write, before);
-      const { name, url, events, flags, tags, template, timeoutMs, enabled } = before;
+      const { name, events, flags, tags, template, timeoutMs, enabled } = before;
+      // What nobody is shown must not be copied by a patch to where it is.
+      const url = shownUrlOf(before);
       const patchable = {
         name,
         url,
@@ -110,11 +119,16 @@ export class WebhookService {
       if (edited.template !== '' && !CHAT_FORMS.has(before.form)) {
         throw new PlatformError('validation-failed', 'a template is for slack and teams');
       }
+      const href = edited.url === url ? before.url : parseWebhookUrl(edited.url, this.#tools.rules).href;
+      if (before.authorization !== null && new URL(href).origin !== new URL(before.url).origin) {
+        // Whoever may edit it would be sent what it authorises with.
+        throw new PlatformError('conflict', 'an endpoint with an authorization stays at its host: make another one');
+      }
       const isEnabledAgain = edited.enabled && (!before.enabled || before.health === 'disabled');
       const after: WebhookRecord = {
         ...before,
         ...edited,
-        url: edited.url === url ? url : parseWebhookUrl(edited.url, this.#tools.rules).href,
+        url: href,
         ...(isEnabledAgain ? { health: 'ok' as const, healthReason: '', enabledAt: now() } : {}),
         version: before.version + 1,
       };

@@ -27,6 +27,13 @@ export async function changeSomething(
   };
   const post = async (path: string, body: unknown): Promise<number> =>
     (await plane.call('POST', path, { body })).status;
+  const put = async (path: string, body: unknown): Promise<number> => (await plane.call('PUT', path, { body })).status;
+  /** Makes one more of what a tenant has of it, or takes one away. */
+  const oneOf = async (noun: string, body: unknown): Promise<number> => {
+    const { items } = (await plane.must('GET', `${tenant}/${noun}`)).body;
+    if (items.length < 3) return post(`${tenant}/${noun}`, body);
+    return edit('DELETE', `${tenant}/${noun}/${pick<{ id: string }>(items).id}`);
+  };
   const text = `n${Math.floor(random() * 1e6)}`;
   const changes: readonly (() => Promise<number>)[] = [
     () => post(`${project}/flags`, { ...booleanFlag(key), tags: random() < 0.5 ? ['t'] : [] }),
@@ -49,6 +56,9 @@ export async function changeSomething(
       if (items.length < 3) return post(`${environment}/credentials`, { kind: 'srv', name: text });
       return edit('POST', `${environment}/credentials/${pick<{ id: string }>(items).id}`, { at: '/revoke' });
     },
+    () => put(`${environment}/flags/${key}/health`, { health: pick(['ok', 'unhealthy']), reason: text }),
+    () => oneOf('webhooks', { name: text, url: `https://hooks.example.com/${text}`, enabled: false }),
+    () => oneOf('triggers', { name: text, project: 'shop', environment: 'dev', flag: key, effect: 'turn-off' }),
   ];
   return pick(changes)();
 }

@@ -110,6 +110,9 @@ export async function stateOfApi(plane: TestControlPlane, { tenant }: Seed): Pro
   for (const one of await all('/admin-credentials')) {
     if (one.personId === null) things.set(`admin-credentials/${one.id}`, one);
   }
+  for (const noun of ['webhooks', 'triggers']) {
+    for (const one of await all(`/${noun}`)) things.set(`${noun}/${one.id}`, one);
+  }
   for (const project of await all('/projects')) {
     const at = `projects/${project.key}`;
     things.set(at, project);
@@ -125,6 +128,9 @@ export async function stateOfApi(plane: TestControlPlane, { tenant }: Seed): Pro
       for (const { key } of flags) {
         const targeting = await get(`/${place}/flags/${key}/targeting`);
         things.set(`${place}/flags/${key}/targeting`, without(targeting, 'revision'));
+        const health = await get(`/${place}/flags/${key}/health`);
+        // Nobody ever said anything about the others.
+        if (health.since !== null) things.set(`${place}/flags/${key}/health`, health);
       }
       for (const segment of await all(`/${place}/segments?archived=all`)) {
         things.set(`${place}/segments/${segment.key}`, segment);

@@ -114,6 +114,22 @@ describe('what is sent', () => {
     expect(bodiesOf(target)[0].data.subject).toBe(`projects/shop/environments/dev/flags/${flag}/targeting`);
   });
 
+  test('is found behind hundreds of events that are for others, in order and ordered again', async () => {
+    const target = await receiver();
+    const { path } = await webhook(target.url, { events: ['project.updated'], enabled: false });
+    const { cursor } = (await plane.must('GET', `${path}/state`)).body;
+    for (let index = 0; index < 70; index += 1) await makeFlag();
+    await edit(acme.project, { name: 'Found' });
+    const { newest } = (await plane.must('GET', `${path}/state`)).body;
+    expect(newest - cursor).toBeGreaterThan(300);
+    await edit(path, { enabled: true });
+    await until('it arrives', () => target.received.length === 1);
+    await until('it is done with', async () => (await plane.must('GET', `${path}/state`)).body.cursor >= newest);
+    await plane.must('POST', `${path}/redeliver`, { body: { from: cursor + 1, to: newest } });
+    await until('it arrives again', () => target.received.length === 2);
+    expect(target.received[0]?.headers['webhook-id']).toBe(target.received[1]?.headers['webhook-id']);
+  });
+
   test('by ed25519 verifies with the public key that the endpoint shows', async () => {
     const target = await receiver();
     const { answer, secret } = await webhook(target.url, { signing: 'ed25519', events: ['flag.created'] });
@@ -188,6 +204,20 @@ describe('what is sent', () => {
     // A channel's address is a secret: it is not shown again.
     expect(made[1]?.answer.body.url).toBe(`http://127.0.0.1:${target.port}/…`);
     expect((await plane.must('GET', `${acme.tenant}/webhooks`)).text).not.toContain('hook-slack');
+    const { path = '' } = made[1] ?? {};
+    await until('it is logged', async () => (await plane.must('GET', `${path}/deliveries`)).body.items.length > 0);
+    expect((await plane.must('POST', `${path}/test`)).body.request.url).toBe(`http://127.0.0.1:${target.port}/…`);
+    expect((await plane.must('GET', `${path}/deliveries`)).text).not.toContain('hook-slack');
+    // Nor can it be copied to where it is seen; an edit that leaves it alone keeps it.
+    const { headers } = await plane.must('GET', path);
+    const copied = await plane.must('PATCH', path, {
+      raw: JSON.stringify([{ op: 'copy', from: '/url', path: '/template' }]),
+      headers: { 'content-type': 'application/json-patch+json', 'if-match': String(headers.etag) },
+    });
+    expect(copied.body.template).toBe(`http://127.0.0.1:${target.port}/…`);
+    target.received.splice(0);
+    await plane.must('POST', `${path}/test`);
+    expect(target.received.map(({ url }) => url)).toEqual([expect.stringContaining('hook-slack')]);
   });
 });
 
@@ -318,6 +348,20 @@ describe('an endpoint', () => {
   ])('with the URL %s is refused', async (url) => {
     const { status, body } = await plane.call('POST', `${acme.tenant}/webhooks`, { body: { name: 'n', url } });
     expect([status, body.code, body.errors[0].pointer]).toEqual([422, 'bad-webhook-url', '/url']);
+  });
+
+  test('does not take what it authorises with to another host', async () => {
+    const [cache, thief] = [await receiver(), await receiver()];
+    const authorization = { header: 'x-purge-key', value: 'of the cache' };
+    const { path } = await webhook(cache.url, { form: 'fastly', authorization });
+    const moved = await plane.call('PATCH', path, { body: { url: thief.url }, headers: { 'if-match': '"1"' } });
+    expect([moved.status, moved.body.code]).toEqual([409, 'conflict']);
+    await plane.must('PATCH', path, { body: { url: `${cache.url}-other` }, headers: { 'if-match': '"1"' } });
+    await plane.must('POST', `${path}/test`);
+    expect(cache.received.map(({ headers }) => (headers as Record<string, string>)['x-purge-key'])).toEqual([
+      'of the cache',
+    ]);
+    expect(thief.received).toEqual([]);
   });
 
   test('is edited, listed and deleted with its log; editors may not', async () => {

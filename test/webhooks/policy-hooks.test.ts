@@ -125,6 +125,64 @@ describe('a policy hook', () => {
     expect((await lastAudit('flag.create')).policy).toMatchObject([{ verdict: 'not-asked' }]);
   });
 
+  test('for a flag is asked about it among many edits; one for a tag, also when the tag is given or taken away', async () => {
+    const others: string[] = [];
+    const refusing = await WebhookReceiver.start(says({ allow: false, reason: 'no' }));
+    try {
+      const guarded = `flag-${madeCount + 1}`;
+      expect((await createFlag()).status).toBe(201);
+      const make = async (filter: object): Promise<void> => {
+        const body = { name: 'guard', url: refusing.url, form: 'policy', ...filter };
+        const made = await plane.must('POST', `${acme.tenant}/webhooks`, { body });
+        others.push(`${acme.tenant}/webhooks/${made.body.id}`);
+      };
+      const change = async (at: string): Promise<number> => {
+        const { revision } = (await plane.must('GET', at)).body;
+        const changes = [{ op: 'targeting.patch', flag: guarded, patch: { on: true } }];
+        const headers = { 'if-match': `"${revision}"` };
+        return (await plane.call('POST', `${at}/changes`, { token: acme.token, body: { changes }, headers })).status;
+      };
+      await make({ flags: [guarded] });
+      expect(await change(acme.dev.path)).toBe(422);
+      const own = `${acme.project}/flags/${guarded}`;
+      const tag = async (tags: string[], token: string): Promise<number> => {
+        const { headers } = await plane.must('GET', own);
+        const write = { token, body: { tags }, headers: { 'if-match': String(headers.etag) } };
+        return (await plane.call('PATCH', own, write)).status;
+      };
+      await plane.must('DELETE', others.splice(0)[0] ?? '', { headers: { 'if-match': '"1"' } });
+      await make({ tags: ['payments'] });
+      expect(await tag(['payments'], acme.token)).toBe(422);
+      // By an admin of the installation, who is not asked about.
+      expect(await tag(['payments'], plane.admin)).toBe(200);
+      expect(await change(acme.dev.path)).toBe(422);
+      expect(await tag([], acme.token)).toBe(422);
+      expect((await createFlag()).status).toBe(201);
+    } finally {
+      for (const one of others) await plane.must('DELETE', one, { headers: { 'if-match': '"1"' } });
+      await refusing.stop();
+    }
+  });
+
+  test('that is deleted while it is asked answers still: its log is gone, the change is not', async () => {
+    const slow = await WebhookReceiver.start();
+    try {
+      const body = { name: 'slow', url: slow.url, form: 'policy', events: ['segment.*'], timeoutMs: 5_000 };
+      const made = await plane.must('POST', `${acme.tenant}/webhooks`, { body });
+      slow.answering = (_, response) => {
+        const gone = plane.must('DELETE', `${acme.tenant}/webhooks/${made.body.id}`, {
+          headers: { 'if-match': '"1"' },
+        });
+        void gone.then(() => response.writeHead(200).end(JSON.stringify({ allow: true })));
+      };
+      const segment = { token: acme.token, body: { key: 'asked-about' } };
+      expect((await plane.call('POST', `${acme.prod.path}/segments`, segment)).status).toBe(201);
+      expect(slow.received.length).toBe(1);
+    } finally {
+      await slow.stop();
+    }
+  });
+
   test('that is broken can be taken away by those who may manage webhooks', async () => {
     hook.answering = answerWith(500);
     expect((await createFlag()).status).toBe(503);

@@ -164,6 +164,22 @@ describe('Alertmanager', () => {
     expect(await isOn(flag)).toBe(false);
   });
 
+  test('that repeats as many alerts as a post may hold does not act again', async () => {
+    const { flag, path } = await trigger('turn-off');
+    const many = posted(...Array.from({ length: 1_000 }, (_, index) => alert('firing', `a${index}`)));
+    expect((await fire(path, many)).body.hasChanged).toBe(true);
+    await turnOn(flag);
+    expect((await fire(path, many)).body.hasChanged).toBe(false);
+    expect(await isOn(flag)).toBe(true);
+  });
+
+  test('whose reason is cut in the middle of a character leaves none of it', async () => {
+    const { flag, path } = await trigger('mark-unhealthy');
+    const long = { ...alert('firing', 'a'), annotations: { summary: `${'x'.repeat(499)}\u{1f6a8}` } };
+    expect((await fire(path, posted(long))).status).toBe(200);
+    expect((await healthOf(flag)).reason).toBe('x'.repeat(499));
+  });
+
   test.each([
     ['no JSON', '{', 400],
     ['a list', '[]', 422],
