@@ -1,5 +1,13 @@
 import type { EventMessage, ExposureEvent, MetricEvent, SummaryEvent } from '@guidon/protocol/events';
-import { ALL_FLAGS, addCount, type Counts, MINUTE_MS, MINUTES_KEPT_MS, ORIGIN_LETTERS } from './usage-rows.js';
+import {
+  ALL_FLAGS,
+  addCount,
+  type Counts,
+  MINUTE_MS,
+  MINUTES_KEPT_MS,
+  ORIGIN_LETTERS,
+  sumOfCounts,
+} from './usage-rows.js';
 
 /** An exposure or a metric event as the event log has it. */
 export type LoggedEvent = (ExposureEvent | MetricEvent) & Pick<EventMessage, 'origin' | 'receivedAt'>;
@@ -49,13 +57,13 @@ export class EventTally {
       // A client's own summary counts again what a node has counted for it.
       if (origin === 'web') continue;
       const usage = this.#flag(flag);
-      if (variation === null) usage.errors += count;
-      else usage.evaluations += count;
+      if (variation === null) usage.errors = sumOfCounts(usage.errors, count);
+      else usage.evaluations = sumOfCounts(usage.evaluations, count);
     }
   }
 
   #addUnknown(flag: string, count: number, at: number, letter: string): void {
-    this.unknown.set(flag, (this.unknown.get(flag) ?? 0) + count);
+    this.unknown.set(flag, sumOfCounts(this.unknown.get(flag) ?? 0, count));
     this.#count(ALL_FLAGS, at, `${letter}!FLAG_NOT_FOUND`, count);
   }
 

@@ -17,6 +17,7 @@ import {
   SENDERS_MAX,
   type SeenRow,
   see,
+  sumOfCounts,
   UNKNOWN_FLAGS_MAX,
 } from './usage-rows.js';
 
@@ -149,9 +150,9 @@ function writeFlag(
     firstSeenAt: before?.firstSeenAt ?? now,
     lastEvaluatedAt: added.evaluations + added.errors > 0 ? now : (before?.lastEvaluatedAt ?? null),
     lastExposedAt: added.exposures > 0 ? now : (before?.lastExposedAt ?? null),
-    evaluations: (before?.evaluations ?? 0) + added.evaluations,
-    errors: (before?.errors ?? 0) + added.errors,
-    exposures: (before?.exposures ?? 0) + added.exposures,
+    evaluations: sumOfCounts(before?.evaluations ?? 0, added.evaluations),
+    errors: sumOfCounts(before?.errors ?? 0, added.errors),
+    exposures: sumOfCounts(before?.exposures ?? 0, added.exposures),
   };
   transaction.put(key, row);
 }

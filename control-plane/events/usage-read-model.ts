@@ -9,6 +9,7 @@ import {
   HOURS_KEPT_MS,
   MINUTE_MS,
   MINUTES_KEPT_MS,
+  sumOfCounts,
 } from './usage-rows.js';
 
 export type UsageInterval = 'minute' | 'hour';
@@ -69,7 +70,7 @@ function pointOf(at: number, counts: Readonly<Counts>): UsagePoint {
     const sums = new Map<string, number>();
     for (const [name, count] of Object.entries(counts)) {
       if (!prefixes.includes(name.slice(0, 2))) continue;
-      sums.set(name.slice(2), (sums.get(name.slice(2)) ?? 0) + count);
+      sums.set(name.slice(2), sumOfCounts(sums.get(name.slice(2)) ?? 0, count));
     }
     return Object.fromEntries(sums);
   };
@@ -88,7 +89,8 @@ export function sumOf(points: readonly UsagePoint[]): Omit<UsagePoint, 'at'> {
   const sum = (member: 'evaluations' | 'errors' | 'clientReads' | 'exposures'): Record<string, number> => {
     const sums = new Map<string, number>();
     for (const point of points) {
-      for (const [name, count] of Object.entries(point[member])) sums.set(name, (sums.get(name) ?? 0) + count);
+      for (const [name, count] of Object.entries(point[member]))
+        sums.set(name, sumOfCounts(sums.get(name) ?? 0, count));
     }
     return Object.fromEntries(sums);
   };

@@ -32,10 +32,15 @@ const OTHER = '?';
 
 export const ORIGIN_LETTERS: Readonly<Record<EventOrigin, string>> = { node: 'n', srv: 's', web: 'w' };
 
+/** Whoever has a key may tell of 10^12 evaluations as often as he likes: a sum stays what JSON and its readers take for a whole number. */
+export function sumOfCounts(a: number, b: number): number {
+  return Math.min(a + b, Number.MAX_SAFE_INTEGER);
+}
+
 export function addCount(counts: Counts, name: string, count: number): void {
   const isNew = counts[name] === undefined;
   const place = isNew && Object.keys(counts).length >= COUNT_NAMES_MAX ? `${name.slice(0, 2)}${OTHER}` : name;
-  counts[place] = (counts[place] ?? 0) + count;
+  counts[place] = sumOfCounts(counts[place] ?? 0, count);
 }
 
 export function addCounts(counts: Counts, added: Readonly<Counts>): void {
@@ -70,7 +75,7 @@ export function see(seen: Map<string, SeenEntry>, name: string, count: number, a
   seen.set(name, {
     firstSeenAt: before?.firstSeenAt ?? at,
     lastSeenAt: Math.max(before?.lastSeenAt ?? 0, at),
-    count: (before?.count ?? 0) + count,
+    count: sumOfCounts(before?.count ?? 0, count),
   });
   if (seen.size <= countMax) return;
   const others = [...seen].filter(([other]) => other !== name);

@@ -156,6 +156,23 @@ describe('EventIntake', () => {
     expect(rowCount(keys.flagUsages(environment))).toBe(1);
   });
 
+  it('keeps sums that are whole numbers, however often somebody tells of 10^12', async () => {
+    const counts = Array.from({ length: 1_000 }, () => ({ flag: 'gate', variation: 'on', count: 1_000_000_000_000 }));
+    const unknown = counts.map((entry) => ({ ...entry, flag: 'none' }));
+    for (let index = 0; index < 10; index += 1) {
+      await take([{ id: newId(), kind: 'summary', from: 0, to: now, counts }], { origin: 'srv' });
+      await take([{ id: newId(), kind: 'summary', from: 0, to: now, counts }], { origin: 'node' });
+      await take([{ id: newId(), kind: 'summary', from: 0, to: now, counts: unknown }]);
+    }
+    now += HOUR_MS;
+    await take([{ id: newId(), kind: 'summary', from: 0, to: now, counts }]);
+    const most = Number.MAX_SAFE_INTEGER;
+    expect(totalOf('gate').evaluations).toEqual({ on: most });
+    expect(totalOf(ALL_FLAGS, 'minute').evaluations).toEqual({ '': most });
+    expect(store.find(keys.flagUsage(environment, 'gate'))).toMatchObject({ evaluations: most });
+    expect(store.find<SeenRow>(keys.unknownFlags(environment))?.[0]?.[1].count).toBe(most);
+  });
+
   it('counts and does not keep exposures beyond what a day may have', async () => {
     const head: EventLogHead = { nextSequence: 7, bytes: 64 * 1024 * 1024, events: 6, dropped: 0 };
     await store.transaction((transaction) => transaction.put(keys.eventLogHead(environment, 20_000), head));
