@@ -43,6 +43,8 @@ export class EventPipeline {
   /** After the last answer: what was counted since the last tick is spooled, and carried on if that is quick. */
   async close(): Promise<void> {
     await this.#summaries.collect();
+    // The first may have been under way since before the last answer.
+    await this.#summaries.collect();
     await this.spool.flush();
     if (this.#isLeading) await this.shipper.close();
   }

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { type FileHandle, mkdir, open, readdir, readFile, rename, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PlatformError } from '@guidon/protocol';
+import { EVENT_LINES_BYTES_MAX } from '@guidon/protocol/events';
 import type pino from 'pino';
 
 export interface EventSpoolOptions {
@@ -21,7 +22,7 @@ export interface SealedSegment {
 }
 
 interface Waiting {
-  readonly lines: string;
+  readonly bytes: Buffer;
   readonly eventCount: number;
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
@@ -34,7 +35,7 @@ interface OpenSegment {
   eventCount: number;
 }
 
-/** Below what the bus and the control plane take at once, also with the largest batch behind it. */
+/** A segment is sealed from here on. It may be larger, but never more than the control plane takes at once: EVENT_LINES_BYTES_MAX. */
 const SEGMENT_BYTES_MAX = 256 * 1024;
 const SEGMENT_MS = 500;
 /** While they wait anyway. */
@@ -79,16 +80,17 @@ export class EventSpool {
   }
 
   /**
-   * `lines`: whole ones, each with its end. Resolves once they are in a file. Rejects with `overloaded` when too much waits for the disk, with
+   * `lines`: whole ones, each with its end, no more than EVENT_LINES_BYTES_MAX. Resolves once they are in a file. Rejects with `overloaded` when too much waits for the disk, with
    * `storage-unavailable` when it takes nothing: then whoever sent them has to keep them.
    */
   append(lines: string, eventCount: number): Promise<void> {
-    if (this.#waitingBytes + lines.length > WAITING_BYTES_MAX) {
+    const bytes = Buffer.from(lines);
+    if (this.#waitingBytes + bytes.length > WAITING_BYTES_MAX) {
       return Promise.reject(new PlatformError('overloaded', 'Too many events wait to be kept; send them again later.'));
     }
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ lines, eventCount, resolve, reject });
-      this.#waitingBytes += lines.length;
+      this.#waiting.push({ bytes, eventCount, resolve, reject });
+      this.#waitingBytes += bytes.length;
       this.#working ??= this.#work();
     });
   }
@@ -130,20 +132,33 @@ export class EventSpool {
   /** Never rejects. One at a time: writes and seals do not meet. */
   async #work(): Promise<void> {
     while (this.#waiting.length > 0 || this.#isSealWanted) {
-      const taken = this.#waiting;
-      this.#waiting = [];
-      this.#waitingBytes = 0;
+      const taken = this.#takeWaiting();
+      const isMore = this.#waiting.length > 0;
       if (taken.length > 0) await this.#write(taken);
-      if (!this.#isSealWanted) continue;
+      if (!this.#isSealWanted || isMore) continue;
       this.#isSealWanted = false;
       await this.#seal();
     }
     this.#working = undefined;
   }
 
+  /** As much as fills a segment: while the disk is slow more may wait than the control plane takes at once. */
+  #takeWaiting(): Waiting[] {
+    let bytes = 0;
+    let count = 0;
+    for (const waiting of this.#waiting) {
+      if (count > 0 && bytes + waiting.bytes.length > SEGMENT_BYTES_MAX) break;
+      bytes += waiting.bytes.length;
+      count += 1;
+    }
+    this.#waitingBytes -= bytes;
+    return this.#waiting.splice(0, count);
+  }
+
   async #write(taken: readonly Waiting[]): Promise<void> {
-    const bytes = Buffer.from(taken.map(({ lines }) => lines).join(''));
+    const bytes = Buffer.concat(taken.map((waiting) => waiting.bytes));
     const eventCount = taken.reduce((sum, waiting) => sum + waiting.eventCount, 0);
+    if ((this.#segment?.bytes ?? 0) + bytes.length > EVENT_LINES_BYTES_MAX) await this.#seal();
     try {
       this.#segment ??= await this.#open();
       const segment = this.#segment;

@@ -9,15 +9,19 @@ import type { EventSpool } from './event-spool.js';
 export interface UsageSummariesOptions {
   readonly kernel: Pick<SnapshotKernel, 'sweepUsage' | 'evaluationsOf' | 'drainUsage'>;
   readonly spool: Pick<EventSpool, 'append'>;
-  readonly slots: () => readonly EnvironmentSlot[];
+  readonly slots: () => readonly Pick<EnvironmentSlot, 'environment'>[];
   /** Epoch milliseconds. */
   readonly now: () => number;
 }
 
+/** Lines that are spooled together. */
 interface Summaries {
-  readonly lines: string;
-  readonly count: number;
+  lines: string;
+  count: number;
 }
+
+/** Characters: far below what the spool takes, for all environments together may be many times that. */
+const LINES_CHARS_MAX = 256 * 1024;
 
 /**
  * What the kernel has counted, as summaries in the spool: one drain at a time. While the disk takes none, those that were made wait, ids included,
@@ -28,7 +32,7 @@ export class UsageSummaries {
   readonly #ids = new EventIds();
   /** By environment: how many results had been summed up. */
   readonly #seen = new Map<string, number>();
-  #unkept: Summaries | undefined;
+  #unkept: Summaries[] = [];
   #running: Promise<void> | undefined;
   #from: number;
 
@@ -46,22 +50,22 @@ export class UsageSummaries {
   }
 
   async #collect(): Promise<void> {
-    const summaries = this.#unkept ?? this.#drain();
-    if (summaries === undefined) return;
-    this.#unkept = summaries;
+    if (this.#unkept.length === 0) this.#unkept = this.#drain();
     try {
-      await this.#options.spool.append(summaries.lines, summaries.count);
-      this.#unkept = undefined;
+      for (let next = this.#unkept[0]; next !== undefined; next = this.#unkept[0]) {
+        await this.#options.spool.append(next.lines, next.count);
+        this.#unkept.shift();
+      }
     } catch {
       // The spool has said why; the same summaries are tried again with the next call.
     }
   }
 
-  #drain(): Summaries | undefined {
+  #drain(): Summaries[] {
     const { kernel, slots, now } = this.#options;
     kernel.sweepUsage();
     const to = Math.max(now(), this.#from);
-    const lines: string[] = [];
+    const drained: Summaries[] = [];
     for (const { environment } of slots()) {
       const evaluations = kernel.evaluationsOf(environment);
       if (evaluations === (this.#seen.get(environment.environmentId) ?? 0)) continue;
@@ -70,11 +74,18 @@ export class UsageSummaries {
       for (let index = 0; index < counts.length; index += EVENT_LIMITS.countsPerSummary) {
         const part = counts.slice(index, index + EVENT_LIMITS.countsPerSummary);
         const event = { id: this.#ids.next(), kind: 'summary', from: this.#from, to, counts: part } as const;
-        lines.push(encodeEventMessage({ environment, origin: 'node', receivedAt: to, events: [event] }));
+        const line = `${encodeEventMessage({ environment, origin: 'node', receivedAt: to, events: [event] })}\n`;
+        const last = drained.at(-1);
+        if (last === undefined || last.lines.length + line.length > LINES_CHARS_MAX) {
+          drained.push({ lines: line, count: 1 });
+          continue;
+        }
+        last.lines += line;
+        last.count += 1;
       }
     }
     this.#from = to;
-    return lines.length === 0 ? undefined : { lines: `${lines.join('\n')}\n`, count: lines.length };
+    return drained;
   }
 }
 

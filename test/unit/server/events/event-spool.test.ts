@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { EVENT_LINES_BYTES_MAX } from '@guidon/protocol/events';
 import { EventSpool, type SealedSegment } from '@guidon/server/events/event-spool.js';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -110,6 +111,20 @@ describe('EventSpool', () => {
     await spool.append('b\n', 1);
     await spool.flush();
     expect(await linesOf(spool, await spool.sealed())).toEqual(['b']);
+  });
+
+  it('seals nothing larger than what the control plane takes at once, however much waits for the disk', async () => {
+    const spool = open();
+    const line = `${'ä'.repeat(125_000)}\n`;
+    await Promise.all(Array.from({ length: 24 }, () => spool.append(line, 1)));
+    // From an edge: as much as one request may hold, behind a segment that has begun.
+    await spool.append('small\n', 1);
+    await spool.append(`${'x'.repeat(EVENT_LINES_BYTES_MAX - 1)}\n`, 1);
+    await spool.flush();
+    const sealed = await spool.sealed();
+    expect(Math.max(...sealed.map(({ bytes }) => bytes))).toBe(EVENT_LINES_BYTES_MAX);
+    expect(await linesOf(spool, sealed)).toHaveLength(26);
+    expect(spool.counters).toMatchObject({ accepted: 26, dropped: 0 });
   });
 
   it('refuses what would wait beyond its bound', async () => {
