@@ -3,7 +3,8 @@ import { Backoff, EventBuffer } from '@guidon/sdk-core';
 import { type NodeApi, NodeFailure } from './node-api.js';
 import { VERSION } from './version.js';
 
-const BUFFER = { countMax: 1_000, batchCountMax: 50 };
+/** Browsers let requests that may outlive the page have 64 KiB, all together. */
+const BUFFER = { countMax: 1_000, batchCountMax: 50, batchBytesMax: 48 * 1024 };
 const SEND_AFTER_MS = 10_000;
 const BATCHES_PER_FLUSH_MAX = 30;
 const PATH = '/v1/events';
@@ -15,7 +16,7 @@ const PATH = '/v1/events';
 export class EventSender {
   readonly #api: NodeApi;
   readonly #warn: (message: string, error?: unknown) => void;
-  readonly #buffer = new EventBuffer<Event>(BUFFER);
+  readonly #buffer = new EventBuffer(BUFFER);
   readonly #backoff = new Backoff({ firstMs: 2_000, maxMs: 60_000 });
   #timer: ReturnType<typeof setTimeout> | undefined;
   #flushing: Promise<void> | undefined;
@@ -28,7 +29,7 @@ export class EventSender {
   }
 
   add(event: Event): void {
-    this.#buffer.add(event);
+    if (!this.#buffer.add(event)) this.#warn(`a ${event.kind} event is no JSON, or too large`);
     this.#schedule(SEND_AFTER_MS * (0.5 + Math.random() / 2));
   }
 
@@ -105,6 +106,6 @@ export class EventSender {
   }
 }
 
-function bodyOf(events: readonly Event[]): string {
-  return JSON.stringify({ sdk: { name: '@guidon/browser-sdk', version: VERSION }, events });
+function bodyOf(events: readonly string[]): string {
+  return `{"sdk":{"name":"@guidon/browser-sdk","version":"${VERSION}"},"events":[${events.join(',')}]}`;
 }

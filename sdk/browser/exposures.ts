@@ -1,5 +1,5 @@
 import type { Event, EventContext } from '@guidon/protocol/events';
-import { type Context, type EventIds, type FlagDetails, findEventContext } from '@guidon/sdk-core';
+import { type Context, type EventIds, type FlagDetails, findEventContext, isEventName } from '@guidon/sdk-core';
 
 /** Flag and variation pairs told for one context, and unknown flags counted between two sendings; over it none is remembered, so some are told twice. */
 const REMEMBERED_MAX = 2_000;
@@ -66,7 +66,7 @@ export class Exposures {
 
   #missed(flag: string): void {
     const count = this.#unknown.get(flag);
-    if (count === undefined && this.#unknown.size >= UNKNOWN_MAX) return;
+    if (!isEventName(flag) || (count === undefined && this.#unknown.size >= UNKNOWN_MAX)) return;
     if (this.#unknown.size === 0) this.#unknownSince = Date.now();
     this.#unknown.set(flag, (count ?? 0) + 1);
   }

@@ -3,6 +3,7 @@ export * from './context.js';
 export * from './event-buffer.js';
 export * from './event-context.js';
 export * from './event-ids.js';
+export * from './event-name.js';
 export * from './flag-details.js';
 export * from './flag-types.js';
 export * from './listener-set.js';

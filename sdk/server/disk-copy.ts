@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 import { open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { threadId } from 'node:worker_threads';
 import { PlatformError, settlesWithin } from '@guidon/protocol';
 import { comparePositions, type Position } from '@guidon/protocol/live-updates';
 import {
@@ -14,6 +15,8 @@ import type { KnownKeys } from './trust.js';
 
 const FORMAT = 1;
 const NEWLINE = Buffer.from('\n');
+/** Of this thread, for names. */
+let copyCount = 0;
 /** Of line 1: a key set has sixteen keys at most. */
 const HEAD_BYTES_MAX = 64 * 1024;
 
@@ -27,11 +30,17 @@ const HEAD_BYTES_MAX = 64 * 1024;
  */
 export class DiskCopy {
   readonly #path: string;
+  /** Several clients, also of other processes and threads, may share the folder: each writes a file of its own. */
+  readonly #temporary: string;
+  /** The write that is under way, also when nobody waits for it any more: one at a time. */
+  #last: Promise<unknown> = Promise.resolve();
 
   /** Makes the folder. Throws where that is not possible. */
   constructor(folder: string, credentialId: string) {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     this.#path = join(folder, `guidon-${credentialId}.config`);
+    copyCount += 1;
+    this.#temporary = `${this.#path}.${process.pid}-${threadId}-${copyCount}.new`;
   }
 
   /** Undefined: there is none. Throws for one that cannot be read; whether it is to be trusted is the caller's to check. */
@@ -61,9 +70,11 @@ export class DiskCopy {
     };
     const parts: Uint8Array[] = [Buffer.from(JSON.stringify(head))];
     for (const bytes of definitions) parts.push(NEWLINE, bytes);
+    const late = new PlatformError('timeout', 'writing takes longer than its deadline');
+    if (!(await settlesWithin(this.#last, deadlineMs))) throw late;
     const writing = this.#replace(Buffer.concat(parts), signed);
-    if (!(await settlesWithin(writing, deadlineMs)))
-      throw new PlatformError('timeout', 'writing takes longer than its deadline');
+    this.#last = writing.catch(() => undefined);
+    if (!(await settlesWithin(writing, deadlineMs))) throw late;
     await writing;
   }
 
@@ -71,19 +82,17 @@ export class DiskCopy {
     const own = parseManifest(signed.document);
     const stored = await this.#storedPosition();
     if (stored !== undefined && comparePositions(stored, own) > 0) return;
-    // One per process: two may share the folder.
-    const temporary = `${this.#path}.${process.pid}.new`;
     try {
-      const file = await open(temporary, 'w', 0o600);
+      const file = await open(this.#temporary, 'w', 0o600);
       try {
         await file.writeFile(bytes);
         await file.sync();
       } finally {
         await file.close();
       }
-      await rename(temporary, this.#path);
+      await rename(this.#temporary, this.#path);
     } catch (error) {
-      await rm(temporary, { force: true });
+      await rm(this.#temporary, { force: true });
       throw error;
     }
   }

@@ -4,7 +4,8 @@ import { EventBuffer } from '@guidon/sdk-core';
 import { type NodeApi, NodeFailure } from './node-api.js';
 import { SDK } from './version.js';
 
-const BUFFER = { countMax: 10_000, batchCountMax: 200 };
+const HEAD = `{"sdk":${JSON.stringify(SDK)},"events":[`;
+const BUFFER = { countMax: 10_000, batchCountMax: 200, batchBytesMax: EVENT_LIMITS.bodyBytes - HEAD.length - 2 };
 /** Up to a half earlier. */
 const SEND_EVERY_MS = 10_000;
 
@@ -22,7 +23,7 @@ export interface EventSenderParts {
  */
 export class EventSender {
   readonly #parts: EventSenderParts;
-  readonly #buffer = new EventBuffer<Event>(BUFFER);
+  readonly #buffer = new EventBuffer(BUFFER);
   readonly #backoff = new Backoff({ firstMs: 2_000, maxMs: 60_000 });
   #timer: NodeJS.Timeout | undefined;
   #sending: Promise<void> | undefined;
@@ -45,7 +46,8 @@ export class EventSender {
   }
 
   add(event: Event): void {
-    if (!this.#isClosed) this.#buffer.add(event);
+    if (this.#isClosed || this.#buffer.add(event)) return;
+    this.#parts.warn(`an event of kind ${event.kind} is no JSON, or too large: it is dropped`);
   }
 
   /** Sends what waits, as long as it is taken. Never rejects. */
@@ -73,7 +75,7 @@ export class EventSender {
     let pauseMs = SEND_EVERY_MS * (0.5 + Math.random() / 2);
     try {
       for (let events = this.#buffer.batch(); events.length > 0; events = this.#buffer.batch()) {
-        for (const body of bodiesOf(events)) await this.#post(body);
+        await this.#post(`${HEAD}${events.join(',')}]}`);
         this.#buffer.settle();
         this.#backoff.succeeded();
       }
@@ -101,26 +103,4 @@ export class EventSender {
     this.#timer = setTimeout(() => void this.flush(), ms);
     this.#timer.unref();
   }
-}
-
-/** Split so that none is over the limit of a body. */
-function bodiesOf(events: readonly Event[]): string[] {
-  const head = `{"sdk":${JSON.stringify(SDK)},"events":[`;
-  const bodies: string[] = [];
-  let texts: string[] = [];
-  let byteCount = head.length + 2;
-  const end = (): void => {
-    if (texts.length > 0) bodies.push(`${head}${texts.join(',')}]}`);
-    texts = [];
-    byteCount = head.length + 2;
-  };
-  for (const event of events) {
-    const text = JSON.stringify(event);
-    const bytes = Buffer.byteLength(text) + 1;
-    if (byteCount + bytes > EVENT_LIMITS.bodyBytes || texts.length >= EVENT_LIMITS.eventsPerBatch) end();
-    texts.push(text);
-    byteCount += bytes;
-  }
-  end();
-  return bodies;
 }

@@ -1,11 +1,12 @@
 import { type Explanation, ReferenceEvaluation } from '@guidon/engine/in-process';
-import { EVENT_LIMITS, PlatformError } from '@guidon/protocol';
+import { PlatformError } from '@guidon/protocol';
 import {
   type Context,
   EventIds,
   type FlagKeyOf,
   type FlagValueOf,
   findEventContext,
+  isEventName,
   ListenerSet,
   type Structure,
 } from '@guidon/sdk-core';
@@ -188,8 +189,7 @@ export class FlagClient implements GuidonClient {
   track(name: string, context: Context, { value, data }: TrackDetails = {}): void {
     try {
       const subject = findEventContext(context);
-      const isNamed = typeof name === 'string' && name !== '' && name.length <= EVENT_LIMITS.nameChars;
-      if (subject === undefined || !isNamed) {
+      if (subject === undefined || !isEventName(name)) {
         this.#settings.warn('a tracked event needs a name, and a context with a targetingKey');
         return;
       }

@@ -1,6 +1,6 @@
 import type { Result } from '@guidon/engine/in-process';
 import type { Event, SummaryCount } from '@guidon/protocol/events';
-import { type Context, type EventIds, findEventContext } from '@guidon/sdk-core';
+import { type Context, type EventIds, findEventContext, isEventName } from '@guidon/sdk-core';
 
 interface Counter {
   readonly result: Result;
@@ -35,7 +35,7 @@ export class Usage {
     this.#add = add;
   }
 
-  /** Evaluations that no summary tells of. */
+  /** Evaluations that no summary tells of: too many different ones, or of what can be no flag's key. */
   get uncounted(): number {
     return this.#uncounted;
   }
@@ -73,7 +73,7 @@ export class Usage {
     const name = isServed ? '' : `${result.errorCode}\n${result.flag}`;
     let counter = isServed ? this.#served.get(result) : this.#failed.get(name);
     if (counter === undefined) {
-      if (this.#served.size + this.#failed.size >= COUNTER_COUNT_MAX) {
+      if (this.#served.size + this.#failed.size >= COUNTER_COUNT_MAX || !isEventName(result.flag)) {
         this.#uncounted += 1;
         return undefined;
       }

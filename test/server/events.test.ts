@@ -2,6 +2,7 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { encodeMsgpack } from '@guidon/engine';
+import type { Json } from '@guidon/protocol';
 import { type RunningServer, startServer } from '@guidon/server';
 import { createClient } from '@guidon/server-sdk';
 import { pino } from 'pino';
@@ -203,6 +204,33 @@ describe('the server SDK', () => {
     );
     await until('the metric', async () => (await read('/usage')).total.metricEvents === metricsBefore + 1);
     expect((await read('/sdks')).items[0]).toMatchObject({ name: expect.stringContaining('server-sdk'), key: 'srv' });
+  });
+});
+
+describe('the server SDK, given what no event can tell', () => {
+  it('drops that alone, counts it, and tells the rest', async () => {
+    const before = await flagUsage();
+    const metricsBefore = (await read('/usage')).total.metricEvents;
+    const logger = { warn: () => undefined };
+    const client = createClient({ url: server.url, key: srv, trustRoot: plane.running.trustRoot, logger });
+    const user = { targetingKey: 'u' };
+    const cyclic: { self?: Json } = {};
+    cyclic.self = cyclic;
+    try {
+      await client.waitForReady({ timeoutMs: 20_000 });
+      for (const name of ['', 'x'.repeat(257), '\ud800']) expect(client.boolean(name, user, true)).toBe(true);
+      client.boolean('checkout', user, true);
+      client.track('order', user, { data: cyclic });
+      client.track('order', user, { data: JSON.parse('[]', (_, value) => (Array.isArray(value) ? [10n] : value)) });
+      client.track('order', user, { data: { text: 'x'.repeat(300_000) } });
+      client.track('order', user, { value: 1 });
+      await client.flush();
+      expect(client.status().lostEventCount).toBe(3);
+    } finally {
+      await client.close();
+    }
+    await until('it is counted', async () => (await flagUsage()).evaluations === before.evaluations + 1);
+    await until('the metric', async () => (await read('/usage')).total.metricEvents === metricsBefore + 1);
   });
 });
 

@@ -292,6 +292,17 @@ describe('DiskCopy', () => {
     expect(readdirSync(folder)).toEqual(['guidon-credential.config']);
   });
 
+  test('several clients of one process share a folder', async () => {
+    const clients = Array.from({ length: 8 }, () => configOf({ isKept: true }));
+    const outcomes = await Promise.all(clients.map((client) => client.receive(environment.message(0))));
+    expect(new Set(outcomes)).toEqual(new Set(['activated']));
+    expect(warnings).toEqual([]);
+    expect(readdirSync(folder)).toEqual(['guidon-credential.config']);
+    const next = configOf({ isKept: true });
+    expect(next.restore()).toBe(true);
+    expect(servedValue(next)).toBe('one');
+  });
+
   test('a disk that cannot be written keeps nobody from being served', async () => {
     const config = configOf({ isKept: true });
     rmSync(folder, { recursive: true });
