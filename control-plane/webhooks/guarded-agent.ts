@@ -9,6 +9,8 @@ const IDLE_MS = 10_000;
 const HEADER_BYTES_MAX = 16 * 1024;
 const RESOLVE_MS_MAX = 2_000;
 const RESOLVE_TRIES = 2;
+/** Of one name. Who owns a name says how many it has, and an answer of DNS has place for thousands. */
+export const ADDRESSES_MAX = 64;
 
 /** All addresses of a name. */
 export type Resolve = (hostname: string) => Promise<readonly string[]>;
@@ -47,9 +49,13 @@ function connectorFor(
   const lookup: LookupFunction = (hostname, options, callback) => {
     resolve(hostname).then(
       (addresses) => {
+        if (addresses.length > ADDRESSES_MAX) {
+          callback(Object.assign(new Error('the name has too many addresses'), { code: 'EADDRESSES' }), '', 0);
+          return;
+        }
         const found = addresses.map((address) => ({ address, family: isIP(address) }));
         const [first] = found;
-        if (first === undefined || !addresses.every((address) => isPermitted(rules.judge(address)))) {
+        if (first === undefined || !rules.judgeAll(addresses).every(isPermitted)) {
           callback(new BlockedAddressError(hostname), '', 0);
         } else if (options.all === true) callback(null, found);
         else callback(null, first.address, first.family);

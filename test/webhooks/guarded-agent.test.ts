@@ -3,7 +3,7 @@ import { Resolver } from 'node:dns/promises';
 import type { AddressInfo } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { AddressRules } from '@guidon/control-plane/webhooks/address-rules.js';
-import { createGuardedAgent, resolveAll } from '@guidon/control-plane/webhooks/guarded-agent.js';
+import { ADDRESSES_MAX, createGuardedAgent, resolveAll } from '@guidon/control-plane/webhooks/guarded-agent.js';
 import { sendRequest } from '@guidon/control-plane/webhooks/send-request.js';
 import { parseWebhookUrl } from '@guidon/control-plane/webhooks/webhook-url.js';
 import { PlatformError } from '@guidon/protocol';
@@ -145,6 +145,24 @@ describe('names that change', () => {
       expect([name, outcome]).toEqual([name, 'connection-failed']);
       expect(detail).toMatch(/^E[A-Z]+$/);
     }
+  });
+
+  test(`of more than ${ADDRESSES_MAX} addresses is not connected to, and this machine is asked for its own once`, async () => {
+    let askedCount = 0;
+    let addresses: string[] = [];
+    const rules = new AddressRules([], () => {
+      askedCount += 1;
+      return [];
+    });
+    const agentOfMany = createGuardedAgent(rules, async () => addresses);
+    const publicOnes = Array.from({ length: ADDRESSES_MAX }, (_, index) => `93.184.216.${index}`);
+    addresses = [...publicOnes, '93.184.217.1'];
+    const tooMany = await attempt('https://many.test/', agentOfMany);
+    expect([tooMany.outcome, tooMany.detail, askedCount]).toEqual(['connection-failed', 'EADDRESSES', 0]);
+    addresses = [...publicOnes.slice(1), '127.0.0.1'];
+    expect((await attempt('https://many.test/', agentOfMany)).outcome).toBe('blocked-address');
+    expect(askedCount).toBe(1);
+    await agentOfMany.destroy();
   });
 
   test('the decision is about the very address that the socket gets: the name is asked for once per connection', async () => {
