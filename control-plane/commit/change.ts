@@ -60,6 +60,8 @@ export interface Change {
   readonly subject: string;
   /** One sentence for people: what changed, semantically. */
   readonly summary: string;
+  /** The same without the person whom it is about, for the feed, which is copied elsewhere; default: `summary`. */
+  readonly feedSummary?: string;
   /** The thing as callers see it, before and after; undefined = not there. Diffed for dry runs and for the audit log; never a secret. */
   readonly before: Json | undefined;
   readonly after: Json | undefined;

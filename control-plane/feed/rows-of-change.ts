@@ -25,7 +25,7 @@ export function rowsOfChange(
   { change, prepared, outcome, at, actor, auditSequence }: RecordedChange,
 ): NewFeedRow[] {
   const places = new FeedPlaces(store, tenantId, [...(change.relied ?? []), ...change.records]);
-  const { action, summary } = change;
+  const { action, feedSummary: summary = change.summary } = change;
   const common = { at, actor, action, summary, auditSequence };
   const revisions = new Map<string, number>(
     outcome.environments.map(({ environment, revision }) => [environment.environmentId, revision]),

@@ -87,6 +87,7 @@ export class InvitationService {
         ...change,
         action: 'invitation.create',
         summary: `Invited ${body.email} with the roles ${body.roles.join(', ')}`,
+        feedSummary: `Invited somebody with the roles ${body.roles.join(', ')}`,
         records: [...change.records, ...this.#expired(tenantId)],
         relied: [{ key: keys.tenant(tenantId), read: tenant }],
         reply: () => ({ status: 201, body: { ...viewInvitation(invitation), link: `/invitation#${token}` } }),
@@ -105,6 +106,7 @@ export class InvitationService {
         ...changeOf(before, undefined),
         action: 'invitation.revoke',
         summary: `Revoked the invitation of ${before.email}`,
+        feedSummary: 'Revoked an invitation',
         reply: () => ({ status: 204, body: undefined }),
       };
     });
@@ -171,6 +173,7 @@ export class InvitationService {
       ...changeOf(invitation, undefined),
       action: 'invitation.accept',
       summary: `“${person.name}” accepted the invitation of ${invitation.email}`,
+      feedSummary: 'An invitation was accepted',
       after: view,
       records: [
         ...changeOf(invitation, undefined).records,

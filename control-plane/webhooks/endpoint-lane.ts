@@ -298,12 +298,15 @@ function isForWebhook(webhook: WebhookRecord, { type, projectId, environmentId, 
   return isFor(webhook, webhook.place, { type, projectId, environmentId, path, tags });
 }
 
+const TIMER_MS_MAX = 24 * 3_600_000;
+
 /** The clock of the process. */
 export const SYSTEM_CLOCK: DispatchClock = {
   now: Date.now,
   random: Math.random,
   after: (ms, work) => {
-    const timer = setTimeout(work, ms);
+    // Longer ones would end at once. Who is woken before his time looks at the clock and waits on.
+    const timer = setTimeout(work, Math.min(ms, TIMER_MS_MAX));
     return () => clearTimeout(timer);
   },
 };

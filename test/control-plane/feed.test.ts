@@ -70,13 +70,26 @@ test('what is refused or a dry run leaves neither a row nor a gap', async () => 
 test('no secret and no address comes into the feed; a revoked key says so', async () => {
   const key = await plane.must('POST', `${seed.dev.path}/credentials`, { body: { kind: 'srv', name: 'k' } });
   await plane.must('POST', `${seed.dev.path}/credentials/${key.body.id}/revoke`, { headers: { 'if-match': '"1"' } });
-  await plane.must('POST', `${seed.tenant}/invitations`, { body: { email: 'ann@example.com', roles: ['viewer'] } });
+  const invitations = `${seed.tenant}/invitations`;
+  const invite = async (email: string) =>
+    (await plane.must('POST', invitations, { body: { email, roles: ['viewer'] } })).body;
+  const { id } = await invite('bob@example.com');
+  await plane.must('DELETE', `${invitations}/${id}`, {});
+  const [, token] = (await invite('ann@example.com')).link.split('#');
+  const password = 'correct horse battery staple';
+  const body = { token, name: 'Ann Example', password };
+  await plane.must('POST', '/api/v1/invitations/accept', { body, token: null });
+  const [{ personId }] = (await plane.must('GET', `${seed.tenant}/members`)).body.items;
+  const member = `${seed.tenant}/members/${personId}`;
+  await plane.must('PATCH', member, { body: { roles: ['editor'] }, headers: { 'if-match': '"1"' } });
+  await plane.must('DELETE', member, { headers: { 'if-match': '"2"' } });
   const rows = await rowsIn(seed.tenantId);
   expect(of(rows, 'credential.revoked').map(({ subject }) => subject)).toEqual([
     `projects/shop/environments/dev/credentials/${key.body.id}`,
   ]);
-  const [invitation] = of(rows, 'invitation.created');
-  expect(JSON.stringify(invitation?.data)).not.toContain('example.com');
+  expect(of(rows, 'member.deleted')).toHaveLength(1);
+  expect(JSON.stringify(rows)).not.toContain('example.com');
+  expect(rows.filter(({ summary }) => summary.includes('Ann')).map(({ summary }) => summary)).toEqual([]);
   expect(JSON.stringify(rows)).not.toMatch(/secretHash|gdn_|passwordHash/);
 });
 
