@@ -69,17 +69,18 @@ export class NodeApi {
 
   /** What stands for the key where a URL or a subprotocol carries it. */
   async token(use: string): Promise<string> {
-    const held = this.#tokens.get(use);
-    if (held !== undefined && held.untilMs > Date.now()) return held.token;
+    const held = this.heldToken(use);
+    if (held !== undefined) return held;
     const { body } = await this.post('/v1/stream/token', JSON.stringify({ use }));
     const token = String(body?.token);
     this.#tokens.set(use, { token, untilMs: Date.now() + TOKEN_MS });
     return token;
   }
 
-  /** The one held, if there is one: where nobody can wait. */
+  /** The one held, if there is one that is still good: where nobody can wait. */
   heldToken(use: string): string | undefined {
-    return this.#tokens.get(use)?.token;
+    const held = this.#tokens.get(use);
+    return held !== undefined && held.untilMs > Date.now() ? held.token : undefined;
   }
 
   /** It was refused: the next one is another. */

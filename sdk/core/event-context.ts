@@ -1,3 +1,4 @@
+import { EVENT_LIMITS } from '@guidon/protocol';
 import type { EventContext } from '@guidon/protocol/events';
 import type { Context } from './context.js';
 
@@ -5,12 +6,17 @@ import type { Context } from './context.js';
 export function findEventContext(context: Context): EventContext | undefined {
   const { kind, targetingKey } = context;
   if (kind !== 'multi') {
-    if (typeof targetingKey !== 'string' || targetingKey === '') return undefined;
+    if (!isTellable(targetingKey)) return undefined;
     return typeof kind === 'string' ? { kind, targetingKey } : { targetingKey };
   }
   const kinds = Object.entries(context).flatMap(([name, member]) => {
     const key = typeof member === 'object' && member !== null && 'targetingKey' in member && member.targetingKey;
-    return name !== 'kind' && typeof key === 'string' && key !== '' ? [[name, { targetingKey: key }] as const] : [];
+    return name !== 'kind' && isTellable(key) ? [[name, { targetingKey: key }] as const] : [];
   });
   return kinds.length === 0 ? undefined : { ...Object.fromEntries(kinds), kind: 'multi' };
+}
+
+/** A longer one no node takes: it would be told in vain, and be remembered meanwhile. */
+function isTellable(key: unknown): key is string {
+  return typeof key === 'string' && key !== '' && key.length <= EVENT_LIMITS.targetingKeyBytes;
 }
