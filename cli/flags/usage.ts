@@ -1,6 +1,6 @@
 import { PlatformError } from '@guidon/protocol';
 import { clientOf, itemsOf, type ProjectOptions, projectPath } from '../options/control-plane-options.js';
-import { printTable } from '../options/print-table.js';
+import { printableText, printTable } from '../options/print-table.js';
 
 export interface FlagsUsageOptions extends ProjectOptions {
   readonly environment: string;
@@ -37,7 +37,9 @@ async function printFlags(options: FlagsUsageOptions): Promise<void> {
   ]);
   if (unknown.length === 0) return;
   console.log('\nasked for, but not there:');
-  for (const item of unknown) console.log(`  ${JSON.stringify(item.get('flag'))}, ${String(item.get('count'))} times`);
+  for (const item of unknown) {
+    console.log(`  ${printableText(JSON.stringify(item.get('flag')))}, ${String(item.get('count'))} times`);
+  }
 }
 
 async function printFlag(flag: string, options: FlagsUsageOptions): Promise<void> {
