@@ -10,6 +10,7 @@ import { findPrivateFile, writePrivateFile } from './private-file.js';
 import { type DemoKeys, hasTenant, seedDemo } from './seed-demo.js';
 import { closeOnSignal } from './shutdown.js';
 import { dieOnStoreFailure } from './store-failure.js';
+import { startTracing } from './tracing.js';
 
 export interface DevOptions extends ExposureOptions {
   readonly data: string;
@@ -43,7 +44,7 @@ export async function runDev(options: DevOptions): Promise<void> {
   const logger = createLogger(options.logLevel);
   const bus = new InProcessChangeBus();
   /** Newest first: what was started last is closed first, also when a later start fails. */
-  const closers: (() => Promise<void>)[] = [() => bus.close()];
+  const closers: (() => Promise<void>)[] = [() => bus.close(), await startTracing('guidon', logger)];
   const close = async (): Promise<void> => {
     for (const closePart of closers) await closePart();
   };

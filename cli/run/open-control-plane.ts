@@ -10,6 +10,7 @@ import type { Logger } from 'pino';
 import { openBus, openEvents } from './open-bus.js';
 import { findPrivateFile, writePrivateFile } from './private-file.js';
 import { dieOnStoreFailure } from './store-failure.js';
+import { startTracing } from './tracing.js';
 
 /** What a control plane is started with, checked. Crosses a process border as JSON. */
 export interface ControlPlaneSettings {
@@ -29,6 +30,7 @@ export interface ControlPlaneSettings {
 /** Starts it, writes the node credential that was asked for, and says on stdout where everything is. */
 export async function openControlPlane(settings: ControlPlaneSettings, logger: Logger): Promise<RunningControlPlane> {
   const { bus: busSettings, nodeCredentialFile: file, ...options } = settings;
+  const stopTracing = await startTracing('guidon-control-plane', logger);
   const bus = busSettings === undefined ? new InProcessChangeBus() : await openBus(busSettings, logger, true);
   const eventFeed = busSettings === undefined ? undefined : await openEvents(busSettings, logger);
   const parts = { ...options, bus, eventFeed, logger };
@@ -36,6 +38,7 @@ export async function openControlPlane(settings: ControlPlaneSettings, logger: L
   const close = async (): Promise<void> => {
     await controlPlane.close();
     await bus.close();
+    await stopTracing();
   };
   try {
     if (file !== undefined && findPrivateFile(file) === undefined) {

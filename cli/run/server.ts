@@ -12,6 +12,7 @@ import { createLogger } from './logger.js';
 import { checkBus, openBus, openEvents } from './open-bus.js';
 import { findPrivateFile, readPrivateFile, writePrivateFile } from './private-file.js';
 import { closeOnSignal, reloadOnHangup } from './shutdown.js';
+import { startTracing } from './tracing.js';
 
 /** Of every data-plane node, whoever feeds it. */
 interface NodeOptions extends ExposureOptions {
@@ -131,6 +132,8 @@ type Node = Omit<Parameters<typeof import('@guidon/server').startServer>[0], 'bu
 async function startOne(node: Node, settings: BusSettings | undefined): Promise<RunningProcessGroup> {
   const { startServer } = await import('@guidon/server');
   if (settings === undefined) return startServer(node);
+  // Traces come with messages of the bus.
+  const stopTracing = await startTracing('guidon-node', node.logger);
   const bus = await openBus(settings, node.logger);
   const eventCarrier = await openEvents(settings, node.logger);
   const server = await startServer({ ...node, bus, eventCarrier });
@@ -140,6 +143,7 @@ async function startOne(node: Node, settings: BusSettings | undefined): Promise<
       await server.close();
       await eventCarrier.close();
       await bus.close();
+      await stopTracing();
     },
   };
 }

@@ -9,6 +9,7 @@ import { serializerCompiler } from 'fastify-type-provider-zod';
 import type { Logger } from 'pino';
 import type { z } from 'zod';
 import type { Propagation } from '../nodes/propagation.js';
+import { traceRequests } from '../tracing/trace-requests.js';
 import { answerClientError } from './client-error.js';
 import { assertHasPolicy, type GuardOptions, guardAgain, guardRequest } from './guard.js';
 import type { IdempotencyKeys } from './idempotency.js';
@@ -81,6 +82,7 @@ export function createAdminApp(options: {
     assertHasPolicy(route);
     routes.push({ methods: [route.method].flat(), url: route.url });
   });
+  traceRequests(app);
   app.addHook('onRequest', async (request, reply) => {
     // Nodes poll every few seconds and are no browsers: each byte of an idle poll counts.
     reply.headers(request.url.startsWith('/internal/') ? INTERNAL_HEADERS : SECURITY_HEADERS);

@@ -11,6 +11,7 @@ import { type RecordedChange, rowsOfChange } from '../feed/rows-of-change.js';
 import { assertWithinQuotas, countUsage, usageDeltaOf } from '../limits/tenant-usage.js';
 import type { ControlStore, StoreTransaction } from '../store/control-store.js';
 import { INSTALLATION, keys, type Scope } from '../store/keys.js';
+import { inSpan } from '../tracing/in-span.js';
 import type {
   Change,
   ChangeOutcome,
@@ -94,7 +95,12 @@ export class Committer {
    * Makes the plan under the scope's lock, compiles what it changes and writes everything in one transaction (I1). `plan` reads the
    * store, checks preconditions and rules, throws PlatformError to refuse, and has no effect of its own: it may be called again.
    */
-  async commit(request: WriteRequest, scope: ChangeScope, plan: () => Change): Promise<Reply> {
+  commit(request: WriteRequest, scope: ChangeScope, plan: () => Change): Promise<Reply> {
+    const name = request.dryRun ? 'dry run' : 'commit';
+    return inSpan(name, {}, () => this.#commit(request, scope, plan));
+  }
+
+  async #commit(request: WriteRequest, scope: ChangeScope, plan: () => Change): Promise<Reply> {
     const staging = this.#locks.run(scope, () => this.#stage(request, plan));
     const { reply, outcome, owner, durable } = await staging.catch(async (refusal: unknown) => {
       // A refusal tells what others have changed: not before that is durable (M1).

@@ -67,14 +67,17 @@ function readDefinitionsAt(store: StoreReader, environment: EnvironmentRef, revi
 export function busMessage(
   store: StoreReader,
   { from, to, ...environment }: EnvironmentRef & { readonly from: number; readonly to: number },
+  traceparent?: string,
 ): Uint8Array {
-  const message = configMessage(store, environment, { since: from === 0 ? undefined : from, revision: to });
+  const config = configMessage(store, environment, { since: from === 0 ? undefined : from, revision: to });
+  const message = traceparent === undefined ? config : { ...config, traceparent };
   const deltaBytes = message.delta?.changed.reduce((sum, bytes) => sum + bytes.length, 0) ?? 0;
   if (deltaBytes < BUS_MESSAGE_BYTES_MAX) {
     const encoded = encodeConfigMessage(message);
     if (encoded.length <= BUS_MESSAGE_BYTES_MAX) return encoded;
   }
-  return encodeConfigMessage({ signed: message.signed, previousRevision: message.previousRevision });
+  const { delta: _, ...manifest } = message;
+  return encodeConfigMessage(manifest);
 }
 
 /** Revision 0 is nowhere: a node without one asks for the whole. */

@@ -1,12 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type ChangeBus, type EnvironmentRef, messageIdOf, type SubjectTopic, subjectOf } from '@guidon/protocol';
 import { encodeSigned } from '@guidon/protocol/msgpack';
+import { context, ROOT_CONTEXT, SpanKind } from '@opentelemetry/api';
 import type { Logger } from 'pino';
 import type { EnvironmentStateRow } from '../commit/definition-store.js';
 import type { AccessStateRow } from '../commit/write-environment.js';
 import type { ReleaseGate } from '../releases/release-gate.js';
 import type { ControlStore, StoreTransaction } from '../store/control-store.js';
 import { keys } from '../store/keys.js';
+import { contextOf, inSpan, traceparentNow } from '../tracing/in-span.js';
 import { busMessage, findAccessList } from './config-message.js';
 import { type OutboxRow, putOutboxRow } from './outbox-row.js';
 
@@ -120,9 +122,7 @@ export class OutboxPublisher {
       try {
         const row = this.#findUnpublished(topic, environment);
         if (row === undefined) return;
-        const messageId = messageIdOf(topic, row);
-        const published = this.#bus.publish(subjectOf(topic, row), this.#messageOf(row), messageId);
-        await withDeadline(published, PUBLISH_DEADLINE_MS);
+        await this.#publish(row);
         this.#published.set(nameOf(topic, row), row);
         this.#markTimer ??= setTimeout(() => void this.#mark(), MARK_DELAY_MS);
         retryMs = RETRY_MS_MIN;
@@ -139,8 +139,21 @@ export class OutboxPublisher {
     }
   }
 
+  /** In the trace of the write, which nodes go on with. */
+  #publish(row: OutboxRow): Promise<void> {
+    const { topic, environmentId, to, traceparent } = row;
+    const send = async (): Promise<void> => {
+      const sent = this.#bus.publish(subjectOf(topic, row), this.#messageOf(row), messageIdOf(topic, row));
+      await withDeadline(sent, PUBLISH_DEADLINE_MS);
+    };
+    if (traceparent === undefined) return context.with(ROOT_CONTEXT, send);
+    const position = topic === 'config' ? { 'guidon.revision': to } : { 'guidon.access.sequence': to };
+    const attributes = { 'guidon.topic': topic, 'guidon.environment.id': environmentId, ...position };
+    return inSpan('publish', { kind: SpanKind.PRODUCER, attributes, parent: contextOf(traceparent) }, send);
+  }
+
   #messageOf(row: OutboxRow): Uint8Array {
-    if (row.topic === 'config') return busMessage(this.#store, row);
+    if (row.topic === 'config') return busMessage(this.#store, row, traceparentNow());
     const accessList = findAccessList(this.#store, row);
     if (accessList === undefined) throw new Error('an outbox row names an environment without an access list');
     return encodeSigned(accessList);

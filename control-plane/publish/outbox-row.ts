@@ -1,6 +1,7 @@
 import type { EnvironmentRef, SubjectTopic } from '@guidon/protocol';
 import type { StoreTransaction } from '../store/control-store.js';
 import { keys } from '../store/keys.js';
+import { traceparentNow } from '../tracing/in-span.js';
 
 /**
  * What still has to be published for one environment and topic: everything after `from` up to `to`. One row however long the bus is
@@ -11,6 +12,8 @@ export interface OutboxRow extends EnvironmentRef {
   readonly epoch: number;
   readonly from: number;
   readonly to: number;
+  /** Of the newest write in it, when that is traced: its trace goes on when the row is published. */
+  readonly traceparent?: string;
 }
 
 /** Inside the transaction of the change (I1, I4). */
@@ -23,5 +26,7 @@ export function putOutboxRow(
   const waiting = transaction.find<OutboxRow>(key);
   const { tenantId, projectId, environmentId } = environment;
   const from = waiting?.epoch === epoch ? waiting.from : to - 1;
-  transaction.put(key, { tenantId, projectId, environmentId, topic, epoch, from, to } satisfies OutboxRow);
+  const traceparent = traceparentNow();
+  const row: OutboxRow = { tenantId, projectId, environmentId, topic, epoch, from, to };
+  transaction.put(key, traceparent === undefined ? row : ({ ...row, traceparent } satisfies OutboxRow));
 }

@@ -7,11 +7,13 @@ import type { Signed } from '../signed-config/signature.js';
 /** What one config message may hold at most: a flag or segment each, and the chunks of large segments. */
 const ITEMS_MAX = 1_000_000;
 
+const TRACEPARENT = /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
+
 const packr = new Packr({ useRecords: false, variableMapSize: true });
 const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true });
 
 export function encodeConfigMessage(message: ConfigMessage): Uint8Array {
-  const { signed, previousRevision, delta } = message;
+  const { signed, previousRevision, delta, traceparent } = message;
   return packr.pack({
     manifest: Buffer.from(signed.document),
     signature: Buffer.from(signed.signature),
@@ -19,6 +21,7 @@ export function encodeConfigMessage(message: ConfigMessage): Uint8Array {
     ...(delta === undefined
       ? {}
       : { changed: delta.changed.map((bytes) => Buffer.from(bytes)), removed: delta.removed }),
+    ...(traceparent === undefined ? {} : { traceparent }),
   });
 }
 
@@ -29,12 +32,11 @@ export function decodeConfigMessage(bytes: Uint8Array): ConfigMessage {
   if (typeof previousRevision !== 'number' || !Number.isSafeInteger(previousRevision) || previousRevision < 0) {
     throw malformed('previousRevision');
   }
-  const signed = signedFrom(value, 'manifest');
-  if (changed === undefined) return { signed, previousRevision };
+  const head = { signed: signedFrom(value, 'manifest'), previousRevision, ...traceFrom(value) };
+  if (changed === undefined) return head;
   if (!Array.isArray(changed) || !Array.isArray(removed)) throw malformed('changed');
   return {
-    signed,
-    previousRevision,
+    ...head,
     delta: {
       changed: changed.map((item) => bytesFrom(item, 'changed')),
       removed: removed.map((item): readonly [string, string] => {
@@ -44,6 +46,11 @@ export function decodeConfigMessage(bytes: Uint8Array): ConfigMessage {
       }),
     },
   };
+}
+
+/** What is no traceparent is as good as none: config is not lost over it. */
+function traceFrom({ traceparent }: Readonly<Record<string, unknown>>): Pick<ConfigMessage, 'traceparent'> {
+  return typeof traceparent === 'string' && TRACEPARENT.test(traceparent) ? { traceparent } : {};
 }
 
 /** An access list or key set on its way: msgpack `{document, signature, …extra}`. */

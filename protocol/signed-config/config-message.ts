@@ -12,6 +12,8 @@ export interface ConfigMessage {
     readonly changed: readonly Uint8Array[];
     readonly removed: readonly (readonly [kind: string, key: string])[];
   };
+  /** On the bus alone: W3C Trace Context of who sent it. Nobody signs it, nothing is decided by it. */
+  readonly traceparent?: string;
 }
 
 /** Above this a bus message carries the manifest alone. */

@@ -9,10 +9,12 @@ const READY_INTERVAL_MS = 50;
 /** How long draining and closing may take together, milliseconds. */
 const END_MS_MAX = 25_000;
 
-/** What may connect when it is first used: in a process that follows it never is. */
+/** What the command has of a process with a bus. A bus connects when it is first used: in a process that follows it never is. */
 export interface BusParts {
   openBus(settings: BusSettings, logger: pino.Logger): Promise<ChangeBus>;
   openEvents(settings: BusSettings, logger: pino.Logger): Promise<EventCarrier>;
+  /** When everything has closed, whether or not anything was opened. Never rejects. */
+  beforeExit(): Promise<void>;
 }
 
 /**
@@ -207,6 +209,7 @@ export class NodeProcess {
       await this.#plane?.close();
       await this.#eventCarrier?.close();
       await this.#bus?.close();
+      await this.#busParts.beforeExit();
       process.exit(0);
     } catch (error) {
       this.#logger?.error({ err: error }, 'the drain failed');

@@ -4,6 +4,7 @@ import type { ConfigMessage, Manifest } from '@guidon/protocol/signed-config';
 import { decideConfig } from '@guidon/protocol/signed-config';
 import type { ConfigInForce } from './config-in-force.js';
 import type { Outcome } from './reducer-parts.js';
+import { traceActivation, traceStep, traceVerified } from './trace-activation.js';
 
 /**
  * Brings config of one environment into force that came as a message, from the bus or over HTTP: signature, environment -> revision rules
@@ -17,7 +18,12 @@ export class ConfigFromMessages {
   }
 
   /** Config from any source. Never throws for what a message holds. */
-  async receive(message: ConfigMessage): Promise<Outcome> {
+  receive(message: ConfigMessage): Promise<Outcome> {
+    return traceActivation(this.#inForce.environment, message.traceparent, () => this.#receive(message));
+  }
+
+  async #receive(message: ConfigMessage): Promise<Outcome> {
+    const startedAtMs = performance.now();
     let manifest: Manifest;
     try {
       manifest = this.#inForce.parts.keys().verifyManifest(this.#inForce.environment, message.signed);
@@ -34,6 +40,7 @@ export class ConfigFromMessages {
         nowMs: this.#inForce.parts.now(),
       },
     );
+    if (decision.action !== 'ignore') traceVerified(manifest, startedAtMs);
     switch (decision.action) {
       case 'ignore':
         if (decision.reason === 'duplicate') await this.#inForce.renew(manifest, message.signed);
@@ -52,7 +59,7 @@ export class ConfigFromMessages {
     const { changed, removed } = message.delta ?? { changed: [], removed: [] };
     const isWhole = base === 'nothing';
     try {
-      const answer = await this.#compile(manifest, changed, removed, isWhole);
+      const answer = await traceStep('compile', () => this.#compile(manifest, changed, removed, isWhole));
       switch (answer?.status) {
         case undefined:
           return 'fetch-whole';

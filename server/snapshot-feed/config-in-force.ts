@@ -9,6 +9,7 @@ import { QuarantineList } from './quarantine-list.js';
 import { type Outcome, type ReducerCounters, type ReducerParts, refuse } from './reducer-parts.js';
 import { type LedgerChange, RevisionLedger } from './revision-ledger.js';
 import { ServedSnapshots } from './served-snapshots.js';
+import { traceStep } from './trace-activation.js';
 
 /**
  * Which revision is in force in one environment: the snapshots that serve, what the disk holds of them, what was refused, and the mark that
@@ -67,14 +68,15 @@ export class ConfigInForce {
   /** Disk first, with the mark; then it serves. */
   async bringIntoForce(change: Omit<LedgerChange, 'mark'>): Promise<void> {
     const { manifest, answer } = change;
+    const persist = () => traceStep('persist', () => this.ledger.put({ ...change, mark: this.#markAfter(manifest) }));
     if (this.served.staysCold) {
-      await this.ledger.put({ ...change, mark: this.#markAfter(manifest) });
-      this.served.swapCold(this.accept(manifest));
+      await persist();
+      await traceStep('swap', async () => this.served.swapCold(this.accept(manifest)));
       return;
     }
-    const resident = await this.load(manifest, answer.root, this.ledger.blocks(answer));
-    await this.ledger.put({ ...change, mark: this.#markAfter(manifest) });
-    this.served.swap(this.accept(manifest), resident, change.fallback === 'kept');
+    const resident = await traceStep('load', () => this.load(manifest, answer.root, this.ledger.blocks(answer)));
+    await persist();
+    await traceStep('swap', async () => this.served.swap(this.accept(manifest), resident, change.fallback === 'kept'));
   }
 
   /** Never falls: a revision that is restored after a quarantine is older than the mark (I7). */

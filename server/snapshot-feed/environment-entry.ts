@@ -12,6 +12,12 @@ import { type Semaphore, SerialQueue } from './serial-queue.js';
 const QUEUE_COUNT_MAX = 64;
 const RETRY = { firstMs: 500, maxMs: 8_000 } as const;
 
+/** What made this node ask. */
+interface FetchReason {
+  readonly wanted?: EnvironmentState;
+  readonly traceparent?: string | undefined;
+}
+
 /**
  * One environment's lane: everything that concerns it runs one after another, few environments at a time. What arrives by bus goes in
  * front of the reducer as it is; what the reducer asks for is fetched.
@@ -79,7 +85,8 @@ export class EnvironmentEntry {
     const outcome = this.#run(() => this.reducer.receive(message));
     if (outcome === undefined) return false;
     void outcome.then((result) => {
-      if (result === 'fetch' || result === 'fetch-whole') this.#fetchConfig(result === 'fetch-whole');
+      if (result === 'fetch' || result === 'fetch-whole')
+        this.#fetchConfig(result === 'fetch-whole', { traceparent: message.traceparent });
     });
     return true;
   }
@@ -107,7 +114,7 @@ export class EnvironmentEntry {
     this.isEmpty = state.revision === 0;
     if (this.isEmpty) this.isSettled = true;
     if (performance.now() >= this.#retryAtMs) {
-      if (this.#wantsConfig(state)) this.#fetchConfig(false, state);
+      if (this.#wantsConfig(state)) this.#fetchConfig(false, { wanted: state });
       if (this.#wantsAccess(state)) this.#fetchAccess(state);
     }
     return !this.#isBehind(state);
@@ -132,8 +139,11 @@ export class EnvironmentEntry {
     return this.#queue.idle();
   }
 
-  /** `wanted`: what the source has. When its turn comes, a message that waited before it may have brought that or shown that it is bad. */
-  #fetchConfig(isWhole: boolean, wanted?: EnvironmentState): void {
+  /**
+   * `wanted`: what the source has. When its turn comes, a message that waited before it may have brought that or shown that it is bad.
+   * `traceparent`: of the message that said so.
+   */
+  #fetchConfig(isWhole: boolean, { wanted, traceparent }: FetchReason = {}): void {
     this.#isFetchCertain ||= wanted === undefined;
     if (this.#isFetchingConfig) return;
     this.#isFetchingConfig = true;
@@ -141,16 +151,17 @@ export class EnvironmentEntry {
       const isCertain = this.#isFetchCertain;
       this.#isFetchCertain = false;
       if (!isCertain && wanted !== undefined && !this.#wantsConfig(wanted)) return 'ignored';
-      const first = await this.#receiveFetched(isWhole ? 0 : this.reducer.standing.revision);
-      return first === 'fetch' || first === 'fetch-whole' ? this.#receiveFetched(0) : first;
+      const first = await this.#receiveFetched(isWhole ? 0 : this.reducer.standing.revision, traceparent);
+      return first === 'fetch' || first === 'fetch-whole' ? this.#receiveFetched(0, traceparent) : first;
     });
     void Promise.resolve(outcome).then(() => {
       this.#isFetchingConfig = false;
     });
   }
 
-  async #receiveFetched(since: number): Promise<Outcome> {
-    return this.reducer.receive(await this.#source.fetchConfig(this.environment, since));
+  async #receiveFetched(since: number, traceparent: string | undefined): Promise<Outcome> {
+    const message = await this.#source.fetchConfig(this.environment, since);
+    return this.reducer.receive(traceparent === undefined ? message : { ...message, traceparent });
   }
 
   #fetchAccess(wanted: EnvironmentState): void {
