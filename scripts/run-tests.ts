@@ -34,7 +34,7 @@ const SUITES = [
 /**
  * Their files start real processes, servers and caches and wait for them by the clock. On a machine that stands still for some seconds such
  * a wait ends too early, so a file of theirs that fails is run once more by itself. What passes then is printed beside what failed.
- * They wait more than they work: three files at a time keep two cores busy.
+ * They wait more than they work: three files at a time keep two cores busy, four where most wait for heartbeats and caches to grow old.
  */
 const SUITES_BY_THE_CLOCK: ReadonlySet<string> = new Set([
   'server',
@@ -138,7 +138,7 @@ function runVitest(suite: string, files: readonly string[], environment: NodeJS.
     ...reporters,
   ];
   if (SEQUENTIAL_SUITES.has(suite)) vitest.push('--no-file-parallelism');
-  else if (SUITES_BY_THE_CLOCK.has(suite)) vitest.push('--maxWorkers=3');
+  else if (SUITES_BY_THE_CLOCK.has(suite)) vitest.push(`--maxWorkers=${suite === 'distribution' ? 4 : 3}`);
   const { status } = spawnSync(process.execPath, [...vitest, ...files], { stdio: 'inherit', env: environment });
   const run = readReport(report);
   rmSync(folder, { recursive: true });
