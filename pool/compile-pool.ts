@@ -15,6 +15,7 @@ import type {
   WorkerTask,
 } from './compile-task.js';
 import { packBytes, unpackBytes } from './packed-bytes.js';
+import { WORKER_FLAGS } from './worker-flags.js';
 
 export interface CompilePoolOptions {
   /** Worker threads; the serving thread keeps a core for itself. */
@@ -96,6 +97,7 @@ export class CompilePool {
       isTrying: false,
       piscina: new Piscina<WorkerTask, WorkerAnswer>({
         filename: new URL('./compile-worker.js', import.meta.url).href,
+        execArgv: [...WORKER_FLAGS],
         minThreads: 1,
         maxThreads: 1,
         workerData: { stateBytesMax },

@@ -1,5 +1,6 @@
 import type { KernelCall, SnapshotMemory, ThreadHandle } from '@guidon/engine';
 import { Piscina } from 'piscina';
+import { WORKER_FLAGS } from './worker-flags.js';
 
 /** Of a lane's JavaScript heap: regular expressions alone live there. */
 const HEAP_MEGABYTES_MAX = 256;
@@ -17,6 +18,7 @@ export class EvaluationLane {
     this.handle = memory.openThread();
     this.#piscina = new Piscina({
       filename: new URL('./evaluation-worker.js', import.meta.url).href,
+      execArgv: [...WORKER_FLAGS],
       minThreads: 1,
       maxThreads: 1,
       workerData: this.handle,
