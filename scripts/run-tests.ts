@@ -34,6 +34,7 @@ const SUITES = [
 /**
  * Their files start real processes, servers and caches and wait for them by the clock. On a machine that stands still for some seconds such
  * a wait ends too early, so a file of theirs that fails is run once more by itself. What passes then is printed beside what failed.
+ * A process that dies is no such wait: it is never run again.
  * They wait more than they work: three files at a time keep two cores busy, four where most wait for heartbeats and caches to grow old.
  */
 const SUITES_BY_THE_CLOCK: ReadonlySet<string> = new Set([
@@ -100,7 +101,8 @@ function runSuite(name: string, environment: NodeJS.ProcessEnv): Outcome {
   const startedMs = performance.now();
   const first = runVitest(name, [], environment);
   const { passedCount, failures, failedFiles } = first;
-  if (!SUITES_BY_THE_CLOCK.has(name) || failedFiles.length === 0 || failedFiles.length > FILES_RUN_AGAIN_MAX) {
+  const isFewFiles = failedFiles.length > 0 && failedFiles.length <= FILES_RUN_AGAIN_MAX;
+  if (!SUITES_BY_THE_CLOCK.has(name) || !isFewFiles || first.hasDied) {
     return { name, passedCount, failedCount: failures.length, seconds: secondsSince(startedMs), failures };
   }
   for (const failure of failures) console.log(`\nRUN AGAIN ${failure}`);
@@ -121,6 +123,8 @@ interface VitestRun {
   readonly passedInFailedFiles: number;
   readonly failures: readonly string[];
   readonly failedFiles: readonly string[];
+  /** A test was begun or left out without an end, or a file failed outside its tests. */
+  readonly hasDied: boolean;
 }
 
 /** Runs the suite, or only `files` of it. */
@@ -150,7 +154,9 @@ function runVitest(suite: string, files: readonly string[], environment: NodeJS.
 
 /** What passed and what did not. A skipped test proves nothing, so it counts against the run; so does a file that did not load. */
 function readReport(report: string): VitestRun {
-  if (!existsSync(report)) return { passedCount: 0, passedInFailedFiles: 0, failures: [], failedFiles: [] };
+  if (!existsSync(report)) {
+    return { passedCount: 0, passedInFailedFiles: 0, failures: [], failedFiles: [], hasDied: true };
+  }
   const { numPassedTests, testResults }: Report = JSON.parse(readFileSync(report, 'utf8'));
   const files = testResults.map(({ name, message, assertionResults }) => {
     const file = relative(process.cwd(), name);
@@ -160,7 +166,9 @@ function readReport(report: string): VitestRun {
         ({ status, fullName, failureMessages }) => `${file}: ${fullName}: ${firstLine(failureMessages[0] ?? status)}`,
       );
     const failures = failed.length === 0 && message !== '' ? [`${file}: ${firstLine(message)}`] : failed;
-    return { path: name, failures, passedCount: assertionResults.length - failed.length };
+    const hasDied = assertionResults.some(({ status }) => status !== 'passed' && status !== 'failed');
+    const passedCount = assertionResults.length - failed.length;
+    return { path: name, failures, passedCount, hasDied: hasDied || failures.length > failed.length };
   });
   const bad = files.filter(({ failures }) => failures.length > 0);
   return {
@@ -168,6 +176,7 @@ function readReport(report: string): VitestRun {
     passedInFailedFiles: bad.reduce((sum, { passedCount }) => sum + passedCount, 0),
     failures: bad.flatMap(({ failures }) => failures),
     failedFiles: bad.map(({ path }) => path),
+    hasDied: bad.some(({ hasDied }) => hasDied),
   };
 }
 
