@@ -6,7 +6,7 @@ import {
   findDanglingReferences,
   segmentReferencesOf,
 } from '@guidon/engine';
-import type { Issue } from '@guidon/protocol';
+import { type Issue, LIMITS } from '@guidon/protocol';
 import type { DefinitionChange } from '../commit/change.js';
 import { EMPTY_FLAG_SET, withDefinitions } from '../commit/environment-workspace.js';
 import { refusal } from './flag-input.js';
@@ -21,14 +21,20 @@ export type LocateDefinition = (kind: 'flag' | 'segment', key: string) => string
 export function assertFits(base: FlagSet, changes: readonly DefinitionChange[], locate: LocateDefinition): void {
   const put = changes.flatMap((change) => ('put' in change ? [change.put] : []));
   const removed = changes.flatMap((change) => ('remove' in change ? [change.remove] : []));
-  // What names the same as before changes nothing for the rest, which need not be looked at.
-  const isSameGraph = removed.length === 0 && put.every((definition) => namesTheSame(base, definition));
-  const flagSet = isSameGraph ? namedBy(base, put) : withDefinitions(base, put, removed);
+  // Nobody names what is new, and what names the same as before changes nothing for the rest, which need not be looked at.
+  const added = put.filter((definition) => definition.kind === 'flag' && !base.flags.has(definition.key));
+  const isRestUntouched =
+    removed.length === 0 &&
+    base.flags.size + added.length <= LIMITS.flagsPerEnvironment &&
+    put.every((definition) => added.includes(definition) || namesTheSame(base, definition));
+  const flagSet = isRestUntouched ? reachedBy(base, put) : withDefinitions(base, put, removed);
   const changedPlaces = new Set(put.flatMap((definition) => placeOf(definition) ?? []));
   // What dangled before is not this caller's doing and must not stand in the way.
   const dangling = findDanglingReferences(flagSet).filter((issue) => changedPlaces.has(placeIn(issue.pointer)));
   const known = new Set(dangling.map(({ pointer }) => pointer));
-  const others = checkFlagSet(flagSet, new Set<Definition>(put)).filter(({ pointer }) => !known.has(pointer));
+  const others = checkFlagSet(flagSet, new Set<Definition>(put)).filter(
+    ({ pointer, code }) => !known.has(pointer) && !(isRestUntouched && code === 'dangling-reference'),
+  );
   const issues = [...dangling, ...others];
   if (issues.length > 0) throw refusal(issues.map((issue) => located(issue, locate)));
 }
@@ -44,13 +50,25 @@ function namesIn(flag: FlagDefinition): string {
   return JSON.stringify([flag.variations.map(({ key }) => key), flag.requires, flag.prerequisites, segments]);
 }
 
-/** The definitions with what they name, one step far. */
-function namedBy(base: FlagSet, put: readonly Definition[]): FlagSet {
-  const flags = put.filter((definition) => definition.kind === 'flag');
-  const named = flags.flatMap(({ prerequisites }) => prerequisites.flatMap(({ flag }) => base.flags.get(flag) ?? []));
-  const segments = flags.flatMap(segmentReferencesOf).flatMap(({ segment }) => base.segments.get(segment) ?? []);
-  // Last, so that a flag that others of them name is the new one.
-  return withDefinitions(EMPTY_FLAG_SET, [...named, ...segments, ...flags], []);
+/** The definitions with all that they reach, which is all that a check of them looks at. */
+function reachedBy(base: FlagSet, put: readonly Definition[]): FlagSet {
+  const { flags, segments } = withDefinitions(EMPTY_FLAG_SET, put, []);
+  const reachedFlags = new Map(flags);
+  const reachedSegments = new Map(segments);
+  // A map that grows while it is walked is walked to its new end.
+  for (const flag of reachedFlags.values()) {
+    for (const { flag: key } of flag.prerequisites) reach(reachedFlags, base.flags, key);
+    for (const { segment } of segmentReferencesOf(flag)) reach(reachedSegments, base.segments, segment);
+  }
+  for (const segment of reachedSegments.values()) {
+    for (const { segment: key } of segmentReferencesOf(segment)) reach(reachedSegments, base.segments, key);
+  }
+  return { ...EMPTY_FLAG_SET, flags: reachedFlags, segments: reachedSegments };
+}
+
+function reach<Kind>(reached: Map<string, Kind>, all: ReadonlyMap<string, Kind>, key: string): void {
+  const found = all.get(key);
+  if (found !== undefined && !reached.has(key)) reached.set(key, found);
 }
 
 function placeOf(definition: Definition): string | undefined {

@@ -1,7 +1,7 @@
 import type { DefinitionChange } from '@guidon/control-plane/commit/change.js';
 import { assertFits } from '@guidon/control-plane/flags/check-references.js';
 import type { FlagDefinition, FlagSet } from '@guidon/engine';
-import { PlatformError } from '@guidon/protocol';
+import { LIMITS, PlatformError } from '@guidon/protocol';
 import { describe, expect, test } from 'vitest';
 import { aFlag, aSegment, flagSetOf } from '../../../support/flag-sets.js';
 
@@ -47,5 +47,31 @@ describe('assertFits()', () => {
     expect(issuesOf(base, [requiring('d', 'nowhere', 'yes', { on: false })])).toEqual([
       'dangling-reference /flag-of-the-body/d/prerequisites/0/flag',
     ]);
+  });
+
+  test('a new flag is looked at with all that it reaches, and with nothing else', () => {
+    const deep = Array.from({ length: LIMITS.referenceDepth }, (_, index) =>
+      requiring(`deep-${index + 1}`, `deep-${index}`),
+    );
+    const base = flagSetOf([aFlag('deep-0'), ...deep, aFlag('a'), requiring('lame', 'a', 'no-such'), aSegment('s')]);
+    expect(issuesOf(base, [aFlag('new')])).toEqual([]);
+    expect(issuesOf(base, [requiring('new', 'lame')])).toEqual([]);
+    expect(issuesOf(base, [requiring('new', 'lame', 'no-such')])).toEqual([
+      'dangling-reference /flag-of-the-body/new/prerequisites/0/variations/0',
+    ]);
+    expect(issuesOf(base, [requiring('new', `deep-${LIMITS.referenceDepth - 1}`)])).toEqual([]);
+    expect(issuesOf(base, [requiring('new', `deep-${LIMITS.referenceDepth}`)])).toEqual([
+      'reference-cycle /flag-of-the-body/new/prerequisites',
+    ]);
+    expect(issuesOf(base, [requiring('new', 'newer'), requiring('newer', 'new')])).toEqual([
+      'reference-cycle /flag-of-the-body/new/prerequisites',
+    ]);
+    expect(issuesOf(base, [requiring('new', 'new')])).toEqual(['reference-cycle /flag-of-the-body/new/prerequisites']);
+  });
+
+  test('one flag more than an environment may have is refused, however little it names', () => {
+    const all = Array.from({ length: LIMITS.flagsPerEnvironment }, (_, index) => aFlag(`flag-${index}`));
+    expect(issuesOf(flagSetOf(all.slice(1)), [aFlag('new')])).toEqual([]);
+    expect(issuesOf(flagSetOf(all), [aFlag('new')])).toEqual(['limit-exceeded /flags']);
   });
 });
