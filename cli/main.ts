@@ -1,9 +1,8 @@
 #!/usr/bin/env node
 import { deleteProto, PlatformError } from '@guidon/protocol';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { adminUrl, tokenFile } from './options/admin-options.js';
 import { configurable } from './options/configuration.js';
-import { addProjectOptions, controlPlane, token } from './options/control-plane-options.js';
+import { addControlPlaneOptions, addProjectOptions, controlPlane } from './options/control-plane-options.js';
 import {
   controlPlaneCa,
   publicUrl,
@@ -111,6 +110,10 @@ const IN_FRONT_OF_ADMIN = 'addresses of the proxy in front that speaks TLS: whos
 const program = new Command('guidon')
   .description('A multi-tenant feature-flag platform.')
   .version('0.1.0')
+  .addHelpText(
+    'after',
+    '\nExit status: 0 ended as asked, 1 failed, 64 wrong usage, 78 the configuration names something that cannot work.',
+  )
   .exitOverride();
 
 program
@@ -220,20 +223,12 @@ program
     'print a token of an installation admin that ends in an hour; needs to read the data of the control plane',
   )
   .addOption(data('./data/control-plane'))
-  .addOption(
-    new Option('--control-plane <url>', 'where the control plane answers, on this machine or another')
-      .env('GUIDON_CONTROL_PLANE_URL')
-      .argParser(httpUrl)
-      .default('http://127.0.0.1:4200'),
-  )
+  .addOption(controlPlane('where the control plane answers, on this machine or another'))
   .addOption(new Option('--reason <text>', 'why; kept in the audit log').argParser(givenText).makeOptionMandatory())
   .action(async (options) => (await import('./run/break-glass.js')).runBreakGlass(options));
 
-program
-  .command('status')
+addControlPlaneOptions(program.command('status'), 'an installation admin')
   .description('the bus, and every node with how far it is; exit status 1 when something is not as it should be')
-  .addOption(controlPlane())
-  .addOption(token('an installation admin'))
   .action(async (options) => {
     process.exitCode = await (await import('./status.js')).runStatus(options);
   });
@@ -278,30 +273,18 @@ program
   });
 
 const keys = program.command('keys').description('the keys that configuration is signed with, and their rotation');
-keys
-  .command('list')
+addControlPlaneOptions(keys.command('list'), 'an installation admin')
   .description('which key signs, which comes next, which have signed')
-  .addOption(adminUrl())
-  .addOption(tokenFile())
   .action(async (options) => (await import('./admin/keys.js')).runKeysList(options));
-keys
-  .command('introduce')
+addControlPlaneOptions(keys.command('introduce'), 'an installation admin')
   .description('make the next key; nodes learn of it within a minute, nothing is signed with it yet')
-  .addOption(adminUrl())
-  .addOption(tokenFile())
   .action(async (options) => (await import('./admin/keys.js')).runKeysIntroduce(options));
-keys
-  .command('activate')
+addControlPlaneOptions(keys.command('activate'), 'an installation admin')
   .description('sign with the next key from now on; what the one before has signed holds')
-  .addOption(adminUrl())
-  .addOption(tokenFile())
   .action(async (options) => (await import('./admin/keys.js')).runKeysActivate(options));
-keys
-  .command('revoke')
+addControlPlaneOptions(keys.command('revoke'), 'an installation admin')
   .description('trust nothing that this key has ever signed; for a key that others may have')
   .argument('<id>', 'as `guidon keys list` shows it')
-  .addOption(adminUrl())
-  .addOption(tokenFile())
   .action(async (id, options) => (await import('./admin/keys.js')).runKeysRevoke(id, options));
 
 program

@@ -1,5 +1,5 @@
-import { type BusStatus, PlatformError } from '@guidon/protocol';
-import type { ControlPlaneOptions } from './options/control-plane-options.js';
+import type { BusStatus } from '@guidon/protocol';
+import { type ControlPlaneOptions, clientOf } from './options/control-plane-options.js';
 import { printTable } from './options/print-table.js';
 
 interface InstallationStatus {
@@ -35,23 +35,17 @@ interface NodeLine {
 }
 
 /** `guidon status`: the bus and every node on one page. Resolves with the exit status: 1 when something is not as it should be. */
-export async function runStatus({ controlPlane, token }: ControlPlaneOptions): Promise<number> {
-  if (token === undefined) {
-    throw new PlatformError('invalid-credentials', 'set GUIDON_ADMIN_TOKEN to a token of an installation admin');
-  }
-  const [status, nodes] = await Promise.all([
-    read<InstallationStatus>(controlPlane, '/api/v1/status', token),
-    read<{ readonly items: readonly NodeLine[] }>(controlPlane, '/api/v1/nodes', token),
-  ]);
-  const { bus, environmentCount, outboxCount } = status;
+export async function runStatus(options: ControlPlaneOptions): Promise<number> {
+  const client = clientOf(options);
+  const [status, nodes] = await Promise.all([client.get('/api/v1/status'), client.get('/api/v1/nodes')]);
+  const { bus, environmentCount, outboxCount, stagedCount = 0, staged = [] } = status.body as InstallationStatus;
   console.log(`bus           ${bus.kind}, ${bus.isConnected ? 'connected' : 'not connected'}: ${bus.detail}`);
   console.log(`environments  ${environmentCount}, ${outboxCount} messages not published yet`);
-  const { stagedCount = 0, staged = [] } = status;
   if (stagedCount > 0) console.log(`canaries      ${stagedCount} environments have a newer revision than other nodes`);
   for (const { environmentId, revision, released, state, reason } of staged) {
     console.log(`              ${environmentId}: ${revision} after ${released}, ${state}: ${reason}`);
   }
-  const lines = nodes.items;
+  const { items: lines } = nodes.body as { readonly items: readonly NodeLine[] };
   console.log(`nodes         ${lines.filter(({ isLive }) => isLive).length} live of ${lines.length}\n`);
   printTable([
     ['NODE', 'VERSION', 'HEARD', 'SERVES', 'BEHIND', 'LAG', 'STREAMS', 'BUS', 'STORE', 'REFUSED'],
@@ -71,22 +65,4 @@ export async function runStatus({ controlPlane, token }: ControlPlaneOptions): P
   const isStopped = staged.some(({ state }) => state === 'stopped');
   const isWell = bus.isConnected && !isStopped && lines.every((node) => !node.isLive || node.behindCount === 0);
   return isWell ? 0 : 1;
-}
-
-async function read<Answer>(controlPlane: string, path: string, token: string): Promise<Answer> {
-  let answer: Response;
-  try {
-    answer = await fetch(controlPlane + path, {
-      headers: { authorization: `Bearer ${token}` },
-      signal: AbortSignal.timeout(10_000),
-    });
-  } catch (cause) {
-    throw new PlatformError('not-ready', `${controlPlane} cannot be reached`, { cause });
-  }
-  const text = await answer.text();
-  if (answer.status === 200) return JSON.parse(text);
-  throw new PlatformError(
-    'forbidden',
-    `${controlPlane}${path} answered ${answer.status}: an installation admin may read it`,
-  );
 }

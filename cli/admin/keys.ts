@@ -1,36 +1,36 @@
 import { PlatformError } from '@guidon/protocol';
-import { type AdminOptions, adminClient } from '../options/admin-options.js';
-import type { AdminAnswer, AdminClient } from '../run/admin-client.js';
+import { type ControlPlaneOptions, clientOf } from '../options/control-plane-options.js';
+import type { AdminAnswer, AdminClient } from './admin-client.js';
 
 const KEYS = '/api/v1/signing-keys';
 
 /** `guidon keys list`: one line a key. */
-export async function runKeysList(options: AdminOptions): Promise<void> {
-  print(await adminClient(options).get(KEYS));
+export async function runKeysList(options: ControlPlaneOptions): Promise<void> {
+  print(await clientOf(options).get(KEYS));
 }
 
 /** `guidon keys introduce`: makes the next key, which nodes then learn within about a minute. */
-export async function runKeysIntroduce(options: AdminOptions): Promise<void> {
-  print(await adminClient(options).post(KEYS, null));
+export async function runKeysIntroduce(options: ControlPlaneOptions): Promise<void> {
+  print(await clientOf(options).post(KEYS, null));
 }
 
 /** `guidon keys activate`: the next key signs from now on. */
-export async function runKeysActivate(options: AdminOptions): Promise<void> {
-  const client = adminClient(options);
+export async function runKeysActivate(options: ControlPlaneOptions): Promise<void> {
+  const client = clientOf(options);
   const answer = await client.get(KEYS);
   const next = answer.list('keys').find((key) => key.get('state') === 'next');
   if (next === undefined) {
     throw new PlatformError(
       'conflict',
-      'There is no next key: run `guidon keys introduce`, wait a minute, then activate.',
+      'there is no next key: run `guidon keys introduce`, wait a minute, then activate',
     );
   }
   await step(client, answer, String(next.get('id')), 'activate');
 }
 
 /** `guidon keys revoke ID`: nothing that the key has signed is trusted any more. */
-export async function runKeysRevoke(id: string, options: AdminOptions): Promise<void> {
-  const client = adminClient(options);
+export async function runKeysRevoke(id: string, options: ControlPlaneOptions): Promise<void> {
+  const client = clientOf(options);
   await step(client, await client.get(KEYS), id, 'revoke');
 }
 

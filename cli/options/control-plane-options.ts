@@ -1,12 +1,13 @@
+import { readFileSync } from 'node:fs';
 import { PlatformError } from '@guidon/protocol';
 import { type Command, Option } from 'commander';
-import { AdminClient } from '../run/admin-client.js';
+import { AdminClient } from '../admin/admin-client.js';
 import { givenText, httpUrl } from './parsers.js';
 
-/** What every command needs that reads of a running control plane. */
+/** What every command needs that asks a running control plane. */
 export interface ControlPlaneOptions {
   readonly controlPlane: string;
-  readonly token?: string;
+  readonly tokenFile?: string;
 }
 
 /** Whose flags. */
@@ -15,20 +16,28 @@ export interface ProjectOptions extends ControlPlaneOptions {
   readonly project: string;
 }
 
-export const controlPlane = () =>
-  new Option('--control-plane <url>', 'where the control plane answers')
+export const controlPlane = (where = 'where the control plane answers') =>
+  new Option('--control-plane <url>', where)
     .env('GUIDON_CONTROL_PLANE_URL')
     .argParser(httpUrl)
     .default('http://127.0.0.1:4200');
 
-/** `whose`: who may do what the command does. */
-export const token = (whose: string) =>
-  new Option('--token <token>', `of ${whose}; better given as GUIDON_ADMIN_TOKEN`).env('GUIDON_ADMIN_TOKEN');
-
-export function addProjectOptions(command: Command): Command {
+/** A token is never an argument: those are seen by everybody on the machine. `whose`: who may do what the command does. */
+export function addControlPlaneOptions(command: Command, whose: string): Command {
   return command
     .addOption(controlPlane())
-    .addOption(token('somebody who may read the project'))
+    .addOption(
+      new Option(
+        '--token-file <file>',
+        `file with a token (gdn_adm_…) of ${whose}; without it GUIDON_ADMIN_TOKEN is one`,
+      )
+        .env('GUIDON_ADMIN_TOKEN_FILE')
+        .argParser(givenText),
+    );
+}
+
+export function addProjectOptions(command: Command): Command {
+  return addControlPlaneOptions(command, 'somebody who may read the project')
     .addOption(
       new Option('--tenant <id>', 'id of the tenant').env('GUIDON_TENANT').argParser(givenText).makeOptionMandatory(),
     )
@@ -41,11 +50,21 @@ export function addProjectOptions(command: Command): Command {
 }
 
 /** Asks with the token of the options. */
-export function clientOf({ controlPlane: url, token: given }: ControlPlaneOptions): AdminClient {
-  if (given === undefined || given.trim() === '') {
-    throw new PlatformError('invalid-credentials', 'set GUIDON_ADMIN_TOKEN to a token of somebody who may read it');
+export function clientOf({ controlPlane: url, tokenFile }: ControlPlaneOptions): AdminClient {
+  const token = tokenFile === undefined ? process.env.GUIDON_ADMIN_TOKEN : readToken(tokenFile);
+  if (token === undefined || token.trim() === '') {
+    throw new PlatformError('invalid-credentials', 'give an admin token: --token-file FILE, or GUIDON_ADMIN_TOKEN');
   }
-  return new AdminClient(url.replace(/\/+$/, ''), given.trim());
+  return new AdminClient(url, token.trim());
+}
+
+function readToken(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (cause) {
+    const detail = `--token-file: ${path} cannot be read: give the file that holds the admin token`;
+    throw new PlatformError('invalid-credentials', detail, { cause });
+  }
 }
 
 export function projectPath({ tenant, project }: ProjectOptions): string {

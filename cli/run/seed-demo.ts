@@ -1,5 +1,5 @@
 import { type Json, PlatformError } from '@guidon/protocol';
-import { AdminClient } from './admin-client.js';
+import { AdminClient } from '../admin/admin-client.js';
 
 /** What `guidon dev` keeps of its demo tenant, so that the printed keys stay the same between starts. */
 export interface DemoKeys {

@@ -124,10 +124,28 @@ describe('guidon flags usage', () => {
   });
 
   it.each([
-    ['no token', usage, { GUIDON_ADMIN_TOKEN: '' }, 78, /set GUIDON_ADMIN_TOKEN/],
-    ['another token', usage, { GUIDON_ADMIN_TOKEN: 'gdn_adm_x' }, 78, /401/],
-    ['an environment that is not there', ['flags', 'usage', '--environment', 'none'], {}, 78, /404/],
-    ['a flag that is not there', ['flags', 'usage', 'none', '--environment', 'dev'], {}, 78, /404/],
+    [
+      'no token',
+      usage,
+      { GUIDON_ADMIN_TOKEN: '' },
+      78,
+      /give an admin token: --token-file FILE, or GUIDON_ADMIN_TOKEN/,
+    ],
+    ['another token', usage, { GUIDON_ADMIN_TOKEN: 'gdn_adm_x' }, 78, /was refused: 401 invalid-credentials: /],
+    [
+      'an environment that is not there',
+      ['flags', 'usage', '--environment', 'none'],
+      {},
+      78,
+      /was refused: 404 not-found: /,
+    ],
+    [
+      'a flag that is not there',
+      ['flags', 'usage', 'none', '--environment', 'dev'],
+      {},
+      78,
+      /was refused: 404 not-found: /,
+    ],
     ['no environment', ['flags', 'usage'], {}, 64, /--environment/],
     ['another form', [...usage, '--output', 'xml'], {}, 64, /table, json/],
   ])('ends when it is given %s', async (_name, args, environment, status, sentence) => {

@@ -1,24 +1,17 @@
-import { type ErrorCode, type Json, PlatformError } from '@guidon/protocol';
-
-/** What a caller here acts on; every other refusal is unexpected. */
-const CODES: Readonly<Record<number, ErrorCode>> = {
-  401: 'invalid-credentials',
-  403: 'forbidden',
-  404: 'not-found',
-  409: 'conflict',
-};
+import { type Json, PlatformError } from '@guidon/protocol';
+import { refusalFrom } from './refusal.js';
 
 /** How long one admin request may take, milliseconds. */
 const REQUEST_MS_MAX = 10_000;
 
-/** The admin API as a user of it sees it: HTTP with a credential. PATCH reads the current ETag first. */
+/** The admin API as a user of it sees it: HTTP, with a credential where one is needed. PATCH reads the current ETag first. */
 export class AdminClient {
   readonly #baseUrl: string;
-  readonly #credential: string;
+  readonly #authorization: Readonly<Record<string, string>>;
 
-  constructor(baseUrl: string, credential: string) {
+  constructor(baseUrl: string, credential?: string) {
     this.#baseUrl = baseUrl;
-    this.#credential = credential;
+    this.#authorization = credential === undefined ? {} : { authorization: `Bearer ${credential}` };
   }
 
   get(path: string): Promise<AdminAnswer> {
@@ -50,16 +43,14 @@ export class AdminClient {
   async #send(method: string, path: string, body?: Json, headers: Record<string, string> = {}): Promise<AdminAnswer> {
     const response = await this.#fetch(path, {
       method,
-      headers: { ...headers, authorization: `Bearer ${this.#credential}` },
+      headers: { ...headers, ...this.#authorization },
       signal: AbortSignal.timeout(REQUEST_MS_MAX),
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
     const text = await response.text();
-    if (!response.ok) {
-      const code = CODES[response.status] ?? 'internal';
-      throw new PlatformError(code, `${method} ${path} answered ${response.status}: ${text}`);
-    }
-    return new AdminAnswer(text, response.headers.get('etag') ?? '');
+    const request = `${method} ${this.#baseUrl}${path}`;
+    if (!response.ok) throw refusalFrom(request, response.status, text);
+    return new AdminAnswer(parseAnswer(text, request), response.headers.get('etag') ?? '');
   }
 
   async #fetch(path: string, request: RequestInit): Promise<Response> {
@@ -75,11 +66,14 @@ export class AdminClient {
 
 export class AdminAnswer {
   readonly etag: string;
+  /** As it was parsed; `members` are what it holds when it is an object. */
+  readonly body: unknown;
   readonly members: ReadonlyMap<string, unknown>;
 
-  constructor(body: string, etag: string) {
+  constructor(body: unknown, etag: string) {
     this.etag = etag;
-    this.members = new Map(Object.entries(JSON.parse(body)));
+    this.body = body;
+    this.members = new Map(Object.entries(Object(body)));
   }
 
   /** The members of each item of a list answer. */
@@ -104,5 +98,14 @@ export class AdminAnswer {
     const value = this.findText(name);
     if (value === undefined) throw new PlatformError('internal', `the admin API's answer has no ${name}`);
     return value;
+  }
+}
+
+function parseAnswer(body: string, request: string): unknown {
+  try {
+    return JSON.parse(body);
+  } catch (cause) {
+    const detail = `${request} was answered with something that is no JSON: does a control plane answer there?`;
+    throw new PlatformError('internal', detail, { cause });
   }
 }
