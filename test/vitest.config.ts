@@ -9,5 +9,7 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 30_000,
+    // What is built is loaded by Node as it will be in production, not transformed once more for each file.
+    server: { deps: { external: [/\/dist\/.*\.js$/] } },
   },
 });
