@@ -1,11 +1,11 @@
-import { type Definition, decodeDefinition, definitionKey } from '@guidon/engine';
+import { decodeDefinition, definitionKey } from '@guidon/engine';
 import type { Issue } from '@guidon/protocol';
 import { DigestTree, hashDefinition } from '@guidon/protocol/signed-config';
 import type { DefinitionEntry } from './compile-task.js';
 import { FlagSetDraft, type WorkerState } from './worker-state.js';
 
 export type Applied =
-  | { readonly state: WorkerState; readonly entries: DefinitionEntry[]; readonly definitions: ReadonlySet<Definition> }
+  | { readonly state: WorkerState; readonly entries: DefinitionEntry[] }
   | { readonly issues: readonly Issue[] };
 
 /** Parses and applies a change to a copy of `from`; all issues of all definitions at once. */
@@ -17,7 +17,6 @@ export function applyChange(
   const draft = new FlagSetDraft(from?.flagSet);
   const tree = from?.tree.clone() ?? new DigestTree();
   const entries: DefinitionEntry[] = [];
-  const definitions = new Set<Definition>();
   const issues: Issue[] = [];
   const sizes = new Map(from?.sizes);
   let definitionBytes = from?.definitionBytes ?? 0;
@@ -38,15 +37,14 @@ export function applyChange(
       issues.push(...parsed.issues.map((issue) => ({ ...issue, pointer: `/changed/${index}${issue.pointer}` })));
       continue;
     }
-    const definition: Definition = parsed.value;
+    const definition = parsed.value;
     const key = definitionKey(definition);
     const hash = hashDefinition(bytes);
-    definitions.add(definition);
     draft.set(key, definition);
     tree.set(definition.kind, key, hash);
     entries.push([definition.kind, key, Buffer.from(hash).toString('hex')]);
     resize(definition.kind, key, bytes.length);
   }
   if (issues.length > 0) return { issues };
-  return { state: { digest: tree.digest(), flagSet: draft, tree, sizes, definitionBytes }, entries, definitions };
+  return { state: { digest: tree.digest(), flagSet: draft, tree, sizes, definitionBytes }, entries };
 }

@@ -1,6 +1,5 @@
-import { type CompiledEnvironment, checkFlagSet, compileSnapshot } from '@guidon/engine';
+import { type CompiledEnvironment, compileSnapshot } from '@guidon/engine';
 import { type Issue, LIMITS } from '@guidon/protocol';
-import type { Applied } from './apply-change.js';
 import type { CompileRequest } from './compile-task.js';
 import type { SmokeKernel } from './smoke-evaluation.js';
 import type { WorkerState } from './worker-state.js';
@@ -9,18 +8,16 @@ import type { WorkerState } from './worker-state.js';
 export async function compileWhole(
   kernel: SmokeKernel,
   { environment, revision }: Pick<CompileRequest, 'environment' | 'revision'>,
-  { state, definitions }: Exclude<Applied, { issues: unknown }>,
+  { flagSet }: Pick<WorkerState, 'flagSet'>,
   from: WorkerState | undefined,
 ): Promise<{ readonly compiled?: CompiledEnvironment; readonly issues: readonly Issue[] }> {
-  const setIssues = checkFlagSet(state.flagSet, from === undefined ? undefined : definitions);
-  if (setIssues.length > 0) return { issues: setIssues };
-  const { compiled, issues } = compileSnapshot(state.flagSet, {
+  const { compiled, issues } = compileSnapshot(flagSet, {
     environment,
     revision,
     ...(from?.compiled === undefined ? {} : { previous: from.compiled }),
   });
   if (compiled === undefined) return { issues };
-  const refused = sizeIssue(compiled) ?? (await kernel.findIssue(compiled.snapshot, state.flagSet));
+  const refused = sizeIssue(compiled) ?? (await kernel.findIssue(compiled.snapshot, flagSet));
   return refused === undefined ? { compiled, issues } : { issues: [refused] };
 }
 

@@ -81,7 +81,7 @@ async function compile(
   if (expectedDigest !== undefined && state.digest !== expectedDigest) {
     return { status: 'digest-mismatch', digest: state.digest };
   }
-  const { compiled, issues } = await compileWhole(smokeKernel, request, applied, from);
+  const { compiled, issues } = await compileWhole(smokeKernel, request, state, from);
   if (compiled === undefined) return { status: 'refused', issues };
   states.put(environment, { ...state, compiled }, from);
   return answerOf(state.digest, entries, compiled, from?.compiled);

@@ -90,7 +90,8 @@ export class SmokeKernel {
 
   async #currentHost(): Promise<KernelHost> {
     try {
-      this.#host ??= KernelHost.create();
+      // What is answered here nobody asked: to name it, flag by flag, took longer than to evaluate it.
+      this.#host ??= KernelHost.create({ keepsUsage: false });
       return await this.#host;
     } catch (error) {
       this.#host = undefined;

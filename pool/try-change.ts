@@ -112,7 +112,7 @@ async function tryWhole(
   if ('issues' in applied) return { status: 'refused', issues: applied.issues };
   const { digest } = applied.state;
   if (expectedDigest !== undefined && digest !== expectedDigest) return { status: 'digest-mismatch', digest };
-  const { compiled, issues } = await compileWhole(kernel, request, applied, from);
+  const { compiled, issues } = await compileWhole(kernel, request, applied.state, from);
   if (compiled === undefined) return { status: 'refused', issues };
   lines.put(environment, new TrialLine({ ...applied.state, compiled }, compiled), line);
   return { status: 'passed' };

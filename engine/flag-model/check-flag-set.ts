@@ -83,9 +83,11 @@ function checkPrerequisiteVariations(flagSet: FlagSet): Issue[] {
   return issues;
 }
 
+/** Most flags name no other: they need no place in it. */
 function flagGraph(flagSet: FlagSet): ReferenceGraph {
   const graph = new Map<string, string[]>();
   for (const { key, prerequisites } of flagSet.flags.values()) {
+    if (prerequisites.length === 0) continue;
     graph.set(
       key,
       prerequisites.map(({ flag }) => flag).filter((flag) => flagSet.flags.has(flag)),

@@ -1,7 +1,7 @@
 import type { Issue } from '@guidon/protocol';
 import { LIMITS } from '@guidon/protocol';
 
-/** Who names whom, both of one kind (flags by prerequisites, segments by segment clauses). Names that do not exist are left out. */
+/** Who names whom, both of one kind (flags by prerequisites, segments by segment clauses). Names that do not exist are left out; who names nobody may be. */
 export type ReferenceGraph = ReadonlyMap<string, readonly string[]>;
 
 interface GraphNames {

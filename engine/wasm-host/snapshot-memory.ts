@@ -22,6 +22,8 @@ const MEMORY_PAGES_INITIAL = 64;
 export interface SnapshotMemoryOptions {
   /** Reserved, not taken. */
   readonly memoryBytesMax?: number;
+  /** False: nobody asks what was answered, and the counts of a snapshot go with it. Default true. */
+  readonly keepsUsage?: boolean;
   /** Shown what has been freed, before it is handed out again: a test fills it with a pattern. */
   readonly onFree?: (freed: Uint8Array) => void;
 }
@@ -72,19 +74,20 @@ export class SnapshotMemory {
 
   /** The kernel's module is compiled once per process. */
   static async create(options: SnapshotMemoryOptions = {}): Promise<SnapshotMemory> {
-    const { memoryBytesMax = MEMORY_BYTES_DEFAULT, onFree } = options;
+    const { memoryBytesMax = MEMORY_BYTES_DEFAULT } = options;
     const maximum = Math.min(Math.floor(memoryBytesMax / PAGE_BYTES), KERNEL_PAGE_COUNT_MAX);
     assert(maximum >= MEMORY_PAGES_INITIAL, 'the kernel needs 4 MiB of memory');
-    return new SnapshotMemory(await kernelModule(), maximum, onFree);
+    return new SnapshotMemory(await kernelModule(), maximum, options);
   }
 
-  private constructor(module: WebAssembly.Module, maximum: number, onFree: SnapshotMemoryOptions['onFree']) {
+  private constructor(module: WebAssembly.Module, maximum: number, options: SnapshotMemoryOptions) {
+    const { onFree, keepsUsage = true } = options;
     this.#module = module;
     const memory = new WebAssembly.Memory({ initial: MEMORY_PAGES_INITIAL, maximum, shared: true });
     const kernel = instantiateKernel(module, { memory, findPattern: () => 0, parseNumber: () => 0 });
     this.#memory = new KernelMemory(memory, kernel.heapBase() >>> 0, onFree);
     this.#grace = new GracePeriod(this.#memory);
-    this.usage = new UsageTotals(this.#memory);
+    this.usage = new UsageTotals(this.#memory, keepsUsage);
     this.#blocks = new ResidentBlocks(this.#memory, (address) => this.#grace.retire(address));
   }
 

@@ -73,11 +73,14 @@ export class UsageTotals {
   /** Results of calls that a killed thread had not finished: counted nowhere else. */
   lost = 0;
   readonly #views: MemoryViews;
+  readonly #keepsEnded: boolean;
   readonly #environments = new Map<string, EnvironmentUsage>();
   readonly #snapshots = new Map<ResidentSnapshot, SnapshotUsage>();
 
-  constructor(views: MemoryViews) {
+  /** `keepsEnded` false: what a snapshot has answered is forgotten with it. */
+  constructor(views: MemoryViews, keepsEnded: boolean) {
     this.#views = views;
+    this.#keepsEnded = keepsEnded;
   }
 
   /** Results given for an environment since the process started, without those that wait for the next sweep. */
@@ -134,13 +137,13 @@ export class UsageTotals {
     this.#snapshots.delete(resident);
     if (usage.blockCount === 0) this.#end(usage);
     // What the calls that run will have counted is not known yet.
-    else usage.names = this.#namesOf(usage, () => true);
+    else usage.names = this.#keepsEnded ? this.#namesOf(usage, () => true) : [];
   }
 
   #end(usage: SnapshotUsage): void {
     const environment = this.#environment(usage.resident.environment);
     environment.live.delete(usage);
-    if (usage.sum > 0) this.#keep(environment, this.#take(usage));
+    if (this.#keepsEnded && usage.sum > 0) this.#keep(environment, this.#take(usage));
   }
 
   /** What was counted since the last drain, by revision; an environment without any answers []. */

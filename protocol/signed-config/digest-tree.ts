@@ -10,17 +10,18 @@ import { hash } from 'node:crypto';
  *   root               = SHA-256 over the 256 bucket digests
  */
 export class DigestTree {
-  readonly #buckets: Map<string, Uint8Array>[] = Array.from({ length: BUCKET_COUNT }, () => new Map());
+  readonly #buckets: ReadonlyMap<string, Uint8Array>[] = new Array(BUCKET_COUNT).fill(EMPTY_BUCKET);
+  /** Those of #buckets that no copy shares; any other is copied before it changes. */
+  readonly #own = new Map<number, Map<string, Uint8Array>>();
   readonly #digests = Buffer.alloc(BUCKET_COUNT * HASH_BYTES);
   readonly #dirty = new Set<number>();
 
-  /** Copies `other`, so that a tentative change can be thrown away. */
+  /** A copy, so that a tentative change can be thrown away. */
   clone(): DigestTree {
-    const copy = new DigestTree();
     this.#rehash();
-    for (const [index, bucket] of this.#buckets.entries()) {
-      for (const [entry, hash] of bucket) copy.#buckets[index]?.set(entry, hash);
-    }
+    this.#own.clear();
+    const copy = new DigestTree();
+    for (const [index, bucket] of this.#buckets.entries()) copy.#buckets[index] = bucket;
     this.#digests.copy(copy.#digests);
     return copy;
   }
@@ -34,14 +35,14 @@ export class DigestTree {
   set(kind: string, key: string, definitionHash: Uint8Array): void {
     const entry = entryOf(kind, key);
     const index = bucketIndexOf(entry);
-    this.#buckets[index]?.set(entry, definitionHash);
+    this.#bucketToChange(index).set(entry, definitionHash);
     this.#dirty.add(index);
   }
 
   delete(kind: string, key: string): void {
     const entry = entryOf(kind, key);
     const index = bucketIndexOf(entry);
-    if (this.#buckets[index]?.delete(entry)) this.#dirty.add(index);
+    if (this.#bucketToChange(index).delete(entry)) this.#dirty.add(index);
   }
 
   /** Lower-case hex of the root. */
@@ -50,9 +51,16 @@ export class DigestTree {
     return hash('sha256', this.#digests, 'hex');
   }
 
+  #bucketToChange(index: number): Map<string, Uint8Array> {
+    const own = this.#own.get(index) ?? new Map(this.#buckets[index]);
+    this.#own.set(index, own);
+    this.#buckets[index] = own;
+    return own;
+  }
+
   #rehash(): void {
     for (const index of this.#dirty) {
-      const bucket = this.#buckets[index] ?? new Map<string, Uint8Array>();
+      const bucket = this.#buckets[index] ?? EMPTY_BUCKET;
       const parts: Uint8Array[] = [];
       for (const entry of [...bucket.keys()].sort()) {
         parts.push(Buffer.from(`${entry}\0`), bucket.get(entry) ?? new Uint8Array());
@@ -66,6 +74,7 @@ export class DigestTree {
 
 const BUCKET_COUNT = 256;
 const HASH_BYTES = 32;
+const EMPTY_BUCKET: ReadonlyMap<string, Uint8Array> = new Map();
 
 const entryOf = (kind: string, key: string): string => `${kind}\0${key}`;
 

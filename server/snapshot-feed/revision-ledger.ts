@@ -82,18 +82,20 @@ export class RevisionLedger {
     return new StoredBlocks(this.#store, this.#environment, ids, answer?.newBlocks);
   }
 
-  /** Writes a revision, with its mark, before it is activated (I7). */
+  /** Writes a revision, with its mark, before it is activated (I7). Of a small change it looks at what that touches alone. */
   async put(change: LedgerChange): Promise<void> {
     const { answer, changed } = change;
     const before = this.#read();
     const index = this.#indexAfter(change);
     const blockIds = this.#blockIdsAfter(answer);
-    const last = this.#fallbackContent();
-    const next = change.fallback === 'none' ? undefined : change.fallback === 'stored' ? before : last;
-    const fallback = next === undefined ? undefined : fallbackOf(next, { index, blockIds });
-    const known = new Set([...before.index.values(), ...(last?.index.values() ?? [])]);
-    const hashes = new Set([...index.values(), ...(next?.index.values() ?? [])]);
-    const blocks = new Set([...before.blockIds, ...(last?.blockIds ?? [])]);
+    const after = lookupOf({ index, blockIds });
+    const stored = lookupOf(before);
+    const last = lastOf(before);
+    const good = change.fallback === 'none' ? undefined : change.fallback === 'stored' ? stored : last;
+    const names = touchedNames(change, before);
+    const ids = touchedBlockIds(answer, before);
+    const fallback = good === undefined ? undefined : fallbackOf(good, after, { names, ids });
+    const isKept = (id: string): boolean => after.hasBlock(id) || good?.hasBlock(id) === true;
     const newDefinitions = new Map<string, Uint8Array>();
     for (const [position, bytes] of changed.entries()) {
       const entry = answer.entries[position];
@@ -105,12 +107,9 @@ export class RevisionLedger {
       root: answer.root,
       newBlocks: answer.newBlocks,
       newDefinitions,
-      index: [
-        ...answer.entries,
-        ...[...before.index.keys()].filter((name) => !index.has(name)).map((name) => absent(name)),
-      ],
-      droppedBlockIds: [...blocks].filter((id) => !blockIds.has(id) && next?.blockIds.has(id) !== true),
-      droppedHashes: [...known].filter((hash) => !hashes.has(hash)),
+      index: [...answer.entries, ...names.filter((name) => before.index.has(name) && !index.has(name)).map(absent)],
+      droppedBlockIds: ids.filter((id) => !isKept(id) && (stored.hasBlock(id) || last?.hasBlock(id) === true)),
+      droppedHashes: droppedHashes(names, { before: [stored, last], after: [after, good] }),
       fallback: fallback === undefined ? undefined : { ...fallback, isReplaced: change.fallback === 'stored' },
     });
     this.#known = { index, blockIds, fallback };
@@ -168,14 +167,70 @@ interface Ledger extends Content {
   readonly fallback: Fallback | undefined;
 }
 
-/** How to get from `stored` to `good`. */
-function fallbackOf(good: Content, stored: Content): Fallback {
-  const restored = [...good.index].filter(([name, hash]) => stored.index.get(name) !== hash);
-  const added = [...stored.index.keys()].filter((name) => !good.index.has(name));
+/** What one revision has, by name and by id. */
+interface Lookup {
+  /** Undefined: the revision has no such definition. */
+  hashOf(name: string): string | undefined;
+  hasBlock(id: string): boolean;
+}
+
+function lookupOf({ index, blockIds }: Content): Lookup {
+  return { hashOf: (name) => index.get(name), hasBlock: (id) => blockIds.has(id) };
+}
+
+/** The last good revision before the stored one. */
+function lastOf({ index, blockIds, fallback }: Ledger): Lookup | undefined {
+  if (fallback === undefined) return undefined;
+  const differing = new Map(fallback.index.map(([kind, key, hash]) => [`${kind}\0${key}`, hash]));
+  const [only, added] = [new Set(fallback.onlyBlockIds), new Set(fallback.addedBlockIds)];
   return {
-    index: [...restored.map(([name, hash]): IndexEntry => [...nameOf(name), hash]), ...added.map(absent)],
-    onlyBlockIds: [...good.blockIds].filter((id) => !stored.blockIds.has(id)),
-    addedBlockIds: [...stored.blockIds].filter((id) => !good.blockIds.has(id)),
+    hashOf: (name) => (differing.has(name) ? differing.get(name) : index.get(name)),
+    hasBlock: (id) => only.has(id) || (blockIds.has(id) && !added.has(id)),
+  };
+}
+
+/** Everything outside of these the stored revision, the one before it and the one after it have in common. */
+function touchedNames({ answer, removed, isWhole }: LedgerChange, { index, fallback }: Ledger): string[] {
+  const of = ([kind, key]: readonly [string, string, ...unknown[]]): string => `${kind}\0${key}`;
+  const gone = isWhole ? index.keys() : removed.map(of);
+  return [...new Set([...gone, ...answer.entries.map(of), ...(fallback?.index ?? []).map(of)])];
+}
+
+function touchedBlockIds(
+  { isFull, newBlocks, droppedBlockIds }: CompiledAnswer,
+  { blockIds, fallback }: Ledger,
+): string[] {
+  const gone = isFull ? blockIds : droppedBlockIds;
+  const { onlyBlockIds, addedBlockIds } = fallback ?? { onlyBlockIds: [], addedBlockIds: [] };
+  return [...new Set([...gone, ...newBlocks.keys(), ...onlyBlockIds, ...addedBlockIds])];
+}
+
+/** What no revision of `after` names any more. A hash is of bytes that hold their kind and key: no two names share one. */
+function droppedHashes(
+  names: readonly string[],
+  {
+    before,
+    after,
+  }: { readonly before: readonly (Lookup | undefined)[]; readonly after: readonly (Lookup | undefined)[] },
+): string[] {
+  return names.flatMap((name) => {
+    const kept = after.map((revision) => revision?.hashOf(name));
+    const hashes = new Set(before.map((revision) => revision?.hashOf(name)));
+    return [...hashes].flatMap((hash) => (hash === undefined || kept.includes(hash) ? [] : [hash]));
+  });
+}
+
+/** How to get from `stored` to `good`. */
+function fallbackOf(
+  good: Lookup,
+  stored: Lookup,
+  { names, ids }: { readonly names: readonly string[]; readonly ids: readonly string[] },
+): Fallback {
+  const differing = names.filter((name) => stored.hashOf(name) !== good.hashOf(name));
+  return {
+    index: differing.map((name): IndexEntry => [...nameOf(name), good.hashOf(name)]),
+    onlyBlockIds: ids.filter((id) => good.hasBlock(id) && !stored.hasBlock(id)),
+    addedBlockIds: ids.filter((id) => stored.hasBlock(id) && !good.hasBlock(id)),
   };
 }
 

@@ -222,6 +222,22 @@ describe('DigestTree', () => {
     copy.set('flag', 'a', hash('2'));
     expect(copy.digest()).toBe(tree.digest());
   });
+
+  it('clone() shares nothing that either of the two changes, also when it is copied again', () => {
+    const tree = new DigestTree();
+    tree.set('flag', 'a', hash('1'));
+    const copy = tree.clone();
+    tree.set('flag', 'a', hash('2'));
+    expect(copy.find('flag', 'a')).toEqual(hash('1'));
+    copy.delete('flag', 'a');
+    expect(tree.find('flag', 'a')).toEqual(hash('2'));
+    const second = tree.clone();
+    second.set('flag', 'a', hash('3'));
+    expect(tree.find('flag', 'a')).toEqual(hash('2'));
+    tree.delete('flag', 'a');
+    expect(second.find('flag', 'a')).toEqual(hash('3'));
+    expect(tree.digest()).toBe(new DigestTree().digest());
+  });
 });
 
 describe('messages', () => {

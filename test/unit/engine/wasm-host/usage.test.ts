@@ -126,6 +126,20 @@ describe('usage', () => {
     expect(host.memory.usage.evaluationsOf(TEST_ENVIRONMENT)).toBe(total);
   });
 
+  it('forgets what a snapshot has answered with it where nobody asks for that', async () => {
+    const host = await KernelHost.create({ keepsUsage: false });
+    const resident = await load(host, FLAGS);
+    const body = encodeMsgpack({ flags: 'split', context: { targetingKey: 'user' } });
+    expect(host.evaluate(resident, body, EVALUATE).status).toBe('ok');
+    const other = await load(host, FLAGS);
+    const { usedBytes } = host.memoryUsage();
+    host.release(resident);
+    expect(host.memoryUsage().usedBytes).toBeLessThan(usedBytes);
+    host.memory.sweepUsage();
+    expect(host.memory.usage.drain(TEST_ENVIRONMENT)).toEqual([]);
+    expect(host.evaluate(other, body, EVALUATE).status).toBe('ok');
+  });
+
   it('counts all visible flags, and those that a bad context or a call given up answers with an error', async () => {
     const host = await KernelHost.create();
     const resident = await load(host, FLAGS);
