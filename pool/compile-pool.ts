@@ -61,8 +61,8 @@ interface PendingTry {
   readonly reject: (error: unknown) => void;
 }
 
-/** Changes that travel to a worker together: what is tried meanwhile goes in the next batch. */
-const TRIES_PER_BATCH_MAX = 32;
+/** Changes that travel to a worker together. Few, so that while it tries some the serving thread works on others, instead of each waiting for the other. */
+const TRIES_PER_BATCH_MAX = 6;
 
 /**
  * Compiles, verifies and smoke-tests snapshots, and explains evaluations, off the serving thread. The only place that names Piscina.
@@ -304,6 +304,7 @@ function isShortage(error: unknown): boolean {
 }
 
 function laneIndexOf(environment: EnvironmentRef, laneCount: number): number {
+  if (laneCount === 1) return 0;
   const hash = createHash('sha256').update(environmentKey(environment)).digest();
   return hash.readUInt32LE(0) % laneCount;
 }

@@ -9,10 +9,10 @@ import {
   getOpenEnvironment,
   refOf,
 } from '../environments/environment-read-model.js';
+import { asJson } from '../flags/as-json.js';
 import { assertFits } from '../flags/check-references.js';
 import { summarise } from '../flags/describe-flag.js';
 import { refusal } from '../flags/flag-input.js';
-import { jsonCopy } from '../flags/json-copy.js';
 import { revisionOf } from '../flags/targeting-view.js';
 import { reliedOf } from '../segments/segment-service.js';
 import { type ChangeOperation, type changesBody, KEYS_PER_CHANGES_MAX } from './change-input.js';
@@ -46,8 +46,8 @@ export class ChangeService {
         action: 'environment.change',
         subject: `projects/${found.project.key}/environments/${found.environment.key}`,
         summary,
-        before: jsonCopy(draft.view('read')),
-        after: jsonCopy(draft.view('now')),
+        before: asJson(draft.view('read')),
+        after: asJson(draft.view('now')),
         ...(details === undefined ? {} : { details }),
         records: draft.records(),
         relied: [...reliedOf(found), ...draft.relied()],

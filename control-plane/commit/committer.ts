@@ -138,10 +138,11 @@ export class Committer {
     let isStaged = false;
     try {
       const change = this.#store.readStaged(() => this.#prepare(request, plan, prepared));
-      const [issues, manifests] = await Promise.all([
-        Promise.all(prepared.map((environment) => findCompileIssues(this.#pool, this.#store, environment))),
-        request.dryRun ? [] : this.#signAll(prepared),
-      ]);
+      const trying = Promise.all(
+        prepared.map((environment) => findCompileIssues(this.#pool, this.#store, environment)),
+      );
+      const manifests = request.dryRun ? [] : this.#signAll(prepared);
+      const issues = await trying;
       if (request.dryRun) return { reply: dryRunReply(change, prepared, issues), durable: this.#store.settled() };
       assertCompiles(issues.flat());
       const asked = this.#review(request, change, prepared);
@@ -176,9 +177,9 @@ export class Committer {
     return change;
   }
 
-  #signAll(prepared: readonly PreparedEnvironment[]): Promise<(Signed | undefined)[]> {
+  #signAll(prepared: readonly PreparedEnvironment[]): (Signed | undefined)[] {
     const context = { signingKey: this.#signingKeys.signingKey, now: this.#now() };
-    return Promise.all(prepared.map((environment) => signPrepared(environment, context)));
+    return prepared.map((environment) => signPrepared(environment, context));
   }
 
   #write(

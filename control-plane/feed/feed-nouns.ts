@@ -5,9 +5,9 @@ import { viewCredential } from '../credentials/credential-schemas.js';
 import type { PlatformCredentialRecord } from '../credentials/stored-credential.js';
 import type { EnvironmentRecord } from '../environments/environment-record.js';
 import { type FlagHealthRecord, viewFlagHealth } from '../flag-health/flag-health-record.js';
+import { asJson } from '../flags/as-json.js';
 import type { FlagRecord, TargetingRecord } from '../flags/flag-record.js';
 import { viewFlag } from '../flags/flag-view.js';
-import { jsonCopy } from '../flags/json-copy.js';
 import { viewTargeting } from '../flags/targeting-view.js';
 import type { InvitationRecord, MemberRecord } from '../members/member-record.js';
 import type { ProjectRecord } from '../projects/project-record.js';
@@ -76,7 +76,7 @@ const flag = describe<FlagRecord>((key, record, places) => {
     subject: `projects/${projectKey}/flags/${record.key}`,
     audience: { action: 'flag.read', path: resourcePathOf({ projectKey, flagKey: record.key }), tags: record.tags },
     projectId,
-    data: jsonCopy(viewFlag(record)),
+    data: asJson(viewFlag(record)),
   };
 });
 
@@ -92,7 +92,7 @@ const targeting = describe<TargetingRecord>((key, record, places) => {
     },
     projectId,
     environmentId,
-    data: jsonCopy(viewTargeting(flagKey, environmentKey, record)),
+    data: asJson(viewTargeting(flagKey, environmentKey, record)),
   };
 });
 
@@ -108,7 +108,7 @@ const segment = describe<SegmentRecord>((key, record, places) => {
     },
     projectId,
     environmentId,
-    data: jsonCopy(viewSegment(record)),
+    data: asJson(viewSegment(record)),
   };
 });
 
@@ -119,7 +119,7 @@ const credential = describe<CredentialRecord>((key, record, places) => {
     audience: { action: 'credential.read', path: resourcePathOf({ projectKey, environmentKey }), tags },
     projectId,
     environmentId,
-    data: jsonCopy(viewCredential(record)),
+    data: asJson(viewCredential(record)),
   };
 });
 
@@ -160,7 +160,7 @@ const invitation = describe<InvitationRecord>((_, { invitationId, roles, invited
 const role = describe<RoleRecord>((_, record) => ({
   subject: `roles/${record.key}`,
   audience: { action: 'role.read', path: resourcePathOf({ roleKey: record.key }), tags: [] },
-  data: jsonCopy(viewRole(record)),
+  data: asJson(viewRole(record)),
 }));
 
 const flagHealth = describe<FlagHealthRecord>((key, record, places) => {

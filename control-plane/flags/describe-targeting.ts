@@ -113,11 +113,18 @@ function isSame(a: unknown, b: unknown): boolean {
   if (a === b) return true;
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
   if (Array.isArray(a) !== Array.isArray(b)) return false;
-  const [membersA, membersB] = [presentMembers(a), presentMembers(b)];
-  const others = new Map(membersB);
-  return membersA.length === membersB.length && membersA.every(([name, value]) => isSame(value, others.get(name)));
+  return (
+    countOfPresent(a) === countOfPresent(b) &&
+    Object.entries(a).every(([name, value]) => isSame(value, memberOf(b, name)))
+  );
 }
 
-function presentMembers(value: object): [string, unknown][] {
-  return Object.entries(value).filter(([, member]) => member !== undefined);
+function countOfPresent(value: object): number {
+  let count = 0;
+  for (const member of Object.values(value)) if (member !== undefined) count += 1;
+  return count;
+}
+
+function memberOf(value: object, name: string): unknown {
+  return Object.hasOwn(value, name) ? (value as Readonly<Record<string, unknown>>)[name] : undefined;
 }

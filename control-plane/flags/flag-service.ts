@@ -11,6 +11,7 @@ import type { FlagHealthRecord } from '../flag-health/flag-health-record.js';
 import { getProject } from '../projects/project-read-model.js';
 import { KeySpellings } from '../store/key-spellings.js';
 import { keys } from '../store/keys.js';
+import { asJson } from './as-json.js';
 import { describeFlagChange, summarise } from './describe-flag.js';
 import { findFlagUsers, findPrerequisiteUsers, findVariationUsers, refuseInUse } from './find-users.js';
 import { checkValues, editableOf, type FlagCreate, flagEditSchema } from './flag-input.js';
@@ -18,7 +19,6 @@ import { environmentChanges, type FlagPlace, getOpenPlace, servedDefinitions } f
 import type { FlagRecord, TargetingRecord } from './flag-record.js';
 import { type FlagTombstone, findFlag, getFlag, getTargeting } from './flag-store.js';
 import { revisionsOf, viewFlag } from './flag-view.js';
-import { jsonCopy } from './json-copy.js';
 import { initialTargetings, mustTargeting, newFlag } from './new-flag.js';
 
 /** A flag has to be archived this long before it can be deleted without force. */
@@ -85,7 +85,7 @@ export class FlagService {
   update(write: WriteRequest, tenantId: TenantId, projectKey: string, flagKey: string, patch: Patch): Promise<Reply> {
     return this.#commit(write, tenantId, projectKey, (place) => {
       const before = this.#getChecked(write, place, flagKey);
-      const edit = parseWith(flagEditSchema, applyPatch(jsonCopy(editableOf(before)), patch));
+      const edit = parseWith(flagEditSchema, applyPatch(asJson(editableOf(before)), patch));
       const after: FlagRecord = {
         ...before,
         ...edit,
@@ -205,8 +205,8 @@ export class FlagService {
       owner: tenantId,
       action,
       subject: `projects/${project.key}/flags/${key}`,
-      before: before && jsonCopy(viewFlag(before)),
-      after: after && jsonCopy(viewFlag(after)),
+      before: before && asJson(viewFlag(before)),
+      after: after && asJson(viewFlag(after)),
       records: [{ key: keys.flag(tenantId, projectId, key), read: before, value: after }],
       relied: [
         { key: keys.project(tenantId, project.key), read: project },

@@ -2,9 +2,9 @@ import { PlatformError } from '@guidon/protocol';
 import { z } from 'zod';
 import { keySchema } from '../admin-api/params.js';
 import { applyPatch, MERGE_PATCH, type Patch } from '../admin-api/patch.js';
+import { storedJson } from './as-json.js';
 import { checkTargeting } from './flag-input.js';
 import type { FlagRecord, TargetingRecord } from './flag-record.js';
-import { storedJson } from './json-copy.js';
 
 /** Form only; the flag model's own parser checks the rest and gives the codes and pointers. */
 export const conditionSchema = z.looseObject({}).meta({

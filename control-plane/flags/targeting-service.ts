@@ -9,12 +9,12 @@ import {
   refOf,
 } from '../environments/environment-read-model.js';
 import { keys } from '../store/keys.js';
+import { asJson, storedJson } from './as-json.js';
 import { assertFits } from './check-references.js';
 import { summarise } from './describe-flag.js';
 import { describeTargetingChange } from './describe-targeting.js';
 import { flagDefinitionOf, type TargetingRecord } from './flag-record.js';
 import { getFlag, getTargeting } from './flag-store.js';
-import { jsonCopy, storedJson } from './json-copy.js';
 import { editTargeting, patchTargeting } from './targeting-input.js';
 import { revisionOf, viewTargeting } from './targeting-view.js';
 
@@ -70,7 +70,7 @@ export class TargetingService {
         subject: `projects/${project.key}/environments/${environment.key}/flags/${flagKey}/targeting`,
         summary: summarise(`flag ${flagKey} in ${environment.key}`, sentences),
         before: storedJson(view(before)),
-        after: jsonCopy(view(after)),
+        after: asJson(view(after)),
         records: [{ key: keys.targeting(ref, flagKey), read: before, value: after }],
         relied: [
           { key: keys.flag(path.tenantId, project.projectId, flagKey), read: flag },

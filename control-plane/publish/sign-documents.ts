@@ -11,7 +11,6 @@ import {
   type Signed,
   type SigningKey,
   signDocument,
-  signDocumentLater,
   type TenantQuotas,
 } from '@guidon/protocol/signed-config';
 import type { CredentialRecord } from '../credentials/credential-record.js';
@@ -32,11 +31,6 @@ interface ManifestFacts {
 
 export function signManifest(environment: EnvironmentRef, at: ManifestFacts, key: SigningKey): Signed {
   return signDocument(encodeManifest(environment, at, key), key);
-}
-
-/** The same on another thread. */
-export function signManifestLater(environment: EnvironmentRef, at: ManifestFacts, key: SigningKey): Promise<Signed> {
-  return signDocumentLater(encodeManifest(environment, at, key), key);
 }
 
 function encodeManifest(environment: EnvironmentRef, at: ManifestFacts, key: SigningKey): Uint8Array {

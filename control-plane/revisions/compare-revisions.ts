@@ -2,7 +2,7 @@ import { boundedDiff } from '../audit/audit-entry.js';
 import type { DefinitionName } from '../commit/definition-history.js';
 import type { DefinitionEntryRow } from '../commit/definition-store.js';
 import { type DiffEntry, diffJson } from '../commit/diff.js';
-import { jsonCopy } from '../flags/json-copy.js';
+import { asJson } from '../flags/as-json.js';
 import {
   describeFlagDefinitionChange,
   describeKeysChange,
@@ -92,12 +92,12 @@ function describeDifference(
   if (kind === 'flag') {
     const [before, after] = [past.find('flag', key, from), past.find('flag', key, to)];
     if (before === undefined || after === undefined) throw new Error('a changed flag is on both sides');
-    const diff = boundedDiff(diffJson(jsonCopy(before), jsonCopy(after)));
+    const diff = boundedDiff(diffJson(asJson(before), asJson(after)));
     return { kind, key, sentences: describeFlagDefinitionChange(before, after), ...diff };
   }
   const [before, after] = [past.find('segment', key, from), past.find('segment', key, to)];
   if (before === undefined || after === undefined) throw new Error('a changed segment is on both sides');
-  const diff = boundedDiff(diffJson(jsonCopy(before), jsonCopy(after)));
+  const diff = boundedDiff(diffJson(asJson(before), asJson(after)));
   return { kind, key, sentences: describeSegmentDefinitionChange(before, after), ...diff };
 }
 

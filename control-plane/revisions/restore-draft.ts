@@ -4,10 +4,10 @@ import { type EnvironmentRef, type Issue, PlatformError } from '@guidon/protocol
 import type { DefinitionChange, RecordRead, RecordWrite } from '../commit/change.js';
 import type { ControlPlaneCore } from '../core.js';
 import { type FoundEnvironment, refOf } from '../environments/environment-read-model.js';
+import { asJson } from '../flags/as-json.js';
 import { describeTargetingChange } from '../flags/describe-targeting.js';
 import { type FlagRecord, flagDefinitionOf, type TargetingRecord } from '../flags/flag-record.js';
 import { findFlag, getTargeting } from '../flags/flag-store.js';
-import { jsonCopy } from '../flags/json-copy.js';
 import { editTargeting } from '../flags/targeting-input.js';
 import { viewTargeting } from '../flags/targeting-view.js';
 import { type KeyCount, type SegmentRecord, segmentDefinitionOf, withKeyCount } from '../segments/segment-record.js';
@@ -192,7 +192,7 @@ export class RestoreDraft {
       ([key, { [side]: record }]) => [key, viewTargeting(key, this.#environmentKey, record)] as const,
     );
     const segments = [...this.#segments].map(([key, { [side]: record }]) => [key, viewSegment(record)] as const);
-    return jsonCopy({ targetings: Object.fromEntries(targetings), segments: Object.fromEntries(segments) });
+    return asJson({ targetings: Object.fromEntries(targetings), segments: Object.fromEntries(segments) });
   }
 }
 

@@ -4,8 +4,8 @@ import { type Json, PlatformError } from '@guidon/protocol';
 import { applyPatch, type Patch } from '../admin-api/patch.js';
 import { parseWith } from '../admin-api/problems.js';
 import type { DefinitionChange } from '../commit/change.js';
+import { asJson } from '../flags/as-json.js';
 import { countOf } from '../flags/describe-targeting.js';
-import { jsonCopy } from '../flags/json-copy.js';
 import { type Chunks, chunksOf, type EditedKeys, editSegmentKeys, replaceSegmentKeys } from './edit-segment-keys.js';
 import { checkSegmentRules, segmentEditSchema } from './segment-input.js';
 import { KEY_LISTS_PER_SEGMENT_MAX, type SegmentRecord, withKeyCount } from './segment-record.js';
@@ -17,7 +17,7 @@ export function patchSegment(
   { pointer, now }: { pointer: string; now: number },
 ): SegmentRecord {
   const { name, description, tags, rules } = before;
-  const edit = parseWith(segmentEditSchema, applyPatch(jsonCopy({ name, description, tags, rules }), patch));
+  const edit = parseWith(segmentEditSchema, applyPatch(asJson({ name, description, tags, rules }), patch));
   return {
     ...before,
     ...edit,

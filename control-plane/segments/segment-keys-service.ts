@@ -10,9 +10,9 @@ import {
   getOpenEnvironment,
   refOf,
 } from '../environments/environment-read-model.js';
+import { asJson } from '../flags/as-json.js';
 import { assertFits } from '../flags/check-references.js';
 import { summarise } from '../flags/describe-flag.js';
-import { jsonCopy } from '../flags/json-copy.js';
 import { keys } from '../store/keys.js';
 import { describeListEdit, editList, type ListEdit, listEditDetails } from './segment-edit.js';
 import { checkKeysEdit, contextKindSchema, type KeysEdit, listSchema } from './segment-input.js';
@@ -98,8 +98,8 @@ export class SegmentKeysService {
         action: 'segment.update-keys',
         subject: `projects/${found.project.key}/environments/${found.environment.key}/segments/${segmentKey}`,
         summary: summarise(`segment ${segmentKey} in ${path.environmentKey}`, [describeListEdit(edit, edited)]),
-        before: jsonCopy(viewSegment(before)),
-        after: jsonCopy(viewSegment(record)),
+        before: asJson(viewSegment(before)),
+        after: asJson(viewSegment(record)),
         details: listEditDetails(edit, edited),
         records: [
           { key: keys.segment(environment, segmentKey), read: before, value: record },

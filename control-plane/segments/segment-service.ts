@@ -11,11 +11,11 @@ import {
   getOpenEnvironment,
   refOf,
 } from '../environments/environment-read-model.js';
+import { asJson } from '../flags/as-json.js';
 import { assertFits } from '../flags/check-references.js';
 import { summarise } from '../flags/describe-flag.js';
 import { findSegmentUsers, refuseInUse } from '../flags/find-users.js';
 import { servedDefinitions } from '../flags/flag-place.js';
-import { jsonCopy } from '../flags/json-copy.js';
 import { KeySpellings } from '../store/key-spellings.js';
 import { keys } from '../store/keys.js';
 import { archivedKeyRows, archivedKeyTombs, readArchivedKeys } from './archived-keys.js';
@@ -172,8 +172,8 @@ export class SegmentService {
       owner: environment.tenantId,
       action,
       subject: `projects/${found.project.key}/environments/${found.environment.key}/segments/${key}`,
-      before: before && jsonCopy(viewSegment(before)),
-      after: after && jsonCopy(viewSegment(after)),
+      before: before && asJson(viewSegment(before)),
+      after: after && asJson(viewSegment(after)),
       records: [{ key: keys.segment(environment, key), read: before, value: after }],
       relied: reliedOf(found),
       environments: [{ environment, definitions }],

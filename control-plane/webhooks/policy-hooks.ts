@@ -8,8 +8,8 @@ import { diffJson } from '../commit/diff.js';
 import type { PreparedEnvironment } from '../commit/prepare-environment.js';
 import { findEnvironment } from '../environments/environment-read-model.js';
 import { thingsOfChange } from '../feed/rows-of-change.js';
+import { asJson } from '../flags/as-json.js';
 import type { FlagRecord } from '../flags/flag-record.js';
-import { jsonCopy } from '../flags/json-copy.js';
 import type { ProjectRecord } from '../projects/project-record.js';
 import { resourcePathOf } from '../roles/resource-path.js';
 import type { ControlStore } from '../store/control-store.js';
@@ -114,7 +114,7 @@ function parseAnswer(body: Buffer | undefined): { allow: boolean; reason: string
 
 function questionOf(write: WriteRequest, change: Change, prepared: readonly PreparedEnvironment[]): RenderedMessage {
   const { kind, name } = write.actor;
-  const data: Json = jsonCopy({
+  const data: Json = asJson({
     action: change.action,
     subject: change.subject,
     summary: change.summary,

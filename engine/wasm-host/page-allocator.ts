@@ -12,9 +12,11 @@ interface SmallPage {
   readonly kind: 'small';
   readonly page: number;
   readonly classBytes: number;
-  /** Offsets in the page. */
+  /** Offsets in the page of what was freed. */
   readonly free: number[];
   readonly slotCount: number;
+  /** Slots from here on have never been handed out: a page for one block costs no list of thousands. */
+  firstUnused: number;
 }
 
 interface LargeRun {
@@ -98,12 +100,13 @@ export class PageAllocator {
       return;
     }
     const offset = address - page * PAGE_BYTES;
-    assert(offset % entry.classBytes === 0 && !entry.free.includes(offset), 'a block is freed once');
+    const wasGiven = offset % entry.classBytes === 0 && offset < entry.firstUnused * entry.classBytes;
+    assert(wasGiven && !entry.free.includes(offset), 'a block is freed once');
     this.#onFree?.(address, entry.classBytes);
     entry.free.push(offset);
     this.#usedBytes -= entry.classBytes;
     this.#openPages(entry.classBytes).add(entry);
-    if (entry.free.length === entry.slotCount) this.#closePage(entry);
+    if (entry.free.length === entry.firstUnused) this.#closePage(entry);
   }
 
   #closePage(page: SmallPage): void {
@@ -126,9 +129,9 @@ export class PageAllocator {
       if (page === undefined) return undefined;
       open.add(page);
     }
-    const offset = page.free.pop();
-    assert(offset !== undefined, 'an open page has room');
-    if (page.free.length === 0) open.delete(page);
+    const offset = page.free.pop() ?? page.firstUnused++ * classBytes;
+    assert(offset < page.slotCount * classBytes, 'an open page has room');
+    if (page.free.length === 0 && page.firstUnused === page.slotCount) open.delete(page);
     this.#usedBytes += classBytes;
     return page.page * PAGE_BYTES + offset;
   }
@@ -137,8 +140,7 @@ export class PageAllocator {
     const page = this.#takePages(1);
     if (page === undefined) return undefined;
     const slotCount = Math.floor(PAGE_BYTES / classBytes);
-    const free = Array.from({ length: slotCount }, (_, index) => (slotCount - 1 - index) * classBytes);
-    const made: SmallPage = { kind: 'small', page, classBytes, free, slotCount };
+    const made: SmallPage = { kind: 'small', page, classBytes, free: [], slotCount, firstUnused: 0 };
     this.#pages.set(page, made);
     return made;
   }

@@ -7,7 +7,6 @@ import {
   sign,
   verify,
 } from 'node:crypto';
-import { promisify } from 'node:util';
 
 /** Bytes as they were signed, never re-serialised, and the Ed25519 signature (64 bytes) over exactly those bytes. */
 export interface Signed {
@@ -44,13 +43,6 @@ export function fingerprintOf(publicKey: string): string {
 
 export function signDocument(document: Uint8Array, key: SigningKey): Signed {
   return { document, signature: sign(null, document, key.privateKey) };
-}
-
-const signInBackground = promisify(sign);
-
-/** The same on another thread: for the serving thread, which has something else to do meanwhile. */
-export async function signDocumentLater(document: Uint8Array, key: SigningKey): Promise<Signed> {
-  return { document, signature: await signInBackground(null, document, key.privateKey) };
 }
 
 /** False for a wrong signature and for a malformed one alike. `publicKey` is raw base64url; the algorithm is pinned to Ed25519. */
