@@ -240,6 +240,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
       events,
       durations,
       webhookOutcomes: () => webhooks.dispatcher.outcomes,
+      webhookCount: () => webhooks.dispatcher.laneCount,
       version: VERSION,
     });
     await collectOpenApi(app);

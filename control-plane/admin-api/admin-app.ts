@@ -17,6 +17,7 @@ import { allowedMethods, type KnownRoute } from './known-routes.js';
 import { JSON_PATCH, MERGE_PATCH, mediaTypeOf } from './patch.js';
 import { issuesFrom, notFound, sendProblem } from './problems.js';
 import { parseJsonBody } from './request-body.js';
+import { withoutPorts } from './request-origin.js';
 
 const BODY_BYTES_MAX = 1024 * 1024;
 const HEADER_BYTES_MAX = 8 * 1024;
@@ -86,10 +87,17 @@ export function createAdminApp(options: {
   app.addHook('onRequest', async (request, reply) => {
     // Nodes poll every few seconds and are no browsers: each byte of an idle poll counts.
     reply.headers(request.url.startsWith('/internal/') ? INTERNAL_HEADERS : SECURITY_HEADERS);
+    if (trustedProxies.length > 0) dropForwardedPorts(request);
     guardRequest(request, guard);
   });
   app.addHook('onResponse', async (request, reply) => logRequest(request, reply.statusCode, reply.elapsedTime));
   return app;
+}
+
+/** Before anybody asks where the request came from. */
+function dropForwardedPorts({ headers }: FastifyRequest): void {
+  const forwardedFor = headers['x-forwarded-for'];
+  if (typeof forwardedFor === 'string') headers['x-forwarded-for'] = withoutPorts(forwardedFor);
 }
 
 /** What Fastify sets on a server of its own, on one that can be given another certificate. */

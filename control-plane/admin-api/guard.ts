@@ -69,7 +69,7 @@ export function guardRequest(request: FastifyRequest, options: GuardOptions): vo
   assertWellFormed(request);
   const { action, takesBody } = request.routeOptions.config;
   if (action !== undefined) {
-    const authenticated = identify(request, options.authenticator);
+    const authenticated = identify(request, options);
     request.authenticated = authenticated;
     if ('tenantId' in authenticated.actor) options.rates.admit(authenticated.actor.tenantId);
     if (!hasNameableParams(request)) throw notFound();
@@ -83,18 +83,19 @@ export function guardRequest(request: FastifyRequest, options: GuardOptions): vo
 }
 
 /** Of a request that has been let through and lasts: throws when it would not be let through now. */
-export function guardAgain(request: FastifyRequest, { authenticator, resources }: GuardOptions): Actor {
+export function guardAgain(request: FastifyRequest, options: GuardOptions): Actor {
+  const { resources } = options;
   const { action } = request.routeOptions.config;
   assert(action !== undefined, 'a public route has no actor');
-  const { actor } = identify(request, authenticator);
+  const { actor } = identify(request, options);
   assertAuthorised(authorise(actor, action, resources.resourceOf(request.params)));
   if (!resources.hasTenantOf(request.params)) throw notFound();
   return actor;
 }
 
 /** A token speaks for itself; a cookie is sent by browsers whoever made the request, so what it may change must come from a page of ours. */
-function identify(request: FastifyRequest, authenticator: Authenticator): Authenticated {
-  const { tenantId } = request.params as { tenantId?: string };
+function identify(request: FastifyRequest, { authenticator, resources }: GuardOptions): Authenticated {
+  const tenantId = resources.tenantOf(request.params);
   const cookies = new Cookies(request);
   const authenticated = authenticator.authenticate(request.headers, {
     cookie: cookies.find('guidon'),

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { PlatformError } from '@guidon/protocol';
+import { type Issue, PlatformError } from '@guidon/protocol';
 import type { FastifyRequest } from 'fastify';
 import { MERGE_PATCH, mediaTypeOf } from './patch.js';
 
@@ -23,13 +23,51 @@ export function parseJsonBody(request: FastifyRequest, body: Buffer): unknown {
 }
 
 function parseText(body: Buffer): unknown {
+  let text: string;
+  let value: unknown;
   try {
-    const text = utf8.decode(body);
-    const value: unknown = JSON.parse(text);
-    return SURROGATE_ESCAPE.test(text) ? toWellFormed(value) : value;
+    text = utf8.decode(body);
+    value = JSON.parse(text);
   } catch (cause) {
     throw new PlatformError('malformed-body', 'the body is not JSON in UTF-8', { cause });
   }
+  if (!SURROGATE_ESCAPE.test(text)) return value;
+  const issues = illFormed(value);
+  if (issues.length === 0) return value;
+  throw new PlatformError('validation-failed', 'the body holds text that is no Unicode', { issues });
+}
+
+const ISSUES_MAX = 100;
+
+/** Texts, names of members too, that no UTF-8 can hold: they would be stored as something else than was sent. */
+function illFormed(body: unknown): Issue[] {
+  const issues: Issue[] = [];
+  const path: (string | number)[] = [];
+  const check = (text: string): void => {
+    if (text.isWellFormed() || issues.length >= ISSUES_MAX) return;
+    issues.push({ pointer: pointerOf(path), code: 'validation-failed', detail: 'must be well-formed Unicode' });
+  };
+  const walk = (value: unknown): void => {
+    if (typeof value === 'string') check(value);
+    if (typeof value !== 'object' || value === null) return;
+    const members = Array.isArray(value) ? value.entries() : Object.entries(value);
+    for (const [name, member] of members) {
+      path.push(name);
+      if (typeof name === 'string') check(name);
+      walk(member);
+      path.pop();
+    }
+  };
+  walk(body);
+  return issues;
+}
+
+/** As an answer can say it: what is wrong with a name is U+FFFD in the pointer. */
+function pointerOf(path: readonly (string | number)[]): string {
+  return path
+    .map((part) => `/${String(part).replaceAll('~', '~0').replaceAll('/', '~1')}`)
+    .join('')
+    .toWellFormed();
 }
 
 /** Deeper than anything a definition may be; recursion over what passes is safe. */
@@ -56,13 +94,3 @@ const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 const OPEN_BRACKET = 0x5b;
 const CLOSE_BRACKET = 0x5d;
-
-/** Lone surrogates become U+FFFD, in names too. */
-function toWellFormed(value: unknown): unknown {
-  if (typeof value === 'string') return Buffer.from(value, 'utf8').toString('utf8');
-  if (Array.isArray(value)) return value.map(toWellFormed);
-  if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(
-    Object.entries(value).map(([name, member]) => [Buffer.from(name, 'utf8').toString('utf8'), toWellFormed(member)]),
-  );
-}

@@ -24,10 +24,11 @@ export class RequestLife {
     return this.#request.server.guardAgain(this.#request);
   }
 
-  /** Of somebody who comes back to a stream of events; undefined when it is no id that we gave. */
-  get lastEventId(): number | undefined {
+  /** Of somebody who comes back to a stream of events; `foreign`: it is no id that we gave. */
+  get lastEventId(): number | 'foreign' | undefined {
     const id = this.#request.headers['last-event-id'];
-    return typeof id === 'string' && /^\d{1,15}$/.test(id) ? Number(id) : undefined;
+    if (id === undefined || id === '') return undefined;
+    return typeof id === 'string' && /^\d{1,15}$/.test(id) ? Number(id) : 'foreign';
   }
 
   /** Ends the connection without an end of the answer. */

@@ -8,6 +8,17 @@ export function originOf(request: FastifyRequest): RequestOrigin {
   return { address: clientAddressOf(request), userAgent };
 }
 
+/** Some proxies write the port of the client behind its address; whoever reads the header would take that for no address at all. */
+export function withoutPorts(forwardedFor: string): string {
+  return forwardedFor
+    .split(',')
+    .map((entry) => entry.trim().replace(ADDRESS_WITH_PORT, '$1$2'))
+    .join(', ');
+}
+
+/** `1.2.3.4:5`, `[::1]:5` and `[::1]`: an IPv6 address without brackets has no port behind it. */
+const ADDRESS_WITH_PORT = /^(?:(\d+\.\d+\.\d+\.\d+):\d{1,5}|\[([\da-f:.]+)\](?::\d{1,5})?)$/i;
+
 /**
  * What a trusted proxy says, else the other end of the connection. A proxy that passes on what its client wrote may hand over any text; what is
  * no address is never taken for one.

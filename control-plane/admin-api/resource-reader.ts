@@ -1,4 +1,4 @@
-import { type EnvironmentRef, parseTenantId } from '@guidon/protocol';
+import { type EnvironmentRef, isId, parseTenantId } from '@guidon/protocol';
 import { findEnvironment, listEnvironments } from '../environments/environment-read-model.js';
 import type { EnvironmentRecord } from '../environments/environment-record.js';
 import type { FlagRecord } from '../flags/flag-record.js';
@@ -31,6 +31,13 @@ export class ResourceReader {
     const path = resourcePathOf(rest);
     if (tenantId === undefined) return { tenantId, path, tags: [] };
     return { tenantId, path, tags: this.#tagsOf(tenantId, rest) };
+  }
+
+  /** Whose a request is about: that of the path, or of the environment that it names by its id. Text, for nobody has looked at it yet. */
+  tenantOf(params: unknown): string | undefined {
+    const { tenantId, environmentId } = params as Readonly<Record<string, string>>;
+    if (tenantId !== undefined || !isId(environmentId)) return tenantId;
+    return this.#store.find<EnvironmentRef>(keys.environmentOwner(environmentId))?.tenantId;
   }
 
   /** False only for what names a tenant that is not there, or no longer. */

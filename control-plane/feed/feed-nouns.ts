@@ -151,10 +151,11 @@ const member = describe<MemberRecord>((_, { personId, roles, createdAt, version 
   data: { personId, roles: [...roles], createdAt, version },
 }));
 
-const invitation = describe<InvitationRecord>((_, { invitationId, roles, invitedBy, createdAt, expiresAt }) => ({
+/** Without whom it invites and who did: see `member`. */
+const invitation = describe<InvitationRecord>((_, { invitationId, roles, createdAt, expiresAt }) => ({
   subject: `invitations/${invitationId}`,
   audience: { action: 'invitation.list', path: '', tags: [] },
-  data: { id: invitationId, roles: [...roles], invitedBy, createdAt, expiresAt },
+  data: { id: invitationId, roles: [...roles], createdAt, expiresAt },
 }));
 
 const role = describe<RoleRecord>((_, record) => ({

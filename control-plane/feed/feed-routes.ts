@@ -11,7 +11,7 @@ import type { ControlPlaneCore } from '../core.js';
 import { streamFeed } from './feed-stream.js';
 import { FeedViewer, feedItemSchema, stateItemSchema } from './feed-view.js';
 import type { FeedWaiters } from './feed-waiters.js';
-import { type FeedPage, readFeed } from './read-feed.js';
+import { type FeedPage, feedGone, readFeed } from './read-feed.js';
 import { readState } from './read-state.js';
 
 const WAIT_SECONDS_MAX = 60;
@@ -95,7 +95,7 @@ export function registerFeedRoutes(app: FastifyInstance, core: ControlPlaneCore,
     operationId: 'followFeed',
     tag: TAG,
     summary: 'What changes in a tenant, as server-sent events',
-    description: `The id of an event is its sequence; send Last-Event-ID or \`after\` to go on. ${SHOWN}`,
+    description: `The id of an event is its sequence; send Last-Event-ID or \`after\` to go on; 410: read the state first. ${SHOWN}`,
     action: 'feed.read',
     params: tenantParams,
     query: z.strictObject({
@@ -112,7 +112,9 @@ export function registerFeedRoutes(app: FastifyInstance, core: ControlPlaneCore,
     fileTypes: ['text/event-stream'],
     replies: { 200: z.string().describe('Events; each has a FeedItem as its data') },
     handle: ({ params: { tenantId }, query, actor, life }) => {
-      const after = life.lastEventId ?? query.after ?? feed.bounds(tenantId).end;
+      const { lastEventId } = life;
+      if (lastEventId === 'foreign') throw feedGone(feed, tenantId);
+      const after = lastEventId ?? query.after ?? feed.bounds(tenantId).end;
       // Says 410 while there is still somebody to say it to.
       readFeed(feed, tenantId, new FeedViewer(actor, tenantId), { after, limit: 0 });
       const open = () =>

@@ -16,6 +16,14 @@ export interface FeedPage {
   readonly end: number;
 }
 
+/** For whoever names a place that the feed does not have, or no longer: it says where to begin. */
+export function feedGone(feed: Feed, tenantId: TenantId): PlatformError {
+  const { start, end } = feed.bounds(tenantId);
+  return new PlatformError('feed-gone', `the feed has what came after ${start}, up to ${end}`, {
+    extensions: { start, end, state: `/api/v1/tenants/${tenantId}/feed/state` },
+  });
+}
+
 /** What comes after `after`. Throws `feed-gone` when the feed does not reach back to there, or never came to it. */
 export function readFeed(
   feed: Feed,
@@ -24,11 +32,7 @@ export function readFeed(
   { after, limit }: { readonly after: number; readonly limit: number },
 ): FeedPage {
   const { start, end } = feed.bounds(tenantId);
-  if (after < start || after > end) {
-    throw new PlatformError('feed-gone', `the feed has what came after ${start}, up to ${end}`, {
-      extensions: { start, end, state: `/api/v1/tenants/${tenantId}/feed/state` },
-    });
-  }
+  if (after < start || after > end) throw feedGone(feed, tenantId);
   const items: FeedItem[] = [];
   let next = after;
   let bytes = 0;

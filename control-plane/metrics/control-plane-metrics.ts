@@ -14,6 +14,8 @@ export interface ControlPlaneMetricsParts {
   readonly durations: RequestDurations;
   /** Attempts of webhooks, by outcome. */
   readonly webhookOutcomes: () => ReadonlyMap<string, number>;
+  /** Endpoints that the dispatcher has something in memory of. */
+  readonly webhookCount: () => number;
   /** Events that nodes sent, by what became of them. */
   readonly events: EventIntake;
   readonly version: string;
@@ -29,7 +31,8 @@ export class ControlPlaneMetrics {
   }
 
   families(): MetricFamily[] {
-    const { store, publisher, feedWaiters, nodes, durations, webhookOutcomes, events, version } = this.#parts;
+    const { store, publisher, feedWaiters, nodes, durations, webhookOutcomes, webhookCount, events, version } =
+      this.#parts;
     const { liveCount, knownCount } = nodes.counts();
     return [
       {
@@ -45,6 +48,7 @@ export class ControlPlaneMetrics {
       gauge('guidon_outbox_waiting', 'Environments with something that is not published yet', publisher.backlog.count),
       gauge('guidon_outbox_oldest_seconds', 'How long the first of them has waited', publisher.backlog.oldestSeconds),
       gauge('guidon_feed_readers', 'Requests that wait for a feed or stream it', feedWaiters.count),
+      gauge('guidon_webhook_endpoints', 'Endpoints that are looked after', webhookCount()),
       valuesFamily('guidon_nodes', 'Nodes by whether they were heard of within 15 s', {
         type: 'gauge',
         label: 'state',

@@ -217,13 +217,13 @@ export class NodeDirectory {
     });
   }
 
-  /** What canaries say of an environment. */
-  canariesOf(environmentId: string): CanaryReport[] {
-    return [...this.#nodes.values()].flatMap((known) => {
-      if (known.status.isCanary !== true) return [];
-      const environment = known.environments.get(environmentId);
-      return [
-        {
+  /** What canaries say of an environment. Whoever asks for many environments looks for the canaries among the nodes once. */
+  canaryReports(): (environmentId: string) => CanaryReport[] {
+    const canaries = [...this.#nodes.values()].filter(({ status }) => status.isCanary === true);
+    return (environmentId) =>
+      canaries.map((known) => {
+        const environment = known.environments.get(environmentId);
+        return {
           nodeId: known.status.nodeId,
           isLive: this.#isLive(known),
           epoch: environment?.epoch ?? 0,
@@ -231,9 +231,8 @@ export class NodeDirectory {
           at: environment?.at ?? 0,
           answers: environment?.answers ?? { evaluations: 0, errors: 0 },
           quarantined: environment?.quarantined ?? [],
-        },
-      ];
-    });
+        };
+      });
   }
 
   /** Calls `visit` with each live node and whether it serves `position`: in no order, since many writes may ask at each report. */

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type EnvironmentRef, PlatformError } from '@guidon/protocol';
 import { EnvironmentDigests, type EnvironmentState } from '@guidon/protocol/signed-config';
 import type { Logger } from 'pino';
@@ -61,6 +62,7 @@ export class ReleaseGate {
   readonly #stages = new Map<string, Stage>();
   /** Released, and not yet written down; what is lost of it goes through the canaries once more. */
   readonly #unwritten = new Set<string>();
+  #looking: Promise<void> | undefined;
   #onRelease: (environment: EnvironmentRef) => void = () => undefined;
 
   private constructor(parts: ReleaseGateParts) {
@@ -157,11 +159,28 @@ export class ReleaseGate {
     if (this.#canaryMs !== undefined) this.#unwritten.add(environmentId);
   }
 
-  /** Once a second: what canaries have said since, and what time it is. */
-  async look(): Promise<void> {
-    for (const [environmentId, stage] of this.#stages) {
-      if (stage.state === 'stopped') continue;
-      const next = this.#judge(environmentId, stage);
+  /** Once a second: what canaries have said since, and what time it is. One at a time: whoever asks meanwhile is given the one that runs. */
+  look(): Promise<void> {
+    this.#looking ??= this.#look().finally(() => {
+      this.#looking = undefined;
+    });
+    return this.#looking;
+  }
+
+  async #look(): Promise<void> {
+    let canariesOf = this.#nodes.canaryReports();
+    let count = 0;
+    // Those of now: what is staged meanwhile has the next look.
+    const environmentIds = [...this.#stages.keys()];
+    for (const environmentId of environmentIds) {
+      count += 1;
+      if (count % STAGES_PER_TURN === 0) {
+        await nextTurn();
+        canariesOf = this.#nodes.canaryReports();
+      }
+      const stage = this.#stages.get(environmentId);
+      if (stage === undefined || stage.state === 'stopped') continue;
+      const next = this.#judge(stage, canariesOf(environmentId));
       if (next === 'released') this.#release(environmentId, stage.candidate);
       else {
         this.#stages.set(environmentId, next);
@@ -189,9 +208,9 @@ export class ReleaseGate {
     }
   }
 
-  #judge(environmentId: string, stage: Stage): Stage | 'released' {
+  #judge(stage: Stage, reports: readonly CanaryReport[]): Stage | 'released' {
     const { candidate, errorShares, since } = stage;
-    const canaries = this.#nodes.canariesOf(environmentId).filter(({ isLive }) => isLive);
+    const canaries = reports.filter(({ isLive }) => isLive);
     if (canaries.length === 0) return { ...stage, state: 'waiting', reason: 'no canary is live' };
     for (const canary of canaries) {
       const fault = faultOf(canary, candidate, errorShares.get(canary.nodeId) ?? 0);
@@ -238,7 +257,9 @@ export class ReleaseGate {
       state: 'waiting',
       reason: 'the canaries have not said anything of it yet',
       errorShares: new Map(
-        this.#nodes.canariesOf(environmentId).map(({ nodeId, answers }) => [nodeId, errorShare(answers)]),
+        this.#nodes
+          .canaryReports()(environmentId)
+          .map(({ nodeId, answers }) => [nodeId, errorShare(answers)]),
       ),
     });
   }
@@ -285,6 +306,8 @@ export interface ReleaseGateParts {
 
 /** Requests of admins wait no longer than this many rows take. */
 const ROWS_PER_TRANSACTION = 500;
+/** Stages that are judged before requests have their turn again. */
+const STAGES_PER_TURN = 200;
 
 function faultOf(canary: CanaryReport, candidate: Position, shareBefore: number): string | undefined {
   const refused = canary.quarantined.find((each) => compare(each, candidate) === 0);

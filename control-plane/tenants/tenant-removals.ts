@@ -22,6 +22,7 @@ export class TenantRemovals {
   readonly #store: ControlStore;
   readonly #logger: Logger;
   readonly #running = new Map<TenantId, Promise<void>>();
+  readonly #listeners = new Set<(tenantId: TenantId) => void>();
   #isClosed = false;
 
   constructor(store: ControlStore, logger: Logger) {
@@ -40,6 +41,12 @@ export class TenantRemovals {
     }
   }
 
+  /** Calls `listener` when nothing of a tenant is left. Returns how to end that. */
+  onRemoved(listener: (tenantId: TenantId) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
   /** Resolves when nothing of the tenant is left. */
   remove(tenantId: TenantId): Promise<void> {
     const running = this.#running.get(tenantId) ?? this.#remove(tenantId).finally(() => this.#running.delete(tenantId));
@@ -54,7 +61,10 @@ export class TenantRemovals {
 
   async #remove(tenantId: TenantId): Promise<void> {
     while (!this.#isClosed) {
-      if (await this.#store.transaction((transaction) => removeSome(transaction, tenantId))) return;
+      if (await this.#store.transaction((transaction) => removeSome(transaction, tenantId))) {
+        for (const listener of this.#listeners) listener(tenantId);
+        return;
+      }
       await nextTurn();
     }
   }

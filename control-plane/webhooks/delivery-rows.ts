@@ -7,7 +7,12 @@ export interface WebhookState {
   /** Of the last one delivered; 0 = none yet. */
   readonly deliveredSequence: number;
   /** Attempts so far for the first event behind the cursor that is for this endpoint; absent: none. */
-  readonly attempt?: { readonly count: number; readonly at: number; readonly nextAt: number };
+  readonly attempt?: {
+    readonly count: number;
+    readonly nextAt: number;
+    /** Of the endpoint when it was made: enabled again since, it begins anew. */
+    readonly enabledAt: number;
+  };
   /** Events sent again on somebody's order, whichever comes next; absent: none under way. */
   readonly redelivery?: { readonly orderId: string; readonly next: number };
   /** The number that the next entry of the log gets. */

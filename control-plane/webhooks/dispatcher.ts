@@ -76,6 +76,11 @@ export class Dispatcher {
     };
   }
 
+  /** Endpoints of which something is in memory. */
+  get laneCount(): number {
+    return [...this.#lanes.values()].reduce((sum, { size }) => sum + size, 0);
+  }
+
   /** Attempts since the start, by outcome. */
   get outcomes(): ReadonlyMap<string, number> {
     return this.#outcomes;
@@ -83,7 +88,15 @@ export class Dispatcher {
 
   /** Goes on with everything that an earlier process left. */
   start(): void {
-    this.#unsubscribe = this.#core.feed.onAppended((tenantId) => this.wake(tenantId));
+    const { feed, removals } = this.#core;
+    const unsubscribes = [
+      feed.onAppended((tenantId) => this.wake(tenantId)),
+      // Nothing is appended any more for lanes to notice that their endpoints are gone.
+      removals.onRemoved((tenantId) => this.wake(tenantId)),
+    ];
+    this.#unsubscribe = () => {
+      for (const unsubscribe of unsubscribes) unsubscribe();
+    };
     for (const { key } of this.#core.store.list(keys.tenants())) this.wake(parseTenantId(lastPart(key)));
   }
 
@@ -161,13 +174,17 @@ export class Dispatcher {
   }
 
   /** Never rejects: what cannot be written now shows itself again at the next attempt. */
-  async #setHealth({ tenantId, webhookId }: WebhookRecord, health: WebhookHealth, reason: string): Promise<void> {
+  async #setHealth(webhook: WebhookRecord, health: WebhookHealth, reason: string): Promise<void> {
     const { store, committer, logger } = this.#core;
+    const { tenantId, webhookId, enabledAt } = webhook;
     const write = { actor: SYSTEM_ACTOR, requestId: randomUUID(), dryRun: false };
     try {
       await committer.commit(write, undefined, () => {
         const before = findWebhook(store, tenantId, webhookId);
         if (before === undefined) throw new PlatformError('not-found', 'the endpoint was deleted meanwhile');
+        if (before.enabledAt !== enabledAt) {
+          throw new PlatformError('conflict', 'what was seen is of before the endpoint was enabled again');
+        }
         const after: WebhookRecord = { ...before, health, healthReason: reason, version: before.version + 1 };
         return {
           ...changeOf(before, after),

@@ -51,7 +51,7 @@ export interface LaneTools {
   readonly signal: AbortSignal;
   /** Resolves when the receiver may be told. */
   readonly beforeSending: (webhook: WebhookRecord, event: FeedRow) => Promise<void>;
-  /** Writes the endpoint's new health, with its audit entry and event. Never rejects. */
+  /** Writes the endpoint's new health, with its audit entry and event, unless somebody has enabled it again since `webhook` was read. Never rejects. */
   readonly setHealth: (webhook: WebhookRecord, health: WebhookHealth, reason: string) => Promise<void>;
   readonly onOutcome: (outcome: DeliveryRow['outcome']) => void;
   /** The endpoint was deleted. */
@@ -182,7 +182,7 @@ export class EndpointLane {
     const { feed, clock } = this.#tools;
     const { attempt } = this.#state;
     this.#cancelTimer();
-    if (attempt !== undefined && attempt.at < webhook.enabledAt) {
+    if (attempt !== undefined && attempt.enabledAt !== webhook.enabledAt) {
       const { attempt: _, ...state } = this.#state;
       this.#state = state;
     } else if (attempt !== undefined && attempt.nextAt > clock.now()) {
@@ -246,11 +246,12 @@ export class EndpointLane {
       if (webhook.health === 'failing') await setHealth(webhook, 'ok', '');
       return;
     }
-    const at = clock.now();
     const delayMs = outcome === 'gone' ? undefined : retryDelayMs(count, { retryAfterMs, random: clock.random() });
+    const at = clock.now();
     const nextAt = delayMs === undefined ? null : Math.ceil(at + delayMs);
     const row = this.#logRow('event', message, { type, sequence, attempt: count, nextAt }, sent);
-    await this.#note({ ...rest, attempt: { count, at, nextAt: nextAt ?? at }, logNext: row.number + 1 }, row);
+    const { enabledAt } = webhook;
+    await this.#note({ ...rest, attempt: { count, nextAt: nextAt ?? at, enabledAt }, logNext: row.number + 1 }, row);
     const answer = status === undefined ? (detail ?? outcome) : `status ${status}`;
     if (outcome === 'gone') await setHealth(webhook, 'disabled', 'the receiver answered 410: it wants no more');
     else if (nextAt === null) await setHealth(webhook, 'disabled', `${count} attempts failed, the last with ${answer}`);

@@ -1,3 +1,5 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+
 /** One metric as the Prometheus page has it, as plain values that cross a process border. */
 export interface MetricFamily {
   readonly name: string;
@@ -39,25 +41,34 @@ export function joinFamilies(pages: readonly (readonly MetricFamily[])[]): Metri
   return [...families.values()].map(({ family, samples }) => ({ ...family, samples: [...samples.values()] }));
 }
 
+/** Samples that are written down before requests have their turn again: a page may have some thousands. */
+const SAMPLES_PER_TURN = 400;
+
 /** Prometheus' text format, version 0.0.4. */
-export function renderFamilies(families: readonly MetricFamily[]): string {
-  const lines = families.flatMap(({ name, help, type, samples }) => [
-    `# HELP ${name} ${help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')}`,
-    `# TYPE ${name} ${type}`,
-    ...samples.map((sample) => `${lineOf(sample)} ${sample.value}`),
-  ]);
+export async function renderFamilies(families: readonly MetricFamily[]): Promise<string> {
+  const lines: string[] = [];
+  let count = 0;
+  for (const { name, help, type, samples } of families) {
+    lines.push(`# HELP ${name} ${help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')}`, `# TYPE ${name} ${type}`);
+    for (const sample of samples) {
+      lines.push(`${lineOf(sample)} ${sample.value}`);
+      count += 1;
+      if (count % SAMPLES_PER_TURN === 0) await nextTurn();
+    }
+  }
   return `${lines.join('\n')}\n`;
 }
 
 /** Name and labels in one order, whatever order they were given in. */
 function lineOf({ name, labels }: MetricSample): string {
-  const pairs = Object.entries(labels)
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([label, value]) => `${label}="${escapeLabel(value)}"`);
-  return pairs.length === 0 ? name : `${name}{${pairs.join(',')}}`;
+  const names = Object.keys(labels);
+  if (names.length === 0) return name;
+  if (names.length > 1) names.sort();
+  return `${name}{${names.map((label) => `${label}="${escapeLabel(labels[label] ?? '')}"`).join(',')}}`;
 }
 
 function escapeLabel(value: string): string {
+  if (!/[\\"\n]/.test(value)) return value;
   return value.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n');
 }
 

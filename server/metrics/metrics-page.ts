@@ -1,7 +1,7 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { CompilePool } from '@guidon/pool';
-import type { EnvironmentRef } from '@guidon/protocol';
 import { type EventLoopDelay, type MetricFamily, renderFamilies } from '@guidon/protocol/metrics';
-import { Counter, Gauge, Registry } from 'prom-client';
+import { Counter, Gauge } from 'prom-client';
 import type { EventPipeline } from '../events/event-pipeline.js';
 import type { PooledEvaluation } from '../pooled-evaluation.js';
 import type { ConnectionGate } from '../quota/connection-gate.js';
@@ -14,7 +14,8 @@ import type { SnapshotKernel } from '../snapshot-kernel.js';
 import type { SnapshotResidency } from '../snapshot-residency.js';
 import type { SnapshotStore } from '../snapshot-store/snapshot-store.js';
 import type { StreamHub } from '../stream/stream-hub.js';
-import { LabelledEnvironments, OTHER } from './labelled-environments.js';
+import { EnvironmentSurvey } from './environment-survey.js';
+import { OTHER } from './labelled-environments.js';
 
 export interface MetricsParts {
   readonly router: Router;
@@ -33,18 +34,23 @@ export interface MetricsParts {
   readonly version: string;
 }
 
+/** A family with so many samples, one for each labelled environment, is a turn's work. */
+const SAMPLES_PER_TURN = 50;
+
 /**
  * The Prometheus page. Requests bump plain numbers; this turns them into series when somebody asks, so the hot path knows nothing of
  * Prometheus. Labels are bounded: routes, statuses and environments, never flags or users.
  */
 export class MetricsPage {
-  readonly #registry = new Registry();
+  readonly #metrics: (Counter | Gauge)[] = [];
   /** How one family of several processes becomes one, where it is not their sum. */
   readonly #joins = new Map<string, MetricFamily['join']>();
   readonly #parts: MetricsParts;
+  readonly #survey: EnvironmentSurvey;
 
   constructor(parts: MetricsParts) {
     this.#parts = parts;
+    this.#survey = new EnvironmentSurvey(parts);
     this.#gauge(
       'guidon_build_info',
       'Always 1',
@@ -56,7 +62,7 @@ export class MetricsPage {
     this.#quotas(parts);
     this.#streams(parts);
     this.#events(parts);
-    this.#environments(parts);
+    this.#environments();
     this.#residency(parts);
     this.#evaluation(parts);
     this.#node(parts);
@@ -68,13 +74,17 @@ export class MetricsPage {
 
   /** For whoever joins them with those of other processes. */
   async families(): Promise<MetricFamily[]> {
-    const families = await this.#registry.getMetricsAsJSON();
+    await this.#survey.take();
+    const families: MetricFamily[] = [];
+    for (const metric of this.#metrics) {
+      const { name, help, values, type } = await metric.get();
+      const samples = values.map(({ labels, value }) => ({ name, labels: textsOf(labels), value }));
+      const join = this.#joins.get(name) ?? 'sum';
+      families.push({ name, help, type: String(type) === 'counter' ? 'counter' : 'gauge', join, samples });
+      if (samples.length >= SAMPLES_PER_TURN) await nextTurn();
+    }
     return [
-      ...families.map(({ name, help, values, ...rest }): MetricFamily => {
-        const type = String(rest.type) === 'counter' ? 'counter' : 'gauge';
-        const samples = values.map(({ labels, value }) => ({ name, labels: textsOf(labels), value }));
-        return { name, help, type, join: this.#joins.get(name) ?? 'sum', samples };
-      }),
+      ...families,
       durationsOf(this.#parts.router.counters),
       this.#parts.kernel.durations.family(
         'guidon_evaluation_duration_seconds',
@@ -162,32 +172,19 @@ export class MetricsPage {
     });
   }
 
-  /** Which environments have labels is decided by the first family and holds for those after it: they are collected in this order. */
-  #environments({ environments, kernel }: MetricsParts): void {
-    const labelled = new LabelledEnvironments();
-    const isLabelled = ({ environment }: { readonly environment: EnvironmentRef }): boolean =>
-      labelled.has(environment.environmentId);
+  #environments(): void {
     this.#counter('guidon_evaluations_total', 'Results given', ['environment'], (counter) => {
-      kernel.sweepUsage();
-      const counts = labelled.update(
-        environments.slots.map(({ environment }) => ({
-          environmentId: environment.environmentId,
-          count: kernel.evaluationsOf(environment),
-        })),
-      );
-      for (const { environmentId, count } of counts.labelled) counter.inc({ environment: environmentId }, count);
-      counter.inc({ environment: OTHER }, counts.otherCount);
-    });
-    this.#counter('guidon_evaluations_lost_total', 'Counted by threads that ended in a call', [], (counter) => {
-      counter.inc(kernel.lostUsage);
+      const { labelled, otherEvaluations } = this.#survey.figures;
+      for (const { environmentId, evaluations } of labelled) counter.inc({ environment: environmentId }, evaluations);
+      counter.inc({ environment: OTHER }, otherEvaluations);
     });
     this.#gauge(
       'guidon_snapshot_revision',
       'Revision that serves, in every process of this node',
       ['environment'],
       (gauge) => {
-        for (const { environment, serving } of environments.slots.filter(isLabelled)) {
-          gauge.set({ environment: environment.environmentId }, serving?.revision ?? 0);
+        for (const { environmentId, revision } of this.#survey.figures.labelled) {
+          gauge.set({ environment: environmentId }, revision);
         }
       },
       'min',
@@ -197,41 +194,29 @@ export class MetricsPage {
       'Since it was last confirmed as the newest',
       ['environment'],
       (gauge) => {
-        let oldest = 0;
-        for (const slot of environments.slots) {
-          const ageSeconds = (performance.now() - slot.confirmedAtMs) / 1000;
-          if (isLabelled(slot)) gauge.set({ environment: slot.environment.environmentId }, ageSeconds);
-          else oldest = Math.max(oldest, ageSeconds);
-        }
-        gauge.set({ environment: OTHER }, oldest);
+        const { labelled, otherAgeSeconds } = this.#survey.figures;
+        for (const { environmentId, ageSeconds } of labelled) gauge.set({ environment: environmentId }, ageSeconds);
+        gauge.set({ environment: OTHER }, otherAgeSeconds);
       },
       'max',
     );
     this.#counter('guidon_snapshot_outcomes_total', 'What became of revisions', ['outcome'], (counter) => {
-      // Summed first: a label is looked up with each `inc`, and there may be 10 000 environments.
-      const sums = new Map<string, number>();
-      for (const { reducer } of environments.entries) {
-        for (const [outcome, value] of Object.entries(reducer.counters)) {
-          sums.set(outcome, (sums.get(outcome) ?? 0) + value);
-        }
-      }
-      for (const [outcome, value] of sums) counter.inc({ outcome }, value);
+      for (const [outcome, count] of this.#survey.figures.outcomes) counter.inc({ outcome }, count);
     });
     this.#gauge(
       'guidon_quarantined_revisions',
       'Revisions that failed a check',
       ['environment'],
       (gauge) => {
-        let others = 0;
-        for (const { environment, reducer } of environments.entries) {
-          const count = reducer.quarantine.length;
-          if (isLabelled({ environment })) gauge.set({ environment: environment.environmentId }, count);
-          else others += count;
-        }
-        gauge.set({ environment: OTHER }, others);
+        const { labelled, otherQuarantined } = this.#survey.figures;
+        for (const { environmentId, quarantined } of labelled) gauge.set({ environment: environmentId }, quarantined);
+        gauge.set({ environment: OTHER }, otherQuarantined);
       },
       'max',
     );
+    this.#counter('guidon_evaluations_lost_total', 'Counted by threads that ended in a call', [], (counter) => {
+      counter.inc(this.#parts.kernel.lostUsage);
+    });
   }
 
   #residency({ kernel, residency }: MetricsParts): void {
@@ -341,16 +326,17 @@ export class MetricsPage {
     labelNames: readonly Label[],
     fill: (counter: Counter<Label>) => void,
   ): void {
-    new Counter<Label>({
+    const metric = new Counter<Label>({
       name,
       help,
       labelNames,
-      registers: [this.#registry],
+      registers: [],
       collect() {
         this.reset();
         fill(this);
       },
     });
+    this.#metrics.push(metric);
   }
 
   /** `join`: what the processes of one node make of it together. */
@@ -362,16 +348,17 @@ export class MetricsPage {
     join: MetricFamily['join'] = 'sum',
   ): void {
     this.#joins.set(name, join);
-    new Gauge<Label>({
+    const metric = new Gauge<Label>({
       name,
       help,
       labelNames,
-      registers: [this.#registry],
+      registers: [],
       collect() {
         this.reset();
         fill(this);
       },
     });
+    this.#metrics.push(metric);
   }
 }
 

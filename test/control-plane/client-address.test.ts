@@ -58,9 +58,20 @@ describe('X-Forwarded-For', () => {
     expect(await addressInAudit(trusting, '198.51.100.9, 203.0.113.7, 10.2.3.4')).toBe('203.0.113.7');
   });
 
-  test.each(['<script>', '203.0.113.7:1234', 'unknown', '1.2.3', 'a'.repeat(50)])('%s is no address', async (text) => {
-    expect(await addressInAudit(trusting, text)).toBe('127.0.0.1');
+  test('ports behind addresses are no part of them, of the client and of proxies between', async () => {
+    expect(await addressInAudit(trusting, '203.0.113.7:1234')).toBe('203.0.113.7');
+    expect(await addressInAudit(trusting, '[2001:db8::7]:1234')).toBe('2001:db8::7');
+    expect(await addressInAudit(trusting, '[2001:db8::7]')).toBe('2001:db8::7');
+    expect(await addressInAudit(trusting, '198.51.100.9, 203.0.113.7:1234, 10.2.3.4:555')).toBe('203.0.113.7');
+    expect(await addressInAudit(strangers, '203.0.113.7:1234')).toBe('127.0.0.1');
   });
+
+  test.each(['<script>', '203.0.113.7:123456', '[203.0.113.7', 'unknown', '1.2.3', 'a'.repeat(50)])(
+    '%s is no address',
+    async (text) => {
+      expect(await addressInAudit(trusting, text)).toBe('127.0.0.1');
+    },
+  );
 });
 
 test('refused logins from one IPv6 network fill no audit log, whatever addresses of it they come from', async () => {

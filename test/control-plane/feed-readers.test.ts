@@ -122,6 +122,25 @@ test('a stream resumes behind Last-Event-ID, and HEAD of it is answered at once'
   expect([head.status, head.headers['content-type'], head.text]).toEqual([200, 'text/event-stream', '']);
 });
 
+test('a stream is not begun behind an id that is none of ours, or of a sequence that never was: it is told where to begin', async () => {
+  const end = await endOf();
+  for (const lastEventId of ['3-1', 'abc', '-1', String(end + 1), '9'.repeat(20)]) {
+    const { status, body } = await plane.call('GET', `${feed}/events?seconds=0`, {
+      headers: { 'last-event-id': lastEventId },
+    });
+    const state = `/api/v1${feed.slice('/api/v1'.length)}/state`;
+    expect([lastEventId, status, body?.code, body?.end, body?.state]).toEqual([
+      lastEventId,
+      410,
+      'feed-gone',
+      end,
+      state,
+    ]);
+  }
+  // What a browser says before it was given an id.
+  expect((await plane.call('GET', `${feed}/events?seconds=0`, { headers: { 'last-event-id': '' } })).status).toBe(200);
+});
+
 test('ends the streams and waits of a credential that is revoked', async () => {
   const { id, token } = await tokenWith('reader', [MAY_FOLLOW]);
   const stream = new EventReader(`${plane.running.url}${feed}/events`, token, { onItem: () => {} });

@@ -90,6 +90,9 @@ test('no secret and no address comes into the feed; a revoked key says so', asyn
   expect(of(rows, 'member.deleted')).toHaveLength(1);
   expect(JSON.stringify(rows)).not.toContain('example.com');
   expect(rows.filter(({ summary }) => summary.includes('Ann')).map(({ summary }) => summary)).toEqual([]);
+  expect(of(rows, 'invitation.created').map(({ data }) => Object.keys(data as object))).toEqual(
+    Array(2).fill(['id', 'roles', 'createdAt', 'expiresAt']),
+  );
   expect(JSON.stringify(rows)).not.toMatch(/secretHash|gdn_|passwordHash/);
 });
 

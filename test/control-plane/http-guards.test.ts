@@ -185,11 +185,37 @@ describe('bodies (reliability 2.1, M18)', () => {
     }
   });
 
-  test('text is stored as it came; lone surrogates become U+FFFD', async () => {
+  test('text is stored as it came; lone surrogates are refused where they stand', async () => {
     const name = '<script>alert(1)</script> ‮ 漢 🌍 =cmd()';
     const { body } = await plane.must('POST', `${acme.tenant}/projects`, { body: { key: 'text', name } });
     expect(body.name).toBe(name);
-    const lone = await plane.must('POST', `${acme.tenant}/projects`, { raw: '{"key":"lone","name":"a\\ud800b"}' });
-    expect(lone.body.name).toBe('a\ufffdb');
+    const pair = await plane.must('POST', `${acme.tenant}/projects`, {
+      raw: '{"key":"pair","name":"a\\ud83c\\udf0d"}',
+    });
+    expect(pair.body.name).toBe('a🌍');
+    const cases: readonly (readonly [method: string, path: string, raw: string, pointers: readonly string[]])[] = [
+      ['POST', `${acme.tenant}/projects`, '{"key":"lone","name":"a\\ud800b"}', ['/name']],
+      [
+        'POST',
+        `${acme.tenant}/projects`,
+        '{"key":"lone","na\\uDFFFme":"x","name":"\\ud800"}',
+        ['/na\ufffdme', '/name'],
+      ],
+      ['PATCH', `${acme.project}`, '{"name":"\\udc00\\ud800"}', ['/name']],
+      ['POST', `${acme.project}/flags`, '{"key":"f","type":"string","tags":["a","\\ud83c"]}', ['/tags/1']],
+      ['POST', `${acme.tenant}/projects`, '"\\ud800"', ['']],
+      [
+        'POST',
+        `${acme.tenant}/projects`,
+        `[${Array(300).fill('"\\ud800"').join(',')}]`,
+        Array.from({ length: 100 }, (_, at) => `/${at}`),
+      ],
+    ];
+    for (const [method, path, raw, pointers] of cases) {
+      const answer = await plane.call(method, path, { raw, headers: { 'if-match': '"1"' } });
+      expect([answer.status, answer.body.code], raw).toEqual([422, 'validation-failed']);
+      const shown = answer.body.errors.map(({ pointer }: { pointer: string }) => pointer);
+      expect([answer.body.errorCount, shown]).toEqual([pointers.length, pointers.slice(0, 20)]);
+    }
   });
 });

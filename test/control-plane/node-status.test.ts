@@ -1,6 +1,7 @@
 import { decodeConfigMessage } from '@guidon/protocol/msgpack';
 import { findCredential, parseManifest } from '@guidon/protocol/signed-config';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Browser } from '../support/browser.js';
 import { booleanFlag, type Seed, TestControlPlane } from '../support/control-plane.js';
 
 const DAY_MS = 24 * 3_600_000;
@@ -120,6 +121,28 @@ describe('GET /api/v1/revisions/{environmentId}/{revision}/propagation', () => {
     ]);
     await report(nodeIdOf('b'), serving('b', Number(revision) + 1, { isWhole: false, sequence: 2 }));
     expect((await propagationOf(Number(revision))).isComplete).toBe(true);
+  });
+
+  test('answers members of the tenant who are logged in, and nobody else who is', async () => {
+    const other = await plane.seed('elsewhere');
+    const join = async (tenant: string, email: string): Promise<Browser> => {
+      const { body } = await plane.must('POST', `${tenant}/invitations`, { body: { email, roles: ['viewer'] } });
+      const browser = new Browser(plane);
+      const accepted = { token: body.link.split('#')[1], name: email, password: 'a password of theirs' };
+      await browser.call('POST', '/api/v1/invitations/accept', { body: accepted });
+      return browser;
+    };
+    const path = `/api/v1/revisions/${acme.dev.id}/1/propagation`;
+    const own = await (await join(acme.tenant, 'own@example.com')).call('GET', path);
+    expect([own.status, own.body.environmentId]).toEqual([200, acme.dev.id]);
+    const stranger = await join(other.tenant, 'stranger@example.com');
+    const answers = [
+      await stranger.call('GET', path),
+      await stranger.call('GET', path.replace(acme.dev.id, 'env_none')),
+    ];
+    for (const { status, body } of answers) {
+      expect({ status, ...body, instance: '' }).toEqual({ status: 404, ...answers[0]?.body, instance: '' });
+    }
   });
 
   test('of another tenant’s environment, or of none, is the same 404', async () => {

@@ -106,7 +106,7 @@ export async function stateOfApi(plane: TestControlPlane, { tenant }: Seed): Pro
   for (const member of await all('/members')) {
     things.set(`members/${member.personId}`, without(member, 'name', 'email', 'isDisabled'));
   }
-  for (const one of await all('/invitations')) things.set(`invitations/${one.id}`, without(one, 'email'));
+  for (const one of await all('/invitations')) things.set(`invitations/${one.id}`, without(one, 'email', 'invitedBy'));
   for (const one of await all('/admin-credentials')) {
     if (one.personId === null) things.set(`admin-credentials/${one.id}`, one);
   }

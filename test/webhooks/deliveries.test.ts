@@ -7,6 +7,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { type Answer, booleanFlag, type Seed, TestControlPlane } from '../support/control-plane.js';
 import { until } from '../support/running-node.js';
 import { answerWith, type Received, WebhookReceiver } from '../support/webhook-receiver.js';
+import { archiveTenant } from '../support/whole-store.js';
 
 let plane: TestControlPlane;
 let acme: Seed;
@@ -415,4 +416,40 @@ test('events that the feed keeps no longer are a gap that the next one shows', a
   const [first, second] = bodiesOf(target).map(({ data }) => data);
   expect([second.previousSequence, second.previousSequence === first.sequence]).toEqual([end, false]);
   await own.dispose();
+});
+
+test('what an answer says of an endpoint that was enabled again meanwhile is of the past: it goes on with the same event', async () => {
+  let answer: (() => void) | undefined;
+  const target = await receiver((_, response) => {
+    if (target.received.length > 1) return void response.end();
+    answer = () => {
+      response.statusCode = 410;
+      response.end();
+    };
+  });
+  const { path } = await webhook(target.url, { events: ['flag.created'] });
+  const key = await makeFlag();
+  await until('it was asked', () => answer !== undefined);
+  await edit(path, { enabled: false });
+  await edit(path, { enabled: true });
+  answer?.();
+  await until('it is sent again', () => target.received.length === 2);
+  expect(new Set(target.received.map(({ headers }) => headers['webhook-id'])).size).toBe(1);
+  expect(bodiesOf(target).map(({ data }) => data.object.key)).toEqual([key, key]);
+  expect((await plane.must('GET', path)).body).toMatchObject({ enabled: true, health: 'ok' });
+});
+
+test('nothing of the endpoints of a deleted tenant stays in memory', async () => {
+  const countNow = (): number =>
+    plane.running.metrics().find(({ name }) => name === 'guidon_webhook_endpoints')?.samples[0]?.value ?? Number.NaN;
+  const before = countNow();
+  const target = await receiver();
+  const doomed = await plane.seed('doomed');
+  for (let count = 0; count < 3; count += 1) {
+    await plane.must('POST', `${doomed.tenant}/webhooks`, { body: { name: 'hook', url: target.url } });
+  }
+  expect(countNow()).toBe(before + 3);
+  const { path, headers } = await archiveTenant(plane, doomed.tenant);
+  await plane.must('DELETE', path, { headers });
+  await until('they are forgotten', () => countNow() === before);
 });

@@ -3,8 +3,6 @@ import { describe, expect, it } from 'vitest';
 
 type Counts = Record<string, number>;
 
-const countedOf = (counts: Counts) =>
-  Object.entries(counts).map(([environmentId, count]) => ({ environmentId, count }));
 const sumOf = (counts: Counts): number => Object.values(counts).reduce((sum, count) => sum + count, 0);
 
 /** Updates, and checks what holds always: all together are the whole, and no series falls. */
@@ -17,7 +15,9 @@ class Watched {
   update(counts: Counts): { readonly labels: Counts; readonly other: number } {
     for (const [id, count] of Object.entries(this.#counts)) if ((counts[id] ?? -1) < count) this.#removedCount += count;
     this.#counts = counts;
-    const { labelled, otherCount } = this.#environments.update(countedOf(counts));
+    this.#environments.begin();
+    for (const [environmentId, count] of Object.entries(counts)) this.#environments.add(environmentId, count);
+    const { labelled, otherCount } = this.#environments.end();
     const labels = Object.fromEntries(labelled.map(({ environmentId, count }) => [environmentId, count]));
     expect(sumOf(labels) + otherCount).toBe(sumOf(counts) + this.#removedCount);
     expect(labelled.length).toBeLessThanOrEqual(LABELLED_ENVIRONMENTS_MAX);

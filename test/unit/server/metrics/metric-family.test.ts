@@ -33,7 +33,7 @@ describe('joinFamilies()', () => {
 });
 
 describe('renderFamilies()', () => {
-  it('writes one header per family, labels in order, and escapes what Prometheus gives a meaning', () => {
+  it('writes one header per family, labels in order, and escapes what Prometheus gives a meaning', async () => {
     const histogram: MetricFamily = {
       name: 'h',
       help: 'a\\b\nc',
@@ -41,7 +41,7 @@ describe('renderFamilies()', () => {
       join: 'sum',
       samples: [{ name: 'h_bucket', labels: { route: '/"x"\\\n', le: '0.5' }, value: 3 }],
     };
-    expect(renderFamilies([family('sum', [{}, 1.5]), histogram])).toBe(
+    expect(await renderFamilies([family('sum', [{}, 1.5]), histogram])).toBe(
       '# HELP m what it is\n# TYPE m gauge\nm 1.5\n' +
         '# HELP h a\\\\b\\nc\n# TYPE h histogram\nh_bucket{le="0.5",route="/\\"x\\"\\\\\\n"} 3\n',
     );
