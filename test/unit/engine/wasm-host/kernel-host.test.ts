@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { performance } from 'node:perf_hooks';
 import {
   type CompiledSnapshot,
   chunkSegmentKeys,
@@ -333,15 +332,15 @@ describe('KernelHost.load()', () => {
     const rule = { id: 'r', when: { segment: ['s'] }, serve: { variation: 'yes' } } as const;
     const snapshot = compile([aFlag('a', { rules: [rule] }), aSegment('s'), ...chunks.value]);
     let turns = 0;
-    const timer = setInterval(() => {
+    let next = setImmediate(function count() {
       turns += 1;
-    }, 0);
-    const startedMs = performance.now();
+      next = setImmediate(count);
+    });
     const resident = await host.load(snapshot);
-    clearInterval(timer);
+    clearImmediate(next);
     expect(resident.snapshotBytes).toBeGreaterThan(4 * 1024 * 1024);
-    // Slices of 256 KiB, each hashed, verified and copied: dozens of turns, whatever the machine.
-    expect(turns, `${performance.now() - startedMs} ms`).toBeGreaterThan(10);
+    // A turn after each 3 ms of hashing, verifying and copying: more of them on a slower machine.
+    expect(turns).toBeGreaterThan(2);
     const served = (key: string): unknown =>
       (decodedOf(ask(host, resident, { flags: 'a', context: { targetingKey: key } })) as { variation: string })
         .variation;
