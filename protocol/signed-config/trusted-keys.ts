@@ -17,14 +17,19 @@ import { fingerprintOf, isSignedBy, type Signed } from './signature.js';
  */
 export class TrustedKeys {
   readonly #rootPublicKey: string;
+  readonly #isSigned: typeof isSignedBy;
   #keySet: KeySet | undefined;
 
-  /** `trustRoot` is the fingerprint the operator pinned; undefined pins the given key at first use. */
-  constructor(rootPublicKey: string, trustRoot?: string) {
+  /**
+   * `trustRoot` is the fingerprint the operator pinned; undefined pins the given key at first use. `isSigned` answers what isSignedBy does: for who has
+   * the same documents verified by many.
+   */
+  constructor(rootPublicKey: string, trustRoot?: string, isSigned = isSignedBy) {
     if (trustRoot !== undefined && fingerprintOf(rootPublicKey) !== trustRoot) {
       throw new PlatformError('invalid-credentials', 'the root key is not the one pinned as trust root');
     }
     this.#rootPublicKey = rootPublicKey;
+    this.#isSigned = isSigned;
   }
 
   get keySetVersion(): number {
@@ -33,16 +38,18 @@ export class TrustedKeys {
 
   /** Takes a key set signed by the root; an older version than the one in force is refused. */
   acceptKeySet(signed: Signed): KeySet {
-    if (!isSignedBy(signed, this.#rootPublicKey)) throw untrusted('the key set is not signed by the root key');
+    if (!this.#isSigned(signed, this.#rootPublicKey)) throw untrusted('the key set is not signed by the root key');
     const keySet = parseKeySet(signed.document);
     if (keySet.version < this.keySetVersion) throw untrusted('the key set is older than the one in force');
     this.#keySet = keySet;
     return keySet;
   }
 
-  /** Signature and environment; the revision rule is the caller's, who knows the high-water mark. */
-  verifyManifest(environment: EnvironmentRef, signed: Signed): Manifest {
-    const manifest = parseManifest(signed.document);
+  /**
+   * Signature and environment; the revision rule is the caller's, who knows the high-water mark. `manifest` is what `parseManifest` gives of that
+   * document, for who has it already.
+   */
+  verifyManifest(environment: EnvironmentRef, signed: Signed, manifest = parseManifest(signed.document)): Manifest {
     this.#verify(environment, manifest, signed);
     return manifest;
   }
@@ -72,7 +79,7 @@ export class TrustedKeys {
     if (key.notAfter !== undefined && document.issuedAt > key.notAfter) {
       throw untrusted('the document was issued after its key had been retired');
     }
-    if (!isSignedBy(signed, key.publicKey)) throw untrusted('the signature is wrong');
+    if (!this.#isSigned(signed, key.publicKey)) throw untrusted('the signature is wrong');
   }
 
   #verify(

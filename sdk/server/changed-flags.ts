@@ -1,7 +1,25 @@
 import { type Definition, type FlagSet, segmentReferencesOf } from '@guidon/engine/in-process';
 
+interface Compared {
+  /** Held weakly, or every revision there ever was would stay. */
+  readonly previous: WeakRef<FlagSet>;
+  readonly flagKeys: ReadonlySet<string>;
+}
+
+/** By the later one: what it was compared with last. Clients of one thread go from one revision to the next together. */
+const compared = new WeakMap<FlagSet, Compared>();
+
 /** Keys of the flags whose answers may differ between two revisions: their definition is another one, or that of something they ask. */
 export function changedFlags(previous: FlagSet | undefined, next: FlagSet): ReadonlySet<string> {
+  if (previous === undefined) return compare(previous, next);
+  const known = compared.get(next);
+  if (known?.previous.deref() === previous) return known.flagKeys;
+  const flagKeys = compare(previous, next);
+  compared.set(next, { previous: new WeakRef(previous), flagKeys });
+  return flagKeys;
+}
+
+function compare(previous: FlagSet | undefined, next: FlagSet): ReadonlySet<string> {
   const changed = new Set<string>();
   const pending = [
     ...differing(previous?.flags, next.flags).map((key) => `flag ${key}`),

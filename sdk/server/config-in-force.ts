@@ -135,9 +135,7 @@ export class ConfigInForce {
 
   #candidate(manifest: Manifest, { delta }: ConfigMessage, isWhole: boolean): Candidate {
     const definitions = this.#definitions.next(delta ?? { changed: [], removed: [] }, manifest.digest, isWhole);
-    const { flagSet, readsClock } = definitions;
-    const serving = new Serving(flagSet, manifest, { readsClock, previous: this.#serving });
-    return { manifest, definitions, serving };
+    return { manifest, definitions, serving: new Serving(definitions, manifest) };
   }
 
   #swap({ manifest, definitions, serving }: Candidate): void {

@@ -1,17 +1,22 @@
+import { hash } from 'node:crypto';
 import {
   checkFlagSet,
   type Definition,
   decodeDefinition,
   definitionKey,
   type FlagSet,
+  InProcessEvaluator,
 } from '@guidon/engine/in-process';
 import { PlatformError } from '@guidon/protocol';
 import { type ConfigMessage, DigestTree, hashDefinition } from '@guidon/protocol/signed-config';
+import { WeakTable } from './weak-table.js';
 
+/** One definition, read. Never changed; of bytes that are the same there is one. */
 interface Entry {
   readonly definition: Definition;
-  /** As they were signed for. */
+  /** As they were signed for, and SHA-256 of them. */
   readonly bytes: Uint8Array;
+  readonly hash: Uint8Array;
   /** It may ask for `@now`. */
   readonly readsClock: boolean;
 }
@@ -20,26 +25,42 @@ interface Entry {
 type Delta = NonNullable<ConfigMessage['delta']>;
 
 /**
- * The definitions of one revision and the digest over them. Never changed once it is made; the next revision is another set, in which a
- * definition whose bytes are the same is the same object, so that the evaluator does not build it again.
+ * What the clients of this thread share, so that a change costs a process with a thousand of them little more than one with a single one, in time and
+ * in memory. Entries have the hash of their bytes as names; sets have their digest, and what they were made from (`nameOf`). A name stands for
+ * content alone: whether somebody may have it is decided before it is looked for, by each client for itself (ConfigInForce).
+ */
+const sharedEntries = new WeakTable<Entry>();
+const sharedSets = new WeakTable<DefinitionSet>();
+
+/**
+ * The definitions of one revision, the digest over them, and what evaluates them. Never changed once it is made; the next revision is another set, in
+ * which a definition whose bytes are the same is the same object, so that the evaluator does not build it again.
  */
 export class DefinitionSet {
-  static readonly EMPTY = new DefinitionSet(new Map(), new DigestTree());
+  static readonly EMPTY: DefinitionSet = new this(new Map(), new DigestTree(), flagSetOf(new Map()), undefined);
 
   readonly flagSet: FlagSet;
   /** Lower-case hex. */
   readonly digest: string;
   /** Some flag or segment asks for `@now`. */
   readonly readsClock: boolean;
+  readonly evaluator: InProcessEvaluator;
   readonly #entries: ReadonlyMap<string, Entry>;
   readonly #tree: DigestTree;
 
-  private constructor(entries: ReadonlyMap<string, Entry>, tree: DigestTree) {
+  /** Of what has been checked. */
+  private constructor(
+    entries: ReadonlyMap<string, Entry>,
+    tree: DigestTree,
+    flagSet: FlagSet,
+    previous: DefinitionSet | undefined,
+  ) {
     this.#entries = entries;
     this.#tree = tree;
     this.digest = tree.digest();
-    this.flagSet = flagSetOf(entries);
+    this.flagSet = flagSet;
     this.readsClock = [...entries.values()].some((entry) => entry.readsClock);
+    this.evaluator = new InProcessEvaluator(flagSet, previous?.evaluator);
   }
 
   /** Bytes of each definition. */
@@ -49,9 +70,18 @@ export class DefinitionSet {
 
   /**
    * The set after a change. `isWhole`: `changed` is everything. Throws `conflict` when it is not what the digest stands for, `validation-failed` when a
-   * definition cannot be used, or all of them together cannot.
+   * definition cannot be used, or all of them together cannot. The same from the same, so it is made once for all clients of this thread.
    */
-  next({ changed, removed }: Delta, expectedDigest: string, isWhole: boolean): DefinitionSet {
+  next(delta: Delta, expectedDigest: string, isWhole: boolean): DefinitionSet {
+    const name = nameOf(isWhole ? '' : this.digest, delta, expectedDigest);
+    const known = sharedSets.find(name);
+    if (known !== undefined) return known;
+    const next = this.#build(delta, expectedDigest, isWhole);
+    sharedSets.add(name, next);
+    return next;
+  }
+
+  #build({ changed, removed }: Delta, expectedDigest: string, isWhole: boolean): DefinitionSet {
     const entries = new Map(isWhole ? [] : this.#entries);
     const tree = isWhole ? new DigestTree() : this.#tree.clone();
     for (const [kind, key] of removed) {
@@ -60,28 +90,47 @@ export class DefinitionSet {
     }
     const fresh = new Set<Definition>();
     for (const bytes of changed) {
-      const { kind, key, definition } = this.#read(bytes);
-      entries.set(`${kind}\0${key}`, { definition, bytes, readsClock: mayReadClock(bytes) });
-      tree.set(kind, key, hashDefinition(bytes));
-      fresh.add(definition);
+      const entry = readEntry(bytes);
+      const { kind } = entry.definition;
+      const key = definitionKey(entry.definition);
+      entries.set(`${kind}\0${key}`, entry);
+      tree.set(kind, key, entry.hash);
+      fresh.add(entry.definition);
     }
-    const next = new DefinitionSet(entries, tree);
-    if (next.digest !== expectedDigest)
+    const digest = tree.digest();
+    if (digest !== expectedDigest)
       throw new PlatformError('conflict', 'the definitions are not those that the manifest names');
-    const issues = checkFlagSet(next.flagSet, fresh);
+    // Come by another way, by a poll after a stream perhaps.
+    const same = sharedSets.find(digest);
+    if (same !== undefined) return same;
+    const flagSet = flagSetOf(entries);
+    const issues = checkFlagSet(flagSet, fresh);
     if (issues.length > 0) throw new PlatformError('validation-failed', 'the definitions contradict', { issues });
+    // What belongs to no environment yet is no line to go on: its evaluator would be shared by all of them.
+    const next = new DefinitionSet(entries, tree, flagSet, this.#entries.size === 0 ? undefined : this);
+    sharedSets.add(digest, next);
     return next;
   }
+}
 
-  #read(bytes: Uint8Array): { kind: string; key: string; definition: Definition } {
-    const decoded = decodeDefinition(bytes);
-    if (!decoded.ok) throw new PlatformError('validation-failed', 'a definition is malformed', decoded);
-    const { kind } = decoded.value;
-    const key = definitionKey(decoded.value);
-    const known = this.#entries.get(`${kind}\0${key}`);
-    const isSame = known !== undefined && Buffer.compare(known.bytes, bytes) === 0;
-    return { kind, key, definition: isSame ? known.definition : decoded.value };
-  }
+/** Equal for equal arguments alone: everything of variable length stands behind its length. */
+function nameOf(previousDigest: string, { changed, removed }: Delta, expectedDigest: string): string {
+  const parts: Uint8Array[] = [Buffer.from(JSON.stringify([previousDigest, expectedDigest, removed]))];
+  for (const bytes of changed) parts.push(Buffer.from(`\0${bytes.length}\0`), bytes);
+  return hash('sha256', Buffer.concat(parts), 'base64url');
+}
+
+/** Throws `validation-failed`. */
+function readEntry(bytes: Uint8Array): Entry {
+  const bytesHash = hashDefinition(bytes);
+  const name = Buffer.from(bytesHash).toString('base64url');
+  const known = sharedEntries.find(name);
+  if (known !== undefined) return known;
+  const decoded = decodeDefinition(bytes);
+  if (!decoded.ok) throw new PlatformError('validation-failed', 'a definition is malformed', decoded);
+  const entry = { definition: decoded.value, bytes, hash: bytesHash, readsClock: mayReadClock(bytes) };
+  sharedEntries.add(name, entry);
+  return entry;
 }
 
 function flagSetOf(entries: ReadonlyMap<string, Entry>): FlagSet {

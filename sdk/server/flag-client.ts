@@ -1,4 +1,4 @@
-import { type Explanation, ReferenceEvaluation } from '@guidon/engine/in-process';
+import { type Explanation, InProcessEvaluator, ReferenceEvaluation } from '@guidon/engine/in-process';
 import { PlatformError } from '@guidon/protocol';
 import {
   type Context,
@@ -233,7 +233,8 @@ export class FlagClient implements GuidonClient {
     // A bootstrap has no number: whatever comes from a node replaces it.
     const isBootstrap = this.#settings.urls.length > 0;
     const at = { epoch: 0, revision: isBootstrap ? 0 : (previous?.revision ?? 0) + 1 };
-    this.#serve(new Serving(flagSet, at, { readsClock: true, previous }));
+    const evaluator = new InProcessEvaluator(flagSet, previous?.evaluator);
+    this.#serve(new Serving({ flagSet, evaluator, readsClock: true }, at));
   }
 
   #serve(next: Serving): void {

@@ -1,11 +1,19 @@
-import { type EvaluationOptions, type FlagSet, InProcessEvaluator } from '@guidon/engine/in-process';
+import type { EvaluationOptions, FlagSet, InProcessEvaluator } from '@guidon/engine/in-process';
 import type { Position } from '@guidon/protocol/live-updates';
 import type { FlagMetadata } from '@guidon/sdk-core';
 
 /** Who says that these are the flags. `local`: the program, or a file of its own. */
 export type ServingOrigin = 'node' | 'disk' | 'local';
 
-/** One revision as it is evaluated; replaced as a whole. */
+/** What a revision is made of. Several clients may share it (DefinitionSet). */
+export interface ServedFlags {
+  readonly flagSet: FlagSet;
+  readonly evaluator: InProcessEvaluator;
+  /** Some flag or segment asks for `@now`. */
+  readonly readsClock: boolean;
+}
+
+/** One revision as one client evaluates it; replaced as a whole. */
 export class Serving implements Position {
   readonly flagSet: FlagSet;
   readonly epoch: number;
@@ -15,9 +23,8 @@ export class Serving implements Position {
   readonly #readsClock: boolean;
 
   constructor(
-    flagSet: FlagSet,
+    { flagSet, evaluator, readsClock }: ServedFlags,
     { epoch, revision, environmentId }: Position & { readonly environmentId?: string },
-    { readsClock, previous }: { readonly readsClock: boolean; readonly previous?: Serving | undefined },
   ) {
     this.flagSet = flagSet;
     this.epoch = epoch;
@@ -26,7 +33,7 @@ export class Serving implements Position {
       ...(environmentId === undefined ? {} : { flagSetId: environmentId }),
       version: `${epoch}.${revision}`,
     });
-    this.evaluator = new InProcessEvaluator(flagSet, previous?.evaluator);
+    this.evaluator = evaluator;
     this.#readsClock = readsClock;
   }
 

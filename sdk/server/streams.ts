@@ -1,7 +1,8 @@
-import { decodeServerText, type Position, type ServerMessage, STREAM_PROTOCOLS } from '@guidon/protocol/live-updates';
+import { type Position, type ServerMessage, STREAM_PROTOCOLS } from '@guidon/protocol/live-updates';
 import { WebSocket } from 'ws';
 import { readEvents } from './event-stream-reader.js';
 import { type NodeApi, NodeFailure } from './node-api.js';
+import { decodeFrame } from './shared-frames.js';
 
 /** What a stream needs of whom it is for. */
 export interface StreamUser {
@@ -45,6 +46,12 @@ export const openSocket: OpenStream = (url, api, user, signal) =>
       followRedirects: false,
     });
     const end = (): void => socket.terminate();
+    // When whatever else has arrived in this turn is in force: other clients of this process have been sent the same change.
+    const acknowledge = (): void => {
+      if (socket.readyState !== WebSocket.OPEN) return;
+      // As bytes it is one buffer with the header in front of it, which ws writes without gathering.
+      socket.send(Buffer.from(JSON.stringify({ type: 'ack', ...pointOf(user.position()) })), { binary: false });
+    };
     const silence = setTimeout(end, SILENCE_MS);
     signal.addEventListener('abort', end, { once: true });
     let isCredentialRefused = false;
@@ -59,12 +66,10 @@ export const openSocket: OpenStream = (url, api, user, signal) =>
       waitingCount += 1;
       if (isBinary || waitingCount > WAITING_COUNT_MAX) return end();
       last = last.then(async () => {
-        const isGood = await heard.take(data.toString('utf8'));
+        const isGood = await heard.take(data);
         waitingCount -= 1;
         if (!isGood) end();
-        else if (heard.isFrame && socket.readyState === WebSocket.OPEN) {
-          socket.send(JSON.stringify({ type: 'ack', ...pointOf(user.position()) }));
-        }
+        else if (heard.isFrame) setImmediate(acknowledge);
       });
     });
     socket.on('unexpected-response', (_, response) => {
@@ -93,7 +98,7 @@ export const openEvents: OpenStream = async (url, api, user, signal) => {
     heard.opened();
     for await (const { data } of readEvents(body)) {
       silence.refresh();
-      if (!(await heard.take(data))) break;
+      if (!(await heard.take(Buffer.from(data)))) break;
     }
   } catch (error) {
     isCredentialRefused = error instanceof NodeFailure && error.isCredentialRefused;
@@ -126,9 +131,9 @@ class Heard {
   }
 
   /** False: the stream must end. */
-  async take(text: string): Promise<boolean> {
+  async take(bytes: Buffer): Promise<boolean> {
     try {
-      const message = decodeServerText(text);
+      const message = decodeFrame(bytes);
       if (message.type === 'bye') {
         this.#reconnectAfterMs = message.reconnectAfterMs;
         return true;

@@ -1,5 +1,6 @@
 import { type EnvironmentRef, PlatformError } from '@guidon/protocol';
 import { keySetFromText, type Manifest, parseManifest, type Signed, TrustedKeys } from '@guidon/protocol/signed-config';
+import { isSignedByRemembered } from './remembered-signatures.js';
 
 /** What the disk keeps of it. */
 export interface KnownKeys {
@@ -64,7 +65,7 @@ export class Trust {
 
   /** The manifest, when its key, signature and environment are right. The revision rule is the caller's. */
   async verify(signed: Signed): Promise<Manifest> {
-    const manifest = parseManifest(signed.document);
+    const manifest = manifestOf(signed);
     if (this.#keys === undefined) await this.refresh(0);
     else if (!this.#keys.isInForce(manifest)) await this.refresh(REFRESH_MS_MIN);
     return this.verifyKnown(signed);
@@ -73,11 +74,11 @@ export class Trust {
   /** With the keys there are. */
   verifyKnown(signed: Signed): Manifest {
     if (this.#keys === undefined) throw new PlatformError('not-ready', 'no signing keys are known yet');
-    const parsed = parseManifest(signed.document);
+    const parsed = manifestOf(signed);
     const { environmentId } = this.#options;
     if (environmentId !== undefined && parsed.environmentId !== environmentId)
       throw new PlatformError('invalid-credentials', 'the config is of another environment than environmentId names');
-    const manifest = this.#keys.verifyManifest(this.#environment ?? parsed, signed);
+    const manifest = this.#keys.verifyManifest(this.#environment ?? parsed, signed, parsed);
     this.#environment ??= manifest;
     return manifest;
   }
@@ -85,9 +86,20 @@ export class Trust {
   #accept(known: KnownKeys): void {
     if (this.#known !== undefined && this.#known.rootPublicKey !== known.rootPublicKey)
       throw new PlatformError('invalid-credentials', 'the node shows another root key than the one trusted until now');
-    const keys = this.#keys ?? new TrustedKeys(known.rootPublicKey, this.#options.trustRoot);
+    const keys = this.#keys ?? new TrustedKeys(known.rootPublicKey, this.#options.trustRoot, isSignedByRemembered);
     keys.acceptKeySet(known.keySet);
     this.#keys = keys;
     this.#known = known;
   }
+}
+
+/** Clients that are sent the same frame are handed the same message (shared-frames.ts): it is read once. What is signed is never changed. */
+const manifests = new WeakMap<Signed, Manifest>();
+
+function manifestOf(signed: Signed): Manifest {
+  const known = manifests.get(signed);
+  if (known !== undefined) return known;
+  const manifest = parseManifest(signed.document);
+  manifests.set(signed, manifest);
+  return manifest;
 }
