@@ -1,9 +1,9 @@
 import { generatorOf, isWrkThere } from '../http/generators.js';
 import { HTTP_ENVIRONMENTS, httpCases } from '../http/http-cases.js';
 import type { HostileLoad, HostileReport } from '../neighbour/hostile-process.js';
+import { startHostile } from '../neighbour/start-hostile.js';
 import { isQuick } from '../support/arguments.js';
 import { BenchNode } from '../support/bench-node.js';
-import { BenchProcess } from '../support/bench-process.js';
 import { encodeBody, httpRequest } from '../support/http-request.js';
 import { type Latencies, OpenLoop } from '../support/open-loop.js';
 import { median, rounded } from '../support/statistics.js';
@@ -58,7 +58,7 @@ try {
   let failedCount = 0;
   for (let round = 0; round < ROUND_COUNT; round += 1) {
     alone.push(await load.run(ROUND_SECONDS));
-    const asking = await BenchProcess.start('neighbour/hostile-process.js', [JSON.stringify(batches)]);
+    const asking = await startHostile(batches, node.folder);
     try {
       await load.run(1); // while it is new
       await asking.ask<HostileReport>();

@@ -1,6 +1,5 @@
 import { findOption, isQuick } from '../support/arguments.js';
 import { BenchNode } from '../support/bench-node.js';
-import { BenchProcess } from '../support/bench-process.js';
 import { encodeBody, httpRequest } from '../support/http-request.js';
 import { readMetric } from '../support/metrics.js';
 import type { NodeReport } from '../support/node-process.js';
@@ -8,6 +7,7 @@ import { type Latencies, OpenLoop } from '../support/open-loop.js';
 import { median, rounded } from '../support/statistics.js';
 import { saltedFlags, W2_FLAG, w1Flag, w2Flag, w3Flags, workloadContexts } from '../workloads.js';
 import type { HostileLoad, HostileReport } from './hostile-process.js';
+import { startHostile } from './start-hostile.js';
 import { WORST_CONTEXT, worstFlags } from './worst-flags.js';
 
 /**
@@ -20,8 +20,8 @@ const RATE_PER_SECOND = 1_000;
 const QUOTA_PER_SECOND = 2_000;
 const COLD_COUNT = isQuick ? 100 : 500;
 const COLD_FLAG_COUNT = 20;
-/** About a tenth of what the cold environments take, beside what is asked all the time. */
-const SNAPSHOT_MEMORY_BYTES = COLD_COUNT * 2_048;
+/** About a tenth of what 500 cold environments take, half of what 100 do, beside the flags at the limits, which take a quarter of it. */
+const SNAPSHOT_MEMORY_BYTES = 1024 * 1024;
 const ROUND_COUNT = isQuick ? 1 : 5;
 const ROUND_SECONDS = isQuick ? 1.5 : 5;
 
@@ -89,7 +89,7 @@ async function measurePhase(b: OpenLoop, hostileLoad: HostileLoad): Promise<Phas
   for (let round = 0; round < ROUND_COUNT; round += 1) {
     alone.push(await b.run(ROUND_SECONDS));
     await node.process.ask<NodeReport>();
-    const hostile = await BenchProcess.start('neighbour/hostile-process.js', [JSON.stringify(hostileLoad)]);
+    const hostile = await startHostile(hostileLoad, node.folder);
     try {
       // It has to have opened its connections.
       await new Promise((wake) => setTimeout(wake, 500));

@@ -1,9 +1,10 @@
+import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { RawConnection } from '../support/raw-connection.js';
 
 /**
- * The neighbour that `bench:neighbour` measures the other against, in a process of its own. Usage: node hostile-process.js <HostileLoad as
- * JSON>. It is at it from the ready message until its end; any message is answered with how often it got each status since the last one.
+ * The neighbour that `bench:neighbour` measures the other against, in a process of its own (start-hostile.ts). Usage: node hostile-process.js
+ * <file with a HostileLoad as JSON>. It is at it from the ready message until its end; any message is answered with how often it got each status since the last one.
  */
 export interface HostileLoad {
   readonly port: number;
@@ -22,7 +23,7 @@ export type HostileReport = Readonly<Record<string, number>>;
 const DRIP_INTERVAL_MS = 2_000;
 const PACE_MS = 2;
 
-const load: HostileLoad = JSON.parse(process.argv[2] ?? '');
+const load: HostileLoad = JSON.parse(readFileSync(process.argv[2] ?? '', 'utf8'));
 const requests = load.requests.map((text) => Buffer.from(text, 'base64'));
 let counts: Record<string, number> = {};
 let sentCount = 0;
