@@ -1,11 +1,12 @@
-import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 
 /**
- * The test command: structure and lint checks, then each folder of test/ as one suite with its time. `--deep` runs the long campaigns
- * instead, `--faults` that of the fault proofs alone. What failed is said again at the end. The last line is `N passed, N failed`; the
+ * The test command: structure and lint checks, then each folder of test/ as one suite with its time, two of them at a time. `--deep` runs the
+ * long campaigns instead, one after the other, `--faults` that of the fault proofs alone. What failed is said again at the end. The last line is `N passed, N failed`; the
  * exit status is 0 only when nothing failed and something passed.
  */
 const CHECKS: readonly (readonly [name: string, command: string, ...args: string[]])[] = [
@@ -14,28 +15,31 @@ const CHECKS: readonly (readonly [name: string, command: string, ...args: string
   ['format and lint', process.execPath, 'node_modules/@biomejs/biome/bin/biome', 'check', '.'],
   ['floating promises', process.execPath, 'node_modules/oxlint/bin/oxlint', '--type-aware', '--deny-warnings'],
 ];
+/** In the order in which they begin, two at a time: those that wait beside those that work, the short ones at the end. */
 const SUITES = [
-  'unit',
-  'vectors',
-  'property',
-  'control-plane',
-  'server',
   'distribution',
-  'compat',
-  'webhooks',
-  'isolation',
-  'processes',
+  'unit',
   'faults',
+  'control-plane',
+  'e2e',
+  'property',
+  'server',
+  'processes',
   'browser',
   'sdk',
+  'isolation',
+  'webhooks',
   'openfeature',
-  'e2e',
+  'compat',
+  'vectors',
 ] as const;
+const SUITES_AT_ONCE = 2;
 /**
  * Their files start real processes, servers and caches and wait for them by the clock. On a machine that stands still for some seconds such
  * a wait ends too early, so a file of theirs that fails is run once more by itself. What passes then is printed beside what failed.
  * A process that dies is no such wait: it is never run again.
- * They wait more than they work: three files at a time keep two cores busy, four where most wait for heartbeats and caches to grow old.
+ * They wait more than they work: three files at a time, four where most wait for heartbeats and caches to grow old. Of the others one at a
+ * time keeps the other core busy.
  */
 const SUITES_BY_THE_CLOCK: ReadonlySet<string> = new Set([
   'server',
@@ -53,6 +57,8 @@ const SUITES_BY_THE_CLOCK: ReadonlySet<string> = new Set([
 const FILES_RUN_AGAIN_MAX = 2;
 /** Its files start whole installations and benchmarks: one after the other, or they wait for each other's cores. */
 const SEQUENTIAL_SUITES: ReadonlySet<string> = new Set(['e2e']);
+/** Files of pure functions and of parts that their tests close: they share a process, which has loaded the engine once. */
+const SUITES_OF_ONE_PROCESS: ReadonlySet<string> = new Set(['unit', 'vectors']);
 const DEEP_SUITES: readonly string[] = [
   'control-plane',
   'webhooks',
@@ -97,16 +103,16 @@ function runCheck([name, command, ...args]: (typeof CHECKS)[number]): Outcome {
   };
 }
 
-function runSuite(name: string, environment: NodeJS.ProcessEnv): Outcome {
+async function runSuite(name: string): Promise<Outcome> {
   const startedMs = performance.now();
-  const first = runVitest(name, [], environment);
+  const first = await runVitest(name, []);
   const { passedCount, failures, failedFiles } = first;
   const isFewFiles = failedFiles.length > 0 && failedFiles.length <= FILES_RUN_AGAIN_MAX;
   if (!SUITES_BY_THE_CLOCK.has(name) || !isFewFiles || first.hasDied) {
     return { name, passedCount, failedCount: failures.length, seconds: secondsSince(startedMs), failures };
   }
   for (const failure of failures) console.log(`\nRUN AGAIN ${failure}`);
-  const again = runVitest(name, failedFiles, environment);
+  const again = await runVitest(name, failedFiles);
   return {
     name,
     // Of the files that were run again the second run alone counts.
@@ -127,29 +133,43 @@ interface VitestRun {
   readonly hasDied: boolean;
 }
 
-/** Runs the suite, or only `files` of it. */
-function runVitest(suite: string, files: readonly string[], environment: NodeJS.ProcessEnv): VitestRun {
+/** Runs the suite, or only `files` of it. What it prints comes out whole when it has ended; of a campaign, which lasts hours, at once. */
+async function runVitest(suite: string, files: readonly string[]): Promise<VitestRun> {
   const folder = mkdtempSync(join(tmpdir(), 'guidon-tests-'));
   const report = join(folder, 'report.json');
-  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
-  const vitest = [
-    'node_modules/vitest/vitest.mjs',
-    'run',
-    '--root',
-    'test',
-    '--dir',
-    join('test', suite),
-    ...reporters,
-  ];
-  if (SEQUENTIAL_SUITES.has(suite)) vitest.push('--no-file-parallelism');
-  else if (SUITES_BY_THE_CLOCK.has(suite)) vitest.push(`--maxWorkers=${suite === 'distribution' ? 4 : 3}`);
-  const { status } = spawnSync(process.execPath, [...vitest, ...files], { stdio: 'inherit', env: environment });
+  const output = join(folder, 'output');
+  const descriptor = campaign === undefined ? openSync(output, 'w') : process.stdout.fd;
+  console.log(`\n=== ${suite} begins`);
+  const vitest = spawn(process.execPath, [...vitestArguments(suite, report), ...files], {
+    stdio: ['ignore', descriptor, descriptor],
+    env: campaign === undefined ? process.env : { ...process.env, GUIDON_DEEP: '1' },
+  });
+  const [status] = await once(vitest, 'exit');
+  if (campaign === undefined) {
+    closeSync(descriptor);
+    console.log(`\n=== ${suite}`);
+    process.stdout.write(readFileSync(output));
+  }
   const run = readReport(report);
   rmSync(folder, { recursive: true });
   // A suite that ends badly without a failing test (a crash, an unhandled rejection, no test found) counts as one failure.
   return status !== 0 && run.failures.length === 0
     ? { ...run, failures: [`${suite} ended with status ${status}`] }
     : run;
+}
+
+function vitestArguments(suite: string, report: string): string[] {
+  const place = ['node_modules/vitest/vitest.mjs', 'run', '--root', 'test', '--dir', join('test', suite)];
+  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
+  const isolation = SUITES_OF_ONE_PROCESS.has(suite) ? ['--no-isolate'] : [];
+  return [...place, ...reporters, ...isolation, `--maxWorkers=${workerCount(suite)}`];
+}
+
+/** How many files of the suite run at a time. */
+function workerCount(suite: string): number {
+  if (SEQUENTIAL_SUITES.has(suite)) return 1;
+  if (!SUITES_BY_THE_CLOCK.has(suite)) return campaign === undefined ? 1 : 2;
+  return suite === 'distribution' ? 4 : 3;
 }
 
 /** What passed and what did not. A skipped test proves nothing, so it counts against the run; so does a file that did not load. */
@@ -192,10 +212,11 @@ const campaign = process.argv.includes('--faults')
     ? DEEP_SUITES
     : undefined;
 const outcomes: Outcome[] = campaign === undefined ? CHECKS.map(runCheck) : [];
-for (const name of campaign ?? SUITES) {
-  console.log(`\n=== ${name}`);
-  outcomes.push(runSuite(name, campaign === undefined ? process.env : { ...process.env, GUIDON_DEEP: '1' }));
+const waiting = [...(campaign ?? SUITES)];
+async function runWaiting(): Promise<void> {
+  for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) outcomes.push(await runSuite(name));
 }
+await Promise.all(Array.from({ length: campaign === undefined ? SUITES_AT_ONCE : 1 }, runWaiting));
 
 console.log('\nsuite                 passed  failed  seconds');
 for (const { name, passedCount, failedCount, seconds } of outcomes) {
