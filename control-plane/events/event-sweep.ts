@@ -1,6 +1,7 @@
 import type { EnvironmentRef } from '@guidon/protocol';
 import type { ControlStore } from '../store/control-store.js';
 import { type KeyRange, keys, lastPart } from '../store/keys.js';
+import { PERIOD_MS } from './exposed-subjects.js';
 import { DAY_MS, EVENT_LOG_KEPT_MS, HOUR_MS, HOURS_KEPT_MS, MINUTES_KEPT_MS } from './usage-rows.js';
 
 /** Environments that one sweep looks at, and rows that it removes of each noun. */
@@ -44,6 +45,11 @@ export class EventSweep {
     await this.#remove(keys.eventsSeen(environment), today - 1);
     await this.#remove(keys.usageMinutesRows(environment), Math.floor((now - MINUTES_KEPT_MS) / HOUR_MS));
     await this.#remove(keys.usageHoursRows(environment), Math.floor((now - HOURS_KEPT_MS) / DAY_MS));
+    await this.#remove(keys.metricMinutesRows(environment), Math.floor((now - MINUTES_KEPT_MS) / HOUR_MS));
+    await this.#remove(keys.metricHoursRows(environment), Math.floor((now - HOURS_KEPT_MS) / DAY_MS));
+    const period = Math.floor(now / PERIOD_MS);
+    await this.#remove(keys.exposedSubjects(environment), period - 1);
+    await this.#remove(keys.exposedCounts(environment), period - 1);
     await this.#remove(keys.eventLogs(environment), logDay);
     await this.#remove(keys.eventLogHeads(environment), logDay);
   }

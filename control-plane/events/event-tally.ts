@@ -93,14 +93,14 @@ export class EventTally {
   #count(flag: string, at: number, name: string, count: number): void {
     const minutes = this.buckets.get(flag) ?? new Map<number, Counts>();
     this.buckets.set(flag, minutes);
-    const minute = Math.floor(this.#within(at) / MINUTE_MS);
+    const minute = Math.floor(countedAt(at, this.#now) / MINUTE_MS);
     const counts = minutes.get(minute) ?? {};
     minutes.set(minute, counts);
     addCount(counts, name, count);
   }
+}
 
-  /** Clocks of clients are wrong by years: what cannot be is counted where it can just be. */
-  #within(at: number): number {
-    return Math.min(Math.max(at, this.#now - MINUTES_KEPT_MS + MINUTE_MS), this.#now);
-  }
+/** Clocks of clients are wrong by years: what cannot be is counted where it can just be. */
+export function countedAt(at: number, now: number): number {
+  return Math.min(Math.max(at, now - MINUTES_KEPT_MS + MINUTE_MS), now);
 }

@@ -3,16 +3,17 @@ import type { ReceivedEvents } from '@guidon/protocol/events';
 import type { FlagRecord } from '../flags/flag-record.js';
 import type { StoreTransaction } from '../store/control-store.js';
 import { keys } from '../store/keys.js';
-import { EventTally } from './event-tally.js';
+import { countedAt, EventTally } from './event-tally.js';
+import { ExposedSubjects } from './exposed-subjects.js';
+import { addMetric, joinMetricSums, type MetricSums, metricKeysOf } from './metric-sums.js';
+import { addToBuckets } from './usage-buckets.js';
+import { usageKeysOf } from './usage-read-model.js';
 import {
-  addCounts,
-  type BucketRow,
-  type Counts,
   DAY_MS,
   EVENT_LOG_BYTES_MAX,
   type EventLogHead,
   type FlagUsageRow,
-  HOUR_MS,
+  joinCounts,
   MINUTE_MS,
   SENDERS_MAX,
   type SeenRow,
@@ -28,8 +29,6 @@ export interface EventOutcome {
   readonly homeless: number;
 }
 
-const MINUTES_PER_HOUR = HOUR_MS / MINUTE_MS;
-const HOURS_PER_DAY = DAY_MS / HOUR_MS;
 /** As keys of flags are; anything else is asked of no row. */
 const FLAG_KEY = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 
@@ -98,42 +97,42 @@ function isFirst(transaction: StoreTransaction, environment: EnvironmentRef, tod
 
 function writeTally(transaction: StoreTransaction, environment: EnvironmentRef, tally: EventTally, now: number): void {
   for (const [flag, minutes] of tally.buckets) {
-    const hours = new Map<number, Bucketed[]>();
-    const days = new Map<number, Bucketed[]>();
-    for (const [minute, counts] of minutes) {
-      const hour = Math.floor(minute / MINUTES_PER_HOUR);
-      gather(hours, hour, [minute % MINUTES_PER_HOUR, counts]);
-      gather(days, Math.floor(hour / HOURS_PER_DAY), [hour % HOURS_PER_DAY, counts]);
-    }
-    for (const [hour, added] of hours) addToRow(transaction, keys.usageMinutes(environment, hour, flag), added);
-    for (const [day, added] of days) addToRow(transaction, keys.usageHours(environment, day, flag), added);
+    addToBuckets(transaction, usageKeysOf(environment, flag), minutes, joinCounts);
   }
+  writeMetrics(transaction, environment, tally, now);
   for (const [flag, added] of tally.flags) writeFlag(transaction, environment, flag, added, now);
   addSeen(transaction, keys.unknownFlags(environment), tally.unknown, now, UNKNOWN_FLAGS_MAX);
   addSeen(transaction, keys.eventSenders(environment), tally.senders, now, SENDERS_MAX);
   writeLog(transaction, environment, tally, now);
 }
 
-type Bucketed = readonly [bucket: number, counts: Counts];
-
-function gather(rows: Map<number, Bucketed[]>, row: number, bucketed: Bucketed): void {
-  const gathered = rows.get(row);
-  if (gathered === undefined) rows.set(row, [bucketed]);
-  else gathered.push(bucketed);
-}
-
-function addToRow(
+/** Counts metric events with the variations that those had been exposed to who they are of. Exposures that come together with them come first. */
+function writeMetrics(
   transaction: StoreTransaction,
-  key: ReturnType<typeof keys.usageMinutes>,
-  added: readonly Bucketed[],
+  environment: EnvironmentRef,
+  { logged }: EventTally,
+  now: number,
 ): void {
-  const row: BucketRow = { ...transaction.find<BucketRow>(key) };
-  for (const [bucket, counts] of added) {
-    const sum = { ...row[bucket] };
-    addCounts(sum, counts);
-    row[bucket] = sum;
+  if (logged.length === 0) return;
+  const subjects = new ExposedSubjects(transaction, environment, now);
+  for (const event of logged) if (event.kind === 'exposure') subjects.expose(event, countedAt(event.at, now));
+  subjects.write();
+  const buckets = new Map<string, Map<number, MetricSums>>();
+  for (const event of logged) {
+    if (event.kind !== 'metric') continue;
+    const at = countedAt(event.at, now);
+    const minute = Math.floor(at / MINUTE_MS);
+    for (const [flag, variation] of subjects.variationsAt(event.context, at)) {
+      const minutes = buckets.get(flag) ?? new Map<number, MetricSums>();
+      buckets.set(flag, minutes);
+      const sums = minutes.get(minute) ?? {};
+      minutes.set(minute, sums);
+      addMetric(sums, variation, event.key, event.value);
+    }
   }
-  transaction.put(key, row);
+  for (const [flag, minutes] of buckets) {
+    addToBuckets(transaction, metricKeysOf(environment, flag), minutes, joinMetricSums);
+  }
 }
 
 function writeFlag(

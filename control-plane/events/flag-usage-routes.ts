@@ -9,7 +9,8 @@ import type { ControlPlaneCore } from '../core.js';
 import { getEnvironment } from '../environments/environment-read-model.js';
 import { getFlag } from '../flags/flag-store.js';
 import { keys } from '../store/keys.js';
-import { periodOf, readUsage, sumOf, type UsagePeriod } from './usage-read-model.js';
+import type { UsagePeriod } from './usage-buckets.js';
+import { periodOf, readUsage, sumOf } from './usage-read-model.js';
 import { ALL_FLAGS, type FlagUsageRow, type SeenRow } from './usage-rows.js';
 
 const ENVIRONMENT = '/api/v1/tenants/:tenantId/projects/:projectKey/environments/:environmentKey';

@@ -16,11 +16,22 @@ const countedSchema = z.object({
   errors: countsSchema.describe('By error code'),
   clientReads: countsSchema,
   exposures: countsSchema,
+  metrics: z
+    .array(
+      z.object({
+        metric: z.string(),
+        variation: z.string(),
+        count: z.int().describe('Events of those who had been exposed to the variation'),
+        sum: z.number().describe('Of their values'),
+        mean: z.number().nullable().describe('Of those with a value; null: none had one'),
+      }),
+    )
+    .describe('Custom metrics by metric and variation'),
 });
 const sideSchema = z.object({
   from: timestampSchema,
   to: timestampSchema,
-  metricEvents: z.int().describe('Custom metric events of the environment: they name no variation'),
+  metricEvents: z.int().describe('Custom metric events of the environment, also of those who were exposed to nothing'),
 });
 
 const impactSchema = z

@@ -1,20 +1,16 @@
 import type { EnvironmentRef } from '@guidon/protocol';
 import type { RevisionRow } from '../commit/definition-store.js';
 import type { StoreReader } from '../store/control-store.js';
-import {
-  periodOf,
-  readUsage,
-  sumOf,
-  type UsageInterval,
-  type UsagePeriod,
-  type UsagePoint,
-} from './usage-read-model.js';
+import { type MetricResult, readMetrics } from './metric-sums.js';
+import type { UsageInterval, UsagePeriod } from './usage-buckets.js';
+import { periodOf, readUsage, sumOf, type UsagePoint } from './usage-read-model.js';
 import { ALL_FLAGS, HOUR_MS, MINUTE_MS } from './usage-rows.js';
 
 /** Flags that one answer tells of. */
 export const IMPACT_FLAGS_MAX = 50;
 
-export type Counted = Omit<UsagePoint, 'at'>;
+/** `metrics`: what those did who had been exposed to the variations of the flag. */
+export type Counted = Omit<UsagePoint, 'at'> & { readonly metrics: readonly MetricResult[] };
 
 export interface FlagImpact {
   readonly flag: string;
@@ -51,7 +47,10 @@ export function readImpact(
   const madeIn = Math.floor(row.at / spanMs) * spanMs;
   const before = periodOf({ interval, from: madeIn - spans * spanMs, to: madeIn - 1 }, now);
   const after = periodOf({ interval, from: madeIn + spanMs, to: madeIn + (spans + 1) * spanMs - 1 }, now);
-  const sumIn = (flag: string, period: UsagePeriod): Counted => sumOf(readUsage(store, environment, flag, period));
+  const sumIn = (flag: string, period: UsagePeriod): Counted => ({
+    ...sumOf(readUsage(store, environment, flag, period)),
+    metrics: readMetrics(store, environment, flag, period),
+  });
   const metricEventsIn = (period: UsagePeriod): number => sumIn(ALL_FLAGS, period).metricEvents;
   const changed = [...row.changed.map(({ kind, key }) => [kind, key] as const), ...row.removed];
   const flags =

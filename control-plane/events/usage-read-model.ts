@@ -1,18 +1,8 @@
 import type { EnvironmentRef } from '@guidon/protocol';
 import type { StoreReader } from '../store/control-store.js';
 import { keys } from '../store/keys.js';
-import {
-  type BucketRow,
-  type Counts,
-  DAY_MS,
-  HOUR_MS,
-  HOURS_KEPT_MS,
-  MINUTE_MS,
-  MINUTES_KEPT_MS,
-  sumOfCounts,
-} from './usage-rows.js';
-
-export type UsageInterval = 'minute' | 'hour';
+import { type BucketKeys, bucketsIn, type UsagePeriod } from './usage-buckets.js';
+import { type Counts, DAY_MS, HOUR_MS, HOURS_KEPT_MS, MINUTES_KEPT_MS, sumOfCounts } from './usage-rows.js';
 
 /** What was counted from an instant on, for an interval. */
 export interface UsagePoint {
@@ -28,12 +18,6 @@ export interface UsagePoint {
   readonly metricEvents: number;
 }
 
-export interface UsagePeriod {
-  readonly interval: UsageInterval;
-  readonly from: number;
-  readonly to: number;
-}
-
 /** The period that is asked for, cut to what is kept. */
 export function periodOf(asked: Partial<UsagePeriod>, now: number): UsagePeriod {
   const { interval = 'hour' } = asked;
@@ -44,25 +28,23 @@ export function periodOf(asked: Partial<UsagePeriod>, now: number): UsagePeriod 
   return { interval, from, to };
 }
 
-/** Points in the order of time, those with nothing left out. Reads one row an hour or day. */
+/** Where the counts of a flag lie, or those of all together. */
+export function usageKeysOf(environment: EnvironmentRef, flagKey: string): BucketKeys {
+  return {
+    minutes: (hour) => keys.usageMinutes(environment, hour, flagKey),
+    hours: (day) => keys.usageHours(environment, day, flagKey),
+  };
+}
+
+/** Points in the order of time, those with nothing left out. */
 export function readUsage(
   store: StoreReader,
   environment: EnvironmentRef,
   flagKey: string,
-  { interval, from, to }: UsagePeriod,
+  period: UsagePeriod,
 ): UsagePoint[] {
-  const bucketMs = interval === 'minute' ? MINUTE_MS : HOUR_MS;
-  const rowMs = interval === 'minute' ? HOUR_MS : DAY_MS;
-  const keyOf = interval === 'minute' ? keys.usageMinutes : keys.usageHours;
-  const points: UsagePoint[] = [];
-  for (let row = Math.floor(from / rowMs); row * rowMs <= to; row += 1) {
-    const buckets = Object.entries(store.find<BucketRow>(keyOf(environment, row, flagKey)) ?? {});
-    for (const [bucket, counts] of buckets.sort(([a], [b]) => Number(a) - Number(b))) {
-      const at = row * rowMs + Number(bucket) * bucketMs;
-      if (at + bucketMs > from && at <= to) points.push(pointOf(at, counts));
-    }
-  }
-  return points;
+  const buckets = bucketsIn<Readonly<Counts>>(store, usageKeysOf(environment, flagKey), period);
+  return Array.from(buckets, ([at, counts]) => pointOf(at, counts));
 }
 
 function pointOf(at: number, counts: Readonly<Counts>): UsagePoint {

@@ -16,14 +16,11 @@ export const ALL_FLAGS = '*';
  *   n:<variation>  s:<variation>  w:<variation>   evaluations of a node, of an SDK in its own process, of a client that a node evaluated for
  *   n!<error>      s!<error>      w!<error>       likewise without a variation
  *   x:<variation>                                 exposures
- *   m:                                            metric events, which belong to no flag
+ *   m:                                            metric events, of all flags together alone: see metric-sums.ts
  *
  * Of all flags together there are no variations: `n:` and so on.
  */
 export type Counts = Record<string, number>;
-
-/** A row under `usageMinutes` or `usageHours`: by the number of the minute or hour in it. */
-export type BucketRow = Record<string, Counts>;
 
 /** Names that one bucket counts apart: variations that clients make up must not grow a row without end. */
 const COUNT_NAMES_MAX = 100;
@@ -43,8 +40,11 @@ export function addCount(counts: Counts, name: string, count: number): void {
   counts[place] = sumOfCounts(counts[place] ?? 0, count);
 }
 
-export function addCounts(counts: Counts, added: Readonly<Counts>): void {
+/** The counts of before with the new ones in them. */
+export function joinCounts(before: Readonly<Counts> | undefined, added: Readonly<Counts>): Counts {
+  const counts = { ...before };
   for (const [name, count] of Object.entries(added)) addCount(counts, name, count);
+  return counts;
 }
 
 /** The row under `flagUsage`. Times are epoch milliseconds of the control plane's clock; null = never. */

@@ -201,6 +201,20 @@ export const keys = {
   usageHours: (environment: EnvironmentScope, day: number, flagKey: string) =>
     own(environment, 'usage-hours', day, flagKey),
   usageHoursRows: (environment: EnvironmentScope) => ownRange(environment, 'usage-hours'),
+  /** Sums of metrics by the variations of one flag, likewise. */
+  metricMinutes: (environment: EnvironmentScope, hour: number, flagKey: string) =>
+    own(environment, 'metric-minutes', hour, flagKey),
+  metricMinutesRows: (environment: EnvironmentScope) => ownRange(environment, 'metric-minutes'),
+  metricHours: (environment: EnvironmentScope, day: number, flagKey: string) =>
+    own(environment, 'metric-hours', day, flagKey),
+  metricHoursRows: (environment: EnvironmentScope) => ownRange(environment, 'metric-hours'),
+  /** What somebody, known by a hash, was exposed to, by the period in which it was told. */
+  exposedSubject: (environment: EnvironmentScope, period: number, subject: string) =>
+    own(environment, 'exposed', period, subject),
+  exposedSubjects: (environment: EnvironmentScope) => ownRange(environment, 'exposed'),
+  /** How many of them a period has. */
+  exposedCount: (environment: EnvironmentScope, period: number) => own(environment, 'exposed-count', period),
+  exposedCounts: (environment: EnvironmentScope) => ownRange(environment, 'exposed-count'),
   /** When a flag was last evaluated, and how often in all. */
   flagUsage: (environment: EnvironmentScope, flagKey: string) => own(environment, 'flag-usage', flagKey),
   flagUsages: (environment: EnvironmentScope) => ownRange(environment, 'flag-usage'),

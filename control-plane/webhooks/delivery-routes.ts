@@ -4,8 +4,9 @@ import { z } from 'zod';
 import { listPage, listQuerySchema, pageSchema } from '../admin-api/pagination.js';
 import { registerRoute } from '../admin-api/register-route.js';
 import type { ControlPlaneCore } from '../core.js';
+import { FeedViewer } from '../feed/feed-view.js';
 import { keys } from '../store/keys.js';
-import type { DeliveryRow } from './delivery-rows.js';
+import { type DeliveryRow, type ShownDelivery, viewDelivery } from './delivery-rows.js';
 import type { Dispatcher } from './dispatcher.js';
 import { getWebhook, getWebhookState } from './webhook-read-model.js';
 import { WEBHOOK, webhookParams } from './webhook-routes.js';
@@ -33,18 +34,22 @@ export function registerDeliveryRoutes(
     operationId: 'listWebhookDeliveries',
     tag: 'webhooks',
     summary: 'List the attempts of a webhook, newest first',
-    description: 'The last 500, for 14 days.',
+    description:
+      'The last 500, for 14 days. Bodies are shown to those who may read what they tell of, and the audit log.',
     action: 'webhook.read',
     params: webhookParams,
     query: listQuerySchema,
     isList: true,
     replies: { 200: pageSchema(deliverySchema) },
-    handle: ({ params: { tenantId, webhookId }, query }) => {
+    handle: ({ params: { tenantId, webhookId }, query, actor }) => {
       getWebhook(core.store, tenantId, webhookId);
       const range = keys.webhookDeliveries(tenantId, webhookId);
+      const viewer = new FeedViewer(actor, tenantId);
       return {
         status: 200,
-        body: listPage<DeliveryRow, DeliveryRow>(core.store, range, query, (row) => row, { reverse: true }),
+        body: listPage<DeliveryRow, ShownDelivery>(core.store, range, query, (row) => viewDelivery(row, viewer), {
+          reverse: true,
+        }),
       };
     },
   });
@@ -95,10 +100,11 @@ export function registerDeliveryRoutes(
     params: webhookParams,
     isRateLimited: true,
     replies: { 200: deliverySchema },
-    handle: async ({ params: { tenantId, webhookId }, write }) => {
+    handle: async ({ params: { tenantId, webhookId }, actor, write }) => {
       const webhook = getWebhook(core.store, tenantId, webhookId);
       if (write.dryRun) throw new PlatformError('validation-failed', 'a test is one already');
-      return { status: 200, body: await dispatcher.test(webhook) };
+      const row = await dispatcher.test(webhook);
+      return { status: 200, body: viewDelivery(row, new FeedViewer(actor, tenantId)) };
     },
   });
 }

@@ -1,3 +1,5 @@
+import type { FeedAudience } from '../feed/feed-row.js';
+import type { FeedViewer } from '../feed/feed-view.js';
 import type { AttemptOutcome } from './send-request.js';
 
 /** Row under `keys.webhookState`: how far an endpoint has got. The queue is the feed itself, so this is all that a kill must not lose. */
@@ -44,6 +46,8 @@ export interface DeliveryRow {
   readonly detail: string;
   /** When the next attempt is due; null: none follows. */
   readonly nextAt: number | null;
+  /** Who may read the bodies: whoever belongs to all of these. Absent: nobody, for there were too many, or it is of an earlier build. */
+  readonly audiences?: readonly FeedAudience[];
   readonly request: {
     readonly method: string;
     readonly url: string;
@@ -79,4 +83,30 @@ export function loggedHeaders(
 /** The start of a body as text: what is cut in the middle of a character ends in U+FFFD. */
 export function loggedBody(body: Buffer): string {
   return body.subarray(0, LOGGED_BODY_BYTES_MAX).toString('utf8');
+}
+
+/** A change of more things than these is shown to nobody. */
+const AUDIENCES_MAX = 50;
+
+/** What a row keeps of who may read its bodies. */
+export function keptAudiences(audiences: readonly FeedAudience[]): Pick<DeliveryRow, 'audiences'> {
+  const distinct = new Map(audiences.map((audience) => [JSON.stringify(audience), audience]));
+  return distinct.size > AUDIENCES_MAX ? {} : { audiences: [...distinct.values()] };
+}
+
+/** An attempt as somebody sees it: what was sent tells of things that he may not be allowed to read, and an answer may repeat it. */
+export interface ShownDelivery extends Omit<DeliveryRow, 'audiences'> {
+  readonly isHidden: boolean;
+}
+
+export function viewDelivery({ audiences, ...row }: DeliveryRow, viewer: FeedViewer): ShownDelivery {
+  if (audiences?.every((audience) => viewer.sees(audience)) === true) return { ...row, isHidden: false };
+  const { request, response } = row;
+  return {
+    ...row,
+    detail: '',
+    request: { ...request, body: '' },
+    response: response && { ...response, headers: {}, body: '' },
+    isHidden: true,
+  };
 }

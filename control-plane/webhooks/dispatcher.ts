@@ -229,7 +229,9 @@ function testMessageOf(webhook: WebhookRecord, at: number): RenderedMessage {
     audience,
   };
   const { environmentId } = webhook.place ?? {};
-  return renderMessage(webhook, environmentId === undefined ? event : { ...event, environmentId }, 0);
+  const message = renderMessage(webhook, environmentId === undefined ? event : { ...event, environmentId }, 0);
+  // It tells of nothing.
+  return { ...message, audiences: [] };
 }
 
 /** A cache that is told before would fetch the revision before once more. */

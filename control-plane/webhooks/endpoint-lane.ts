@@ -8,6 +8,7 @@ import { keys } from '../store/keys.js';
 import type { DeliveryJournal } from './delivery-journal.js';
 import {
   type DeliveryRow,
+  keptAudiences,
   loggedBody,
   loggedHeaders,
   type RedeliveryOrder,
@@ -269,7 +270,7 @@ export class EndpointLane {
 
   #logRow(
     kind: DeliveryRow['kind'],
-    { id, body }: RenderedMessage,
+    { id, body, audiences }: RenderedMessage,
     about: Pick<DeliveryRow, 'type' | 'sequence' | 'attempt' | 'nextAt'>,
     { request, result }: SentMessage,
   ): DeliveryRow {
@@ -281,6 +282,7 @@ export class EndpointLane {
       at: Math.round(this.#tools.clock.now() - latencyMs),
       messageId: id,
       ...about,
+      ...keptAudiences(audiences),
       outcome,
       latencyMs,
       detail,

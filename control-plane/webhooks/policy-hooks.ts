@@ -16,7 +16,7 @@ import type { ControlStore } from '../store/control-store.js';
 import { INSTALLATION, keys } from '../store/keys.js';
 import type { Dispatcher } from './dispatcher.js';
 import { type Filterable, isFor } from './event-filter.js';
-import type { RenderedMessage } from './render-message.js';
+import { AUDIT_READERS, type RenderedMessage } from './render-message.js';
 import { listWebhooks } from './webhook-read-model.js';
 import type { WebhookRecord } from './webhook-record.js';
 
@@ -64,7 +64,9 @@ export class PolicyHooks {
     change: Change,
     prepared: readonly PreparedEnvironment[],
   ): Promise<readonly PolicyVerdict[]> {
-    const message = questionOf(write, change, prepared);
+    const things = this.#store.readStaged(() => thingsOfChange(this.#store, owner, change));
+    const audiences = [...things.map(({ audience }) => audience), AUDIT_READERS];
+    const message = { ...questionOf(write, change, prepared), audiences };
     try {
       return await Promise.all(hooks.map((hook) => this.#ask(hook, message)));
     } catch (error) {
@@ -112,7 +114,11 @@ function parseAnswer(body: Buffer | undefined): { allow: boolean; reason: string
   }
 }
 
-function questionOf(write: WriteRequest, change: Change, prepared: readonly PreparedEnvironment[]): RenderedMessage {
+function questionOf(
+  write: WriteRequest,
+  change: Change,
+  prepared: readonly PreparedEnvironment[],
+): Omit<RenderedMessage, 'audiences'> {
   const { kind, name } = write.actor;
   const data: Json = asJson({
     action: change.action,

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Json } from '@guidon/protocol';
-import type { FeedRow } from '../feed/feed-row.js';
+import type { FeedAudience, FeedRow } from '../feed/feed-row.js';
 import type { WebhookForm, WebhookRecord } from './webhook-record.js';
 
 /** Standard Webhooks wants payloads below 20 kB. The thing itself is left out of a larger one: the receiver asks the feed. */
@@ -12,7 +12,12 @@ export interface RenderedMessage {
   readonly method: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
+  /** Who may read the body: whoever belongs to all of these. */
+  readonly audiences: readonly FeedAudience[];
 }
+
+/** Every body says who did it, which is in the audit log. */
+export const AUDIT_READERS: FeedAudience = { action: 'audit.list', path: '', tags: [] };
 
 /**
  * The same for every attempt and after every restart, and different for another event that a restored backup put in the same place. Only letters, digits and `_`.
@@ -25,14 +30,16 @@ export function messageIdOf({ tenantId, webhookId }: WebhookRecord, { sequence, 
 /** `previousSequence`: of the event that this endpoint was sent before, which shows a receiver when one is missing between two; 0: none, or sent again out of turn. */
 export function renderMessage(webhook: WebhookRecord, event: FeedRow, previousSequence: number): RenderedMessage {
   const id = messageIdOf(webhook, event);
-  return { id, ...FORMS[webhook.form](webhook, event, { id, previousSequence }) };
+  const rendered = FORMS[webhook.form](webhook, event, { id, previousSequence });
+  return { id, ...rendered, audiences: [event.audience, AUDIT_READERS] };
 }
 
 type Render = (
   webhook: WebhookRecord,
   event: FeedRow,
   message: { readonly id: string; readonly previousSequence: number },
-) => Omit<RenderedMessage, 'id'>;
+) => Rendered;
+type Rendered = Omit<RenderedMessage, 'id' | 'audiences'>;
 
 const FORMS: Readonly<Record<WebhookForm, Render>> = {
   standard: (_, event, { previousSequence }) =>
@@ -82,12 +89,7 @@ const FORMS: Readonly<Record<WebhookForm, Render>> = {
   policy: (_, event) => json('application/json', (data) => ({ type: event.type, data }), event, 0),
 };
 
-function json(
-  contentType: string,
-  wrap: (data: Json) => object,
-  event: FeedRow,
-  previousSequence: number,
-): Omit<RenderedMessage, 'id'> {
+function json(contentType: string, wrap: (data: Json) => object, event: FeedRow, previousSequence: number): Rendered {
   const headers = { 'content-type': contentType };
   const whole = JSON.stringify(wrap(dataOf(event, previousSequence, event.data)));
   if (Buffer.byteLength(whole) < PAYLOAD_BYTES_MAX) return { method: 'POST', headers, body: whole };
@@ -116,7 +118,7 @@ const SUMMARY_CHARS_MAX = 2_000;
 const cutText = (text: string): string =>
   text.length > SUMMARY_CHARS_MAX ? `${text.slice(0, SUMMARY_CHARS_MAX)}…` : text;
 
-function chat(body: object): Omit<RenderedMessage, 'id'> {
+function chat(body: object): Rendered {
   return { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
 }
 

@@ -154,6 +154,9 @@ export const deliverySchema = z
     latencyMs: z.number(),
     detail: z.string(),
     nextAt: timestampSchema.nullable().describe('When the next attempt is due'),
+    isHidden: z
+      .boolean()
+      .describe('Bodies are left out: they tell of something that the caller may not read, or not in the audit log'),
     request: z.object({
       method: z.string(),
       url: z.string(),

@@ -1,15 +1,16 @@
 import type { Event, EventContext } from '@guidon/protocol/events';
 import { type Context, type EventIds, type FlagDetails, findEventContext, isEventName } from '@guidon/sdk-core';
 
-/** Flag and variation pairs told for one context, and unknown flags counted between two sendings; over it none is remembered, so some are told twice. */
+/** Flags told for one context, and unknown flags counted between two sendings; over it none is remembered, so some are told twice. */
 const REMEMBERED_MAX = 2_000;
 const UNKNOWN_MAX = 200;
 
-/** Turns the use of flags into events: one exposure per flag and variation of a context, and how often flags were asked for that are not there. */
+/** Turns the use of flags into events: an exposure whenever a flag serves a context another variation, and how often flags were asked for that are not there. */
 export class Exposures {
   readonly #ids: EventIds;
   readonly #add: (event: Event) => void;
-  readonly #told = new Set<string>();
+  /** The variation told last, by flag. */
+  readonly #told = new Map<string, string>();
   readonly #unknown = new Map<string, number>();
   #unknownSince = 0;
   #context: EventContext | undefined;
@@ -33,10 +34,9 @@ export class Exposures {
   used(flag: string, { variation, reason, ruleId, inExperiment, revision, errorCode }: FlagDetails): void {
     if (errorCode === 'FLAG_NOT_FOUND') this.#missed(flag);
     if (variation === undefined || this.#context === undefined) return;
-    const name = `${flag}\n${variation}`;
-    if (this.#told.has(name)) return;
+    if (this.#told.get(flag) === variation) return;
     if (this.#told.size >= REMEMBERED_MAX) this.#told.clear();
-    this.#told.add(name);
+    this.#told.set(flag, variation);
     this.#add({
       id: this.#ids.next(),
       kind: 'exposure',

@@ -13,11 +13,12 @@ interface Counter {
 /** Different answers counted between two flushes; beyond it nothing new is counted (I25), and `uncounted` says how often. */
 const COUNTER_COUNT_MAX = 20_000;
 const COUNTS_PER_SUMMARY = 200;
-/** Exposures that have been told are remembered, and told again when the memory has been emptied at its bound. */
+/** Exposures that have been told are remembered, and told again when the memory has been emptied, at its bound and after a day. */
 const TOLD_COUNT_MAX = 50_000;
+const TOLD_MS = 24 * 3_600_000;
 
 /**
- * Counts what was evaluated, for summaries, and makes exposures of experiments, once per subject, flag and variation. It runs in each evaluation, so
+ * Counts what was evaluated, for summaries, and makes exposures of experiments, whenever a flag serves a subject another variation. It runs in each evaluation, so
  * the usual case is one look-up by identity: the evaluator gives the same answer as the same object.
  */
 export class Usage {
@@ -25,7 +26,9 @@ export class Usage {
   readonly #add: (event: Event) => void;
   readonly #served = new Map<Result, Counter>();
   readonly #failed = new Map<string, Counter>();
-  readonly #told = new Set<string>();
+  /** The variation told last, by flag and subject. */
+  readonly #told = new Map<string, string>();
+  #toldSinceMs = Date.now();
   #last: Counter | undefined;
   #sinceMs = Date.now();
   #uncounted = 0;
@@ -51,6 +54,10 @@ export class Usage {
   sum(): void {
     const fromMs = this.#sinceMs;
     this.#sinceMs = Date.now();
+    if (this.#sinceMs - this.#toldSinceMs >= TOLD_MS) {
+      this.#told.clear();
+      this.#toldSinceMs = this.#sinceMs;
+    }
     const counts = [...this.#served.values(), ...this.#failed.values()].map(countOf);
     this.#served.clear();
     this.#failed.clear();
@@ -90,10 +97,10 @@ export class Usage {
     const subject = findEventContext(context);
     if (subject === undefined) return;
     const { flag, variation, reason, ruleId } = result;
-    const name = `${flag}\n${variation}\n${JSON.stringify(subject)}`;
-    if (this.#told.has(name)) return;
+    const name = `${flag}\n${JSON.stringify(subject)}`;
+    if (this.#told.get(name) === variation) return;
     if (this.#told.size >= TOLD_COUNT_MAX) this.#told.clear();
-    this.#told.add(name);
+    this.#told.set(name, variation);
     this.#add({
       id: this.#ids.next(),
       kind: 'exposure',

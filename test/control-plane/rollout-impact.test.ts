@@ -73,8 +73,8 @@ test('tells by variation what a flag was evaluated to before and after the chang
   expect(body.flags).toEqual([
     {
       flag: 'gate',
-      before: { evaluations: { off: 60, on: 1 }, errors: {}, clientReads: {}, exposures: {} },
-      after: { evaluations: { on: 40, off: 2 }, errors: {}, clientReads: {}, exposures: {} },
+      before: { evaluations: { off: 60, on: 1 }, errors: {}, clientReads: {}, exposures: {}, metrics: [] },
+      after: { evaluations: { on: 40, off: 2 }, errors: {}, clientReads: {}, exposures: {}, metrics: [] },
     },
   ]);
   expect((await impactOf(revision, '?spans=7')).body.flags[0].before.evaluations).toEqual({ off: 160, on: 1 });

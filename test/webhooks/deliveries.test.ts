@@ -453,3 +453,48 @@ test('nothing of the endpoints of a deleted tenant stays in memory', async () =>
   await plane.must('DELETE', path, { headers });
   await until('they are forgotten', () => countNow() === before);
 });
+
+test('the log of attempts shows bodies to those alone who may read what they tell of, and who did it', async () => {
+  const target = await receiver((request, response) => response.end(`took ${request.url}`));
+  const { path } = await webhook(target.url, { events: ['flag.created'] });
+  await makeFlag();
+  await makeFlag({ tags: ['secret'] });
+  await until('both were sent', () => target.received.length === 2);
+  const tokenWith = async (key: string, statements: readonly object[]): Promise<string> => {
+    await plane.must('POST', `${acme.tenant}/roles`, { body: { key, name: key, statements } });
+    return (await plane.must('POST', `${acme.tenant}/admin-credentials`, { body: { name: key, roles: [key] } })).body
+      .token;
+  };
+  const allOf = { effect: 'allow', actions: ['*.read', '*.list'], resources: ['*'] };
+  const tokens = {
+    all: await tokenWith('sees-all', [allOf]),
+    notSecret: await tokenWith('sees-open', [
+      allOf,
+      { effect: 'deny', actions: ['*'], resources: ['*'], tags: ['secret'] },
+    ]),
+    notLog: await tokenWith('sees-no-log', [allOf, { effect: 'deny', actions: ['audit.*'], resources: ['*'] }]),
+  };
+  interface Attempt {
+    readonly isHidden: boolean;
+    readonly request: { readonly body: string; readonly bodyBytes: number };
+    readonly response: { readonly status: number; readonly body: string };
+  }
+  const shownTo = async (token: string): Promise<readonly (readonly [boolean, boolean, boolean])[]> => {
+    const { items } = (await plane.must('GET', `${path}/deliveries`, { token })).body as { items: Attempt[] };
+    expect(items.map(({ request, response }) => [request.bodyBytes > 100, response.status])).toEqual(
+      Array(2).fill([true, 200]),
+    );
+    return items.map(({ isHidden, request, response }) => [isHidden, request.body !== '', response.body !== '']);
+  };
+  await until(
+    'both are written down',
+    async () => (await plane.must('GET', `${path}/deliveries`)).body.items.length === 2,
+  );
+  const [shown, hidden] = [
+    [false, true, true],
+    [true, false, false],
+  ];
+  expect(await shownTo(tokens.all)).toEqual([shown, shown]);
+  expect(await shownTo(tokens.notSecret)).toEqual([hidden, shown]);
+  expect(await shownTo(tokens.notLog)).toEqual([hidden, hidden]);
+});
