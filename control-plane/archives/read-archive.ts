@@ -123,7 +123,8 @@ export async function verifyArchive(
 /** Looks at rows one after the other, in the order of their keys: all of one environment stand together. */
 class RowCheck {
   rowCount = 0;
-  readonly #log: { readonly text: string; readonly hash: string }[] = [];
+  /** Without the head, which is known at the end only: then size and root are held against it. */
+  readonly #log = new LogVerifier();
   #environmentId: string | number = '';
   #hashes = new Set<string>();
   #tree = new DigestTree();
@@ -145,7 +146,7 @@ class RowCheck {
       return;
     }
     const value = parseLine(text, noun === 'definition-use');
-    if (noun === 'audit') this.#log.push({ text: String(value.text), hash: String(value.hash) });
+    if (noun === 'audit') this.#log.add({ text: String(value.text), hash: String(value.hash) });
     if (noun === 'entry') this.#addEntry(String(value.kind), String(value.key), String(value.hash));
     if (noun === 'state' && this.#tree.digest() !== value.digest) {
       throw badArchive('the definitions of an environment are not what their digest says');
@@ -159,11 +160,12 @@ class RowCheck {
   }
 
   finish(head: TreeHead): void {
-    const verifier = new LogVerifier(head);
-    for (const entry of this.#log) if (!verifier.add(entry)) break;
-    const verdict = verifier.verdict();
+    const verdict = this.#log.verdict();
     if (!verdict.isSound) throw badArchive(`its audit log is not whole: entry ${verdict.sequence}, ${verdict.detail}`);
-    if (verdict.size !== head.size) throw badArchive('its audit log is longer than its tree head says');
+    if (verdict.size !== head.size) {
+      throw badArchive(`its audit log has ${verdict.size} entries, its tree head says ${head.size}`);
+    }
+    if (verdict.root !== head.root) throw badArchive('its audit log is not the one that its tree head is of');
   }
 }
 

@@ -7,9 +7,9 @@ import { signSeal } from '@guidon/control-plane/archives/archive-format.js';
 import { ControlStore } from '@guidon/control-plane/store/control-store.js';
 import { keys } from '@guidon/control-plane/store/keys.js';
 import { parseTenantId } from '@guidon/protocol';
-import { parseTreeHead } from '@guidon/protocol/audit-proof';
+import { hashLeaf, parseTreeHead } from '@guidon/protocol/audit-proof';
 import { decodeConfigMessage, decodeSigned, encodeSigned } from '@guidon/protocol/msgpack';
-import { hashSecret, parseManifest, signingKeyFromPem } from '@guidon/protocol/signed-config';
+import { hashSecret, parseManifest, type SigningKey, signingKeyFromPem } from '@guidon/protocol/signed-config';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { verdictOf } from '../support/audit-log.js';
 import { type Answer, TestControlPlane } from '../support/control-plane.js';
@@ -109,6 +109,15 @@ describe('an archive', () => {
     expect((await importInto(plane, archive).then(({ status }) => status)) < 500).toBe(true);
   });
 });
+
+/** The lines of an archive, its last one a seal over those before. */
+function sealedWith(key: SigningKey, lines: ReturnType<typeof linesOf>, tenantId: string, exportedAt: number): Buffer {
+  const digest = createHash('sha256');
+  for (const line of lines.slice(0, -1)) digest.update(`${JSON.stringify(line)}\n`);
+  const content = { tenantId, rowCount: lines.length - 2, digest: digest.digest('hex'), exportedAt };
+  const seal = Buffer.from(encodeSigned(signSeal(content, key))).toString('base64');
+  return pack([...lines.slice(0, -1), { ...lines.at(-1), seal }]);
+}
 
 describe('an import', () => {
   test('into the same installation makes another tenant with new ids and the same buckets', async () => {
@@ -232,14 +241,7 @@ describe('an import', () => {
     };
     const { keys: set } = await step(next, 'activate');
     const { notAfter } = set.find(({ id }: { id: string }) => id === stolen.keyId);
-    const sealed = (exportedAt: number): Buffer => {
-      const lines = linesOf(bytes);
-      const digest = createHash('sha256');
-      for (const line of lines.slice(0, -1)) digest.update(`${JSON.stringify(line)}\n`);
-      const content = { tenantId: of.tenantId, rowCount: lines.length - 2, digest: digest.digest('hex'), exportedAt };
-      const seal = Buffer.from(encodeSigned(signSeal(content, stolen))).toString('base64');
-      return pack([...lines.slice(0, -1), { ...lines.at(-1), seal }]);
-    };
+    const sealed = (exportedAt: number): Buffer => sealedWith(stolen, linesOf(bytes), of.tenantId, exportedAt);
     const late = await importInto(source, sealed(notAfter + 1), 'key=late');
     expect([late.status, late.body.detail]).toEqual([422, expect.stringContaining('retired')]);
     expect((await importInto(source, sealed(notAfter), 'key=early')).status).toBe(201);
@@ -247,6 +249,28 @@ describe('an import', () => {
     const revoked = await importInto(source, bytes, 'key=revoked');
     expect([revoked.status, revoked.body.code]).toEqual([422, 'validation-failed']);
     await source.dispose();
+  });
+
+  test('is refused, however it is sealed, when its audit log is not that of its tree head', async () => {
+    const lines = linesOf(archive);
+    const key = signingKeyFromPem(readFileSync(join(plane.directory, 'keys', 'signing.pem'), 'utf8'));
+    const last = lines.findLastIndex((line) => line.key?.[1] === 'audit');
+    const entry = JSON.parse(lines[last].text);
+    const edited = entry.text.replace(/"at":\d/, '"at":9');
+    expect(edited).not.toBe(entry.text);
+    const withLast = (value: unknown) => lines.with(last, { ...lines[last], text: JSON.stringify(value) });
+    const hash = Buffer.from(hashLeaf(edited)).toString('hex');
+    const cases: [sentence: RegExp, lines: ReturnType<typeof linesOf>][] = [
+      [/has \d+ entries, its tree head says \d+/, lines.toSpliced(last, 1)],
+      [/not whole: entry \d+, the text is not what its hash says/, withLast({ ...entry, text: edited })],
+      [/not the one that its tree head is of/, withLast({ ...entry, text: edited, hash })],
+    ];
+    for (const [sentence, forged] of cases) {
+      const answer = await importInto(plane, sealedWith(key, forged, a.tenantId, Date.now()), 'key=forged');
+      expect([answer.status, answer.body.detail]).toEqual([422, expect.stringMatching(sentence)]);
+    }
+    const whole = await importInto(plane, sealedWith(key, lines, a.tenantId, Date.now()), 'key=sealed-anew');
+    expect(whole.status).toBe(201);
   });
 
   test('that was killed half-way leaves nothing', async () => {
