@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, hash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type EnvironmentRef, LIMITS, PlatformError } from '@guidon/protocol';
 import { check } from '../compile/byte-reader.js';
@@ -107,13 +107,7 @@ async function copyBlock(
   patterns: AcceptedPatterns,
   slices: Slices,
 ): Promise<ResidentBlock> {
-  const hash = createHash('sha256');
-  for (let from = 0; from < bytes.length; from += STEP_BYTES) {
-    const slice = bytes.subarray(from, from + STEP_BYTES);
-    hash.update(slice);
-    await slices.pause();
-  }
-  check(hash.digest('hex') === id, 'a block is not what its id says');
+  check((await hashOf(bytes, slices)) === id, 'a block is not what its id says');
   const summary = verifyBlock(bytes);
   await slices.pause();
   for (const pattern of summary.patterns) {
@@ -132,6 +126,17 @@ async function copyBlock(
     memory.free(address);
     throw error;
   }
+}
+
+/** In hex. In one call where it is short: an object for each would have to be collected. */
+async function hashOf(bytes: Uint8Array, slices: Slices): Promise<string> {
+  if (bytes.length <= STEP_BYTES) return hash('sha256', bytes, 'hex');
+  const steps = createHash('sha256');
+  for (let from = 0; from < bytes.length; from += STEP_BYTES) {
+    steps.update(bytes.subarray(from, from + STEP_BYTES));
+    await slices.pause();
+  }
+  return steps.digest('hex');
 }
 
 /** The root and, right behind it, the address of each of its blocks: the kernel finds a block by its index. */

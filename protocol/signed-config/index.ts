@@ -8,3 +8,4 @@ export * from './key-set-text.js';
 export * from './quotas.js';
 export * from './signature.js';
 export * from './trusted-keys.js';
+export * from './verified-signatures.js';

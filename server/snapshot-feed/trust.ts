@@ -1,8 +1,11 @@
 import { PlatformError } from '@guidon/protocol';
-import { TrustedKeys } from '@guidon/protocol/signed-config';
+import { TrustedKeys, VerifiedSignatures } from '@guidon/protocol/signed-config';
 import type pino from 'pino';
 import type { SnapshotStore } from '../snapshot-store/snapshot-store.js';
 import type { ConfigSource } from './config-source.js';
+
+/** More than are evicted and asked for again within a while. */
+const VERIFIED_COUNT_MAX = 8_192;
 
 /**
  * The keys this node verifies with. The root is the one the operator pinned; without a pin, the first one seen, kept across restarts, and
@@ -12,6 +15,7 @@ export class Trust {
   readonly #store: SnapshotStore;
   readonly #trustRoot: string | undefined;
   readonly #logger: pino.Logger;
+  readonly #verified = new VerifiedSignatures(VERIFIED_COUNT_MAX);
   #keys: TrustedKeys | undefined;
   #rootPublicKey: string | undefined;
 
@@ -37,7 +41,7 @@ export class Trust {
     if (stored === undefined || (this.#rootPublicKey !== undefined && this.#rootPublicKey !== stored.rootPublicKey))
       return;
     try {
-      const keys = this.#keys ?? new TrustedKeys(stored.rootPublicKey, this.#trustRoot);
+      const keys = this.#keys ?? new TrustedKeys(stored.rootPublicKey, this.#trustRoot, this.#verified.isSignedBy);
       keys.acceptKeySet(stored.keySet);
       this.#keys = keys;
       this.#rootPublicKey = stored.rootPublicKey;
@@ -52,7 +56,7 @@ export class Trust {
     if (this.#rootPublicKey !== undefined && this.#rootPublicKey !== rootPublicKey) {
       throw new PlatformError('invalid-credentials', 'the control plane shows another root key than the pinned one');
     }
-    const keys = this.#keys ?? new TrustedKeys(rootPublicKey, this.#trustRoot);
+    const keys = this.#keys ?? new TrustedKeys(rootPublicKey, this.#trustRoot, this.#verified.isSignedBy);
     const before = keys.keySetVersion;
     const accepted = keys.acceptKeySet(keySet);
     if (this.#keys === undefined && this.#trustRoot === undefined) {

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { DefinitionEntry } from '@guidon/pool';
 import { type EnvironmentRef, parseEnvironmentRef } from '@guidon/protocol';
 import type { HighWaterMark, Signed } from '@guidon/protocol/signed-config';
@@ -146,7 +146,11 @@ export class SnapshotStore {
   }
 
   findBlock(environment: EnvironmentRef, id: string): Uint8Array | undefined {
-    return this.#rows.find(keys.block(environment, id));
+    return this.#rows.readTogether(() => {
+      const borrowed = this.#rows.findBorrowed(keys.block(environment, id));
+      // Out of Buffer's slab: a memory of its own for each would be most of what collecting the garbage of a reload takes.
+      return borrowed === undefined ? undefined : Buffer.from(borrowed);
+    });
   }
 
   listBlockIds(environment: EnvironmentRef): string[] {
@@ -360,5 +364,5 @@ function signedFrom(value: Readonly<Record<string, unknown>> | undefined): Signe
 }
 
 function sha256(bytes: Uint8Array | string): string {
-  return createHash('sha256').update(bytes).digest('hex');
+  return hash('sha256', bytes, 'hex');
 }

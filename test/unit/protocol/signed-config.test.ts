@@ -9,6 +9,7 @@ import {
   fingerprintOf,
   generateSigningKey,
   hashDefinition,
+  isSignedBy,
   type KeySet,
   type Manifest,
   parseAccessList,
@@ -18,6 +19,7 @@ import {
   signingKeyFromPem,
   signingKeyToPem,
   TrustedKeys,
+  VerifiedSignatures,
 } from '@guidon/protocol/signed-config';
 import { describe, expect, it } from 'vitest';
 
@@ -49,8 +51,8 @@ function keySet(version: number, keys: readonly SigningKey[]): KeySet {
   };
 }
 
-function trusted(): TrustedKeys {
-  const keys = new TrustedKeys(root.publicKey, fingerprintOf(root.publicKey));
+function trusted(isSigned = isSignedBy): TrustedKeys {
+  const keys = new TrustedKeys(root.publicKey, fingerprintOf(root.publicKey), isSigned);
   keys.acceptKeySet(signDocument(encodeDocument(keySet(2, [signing])), root));
   return keys;
 }
@@ -65,6 +67,23 @@ describe('TrustedKeys', () => {
     const again = signingKeyFromPem(signingKeyToPem(signing));
     expect(again).toMatchObject({ keyId: signing.keyId, publicKey: signing.publicKey });
     trusted().verifyManifest(environment, signDocument(encodeDocument(manifest()), again));
+  });
+
+  it('verifies the same bytes again, and nothing that only resembles them or is signed by a key that has gone', () => {
+    const keys = trusted(new VerifiedSignatures(10).isSignedBy);
+    const { document, signature } = signDocument(encodeDocument(manifest()), signing);
+    for (let time = 0; time < 3; time += 1) {
+      expect(keys.verifyManifest(environment, { document: document.slice(), signature }).revision).toBe(1);
+      const others = [
+        { document, signature: signature.map((byte, index) => (index === 63 ? byte ^ 1 : byte)) },
+        { document: encodeDocument(manifest({ revision: 2 })), signature },
+        // The same bytes in a row, cut elsewhere.
+        { document: Buffer.concat([signature.subarray(63), document]), signature: signature.subarray(0, 63) },
+      ];
+      for (const other of others) expect(() => keys.verifyManifest(environment, other)).toThrow();
+    }
+    keys.acceptKeySet(signDocument(encodeDocument(keySet(3, [generateSigningKey()])), root));
+    expect(() => keys.verifyManifest(environment, { document, signature })).toThrow('key that is not in force');
   });
 
   it('refuses another root than the pinned one', () => {

@@ -56,6 +56,10 @@ function subject(): Subject {
   };
 }
 
+async function turns(count: number): Promise<void> {
+  for (let turn = 0; turn < count; turn += 1) await new Promise(setImmediate);
+}
+
 describe('SnapshotResidency', () => {
   it("lets one tenant fill its own line, not everybody's", async () => {
     const { residency, ask, endLoads, begun } = subject();
@@ -79,9 +83,23 @@ describe('SnapshotResidency', () => {
     const waiting = Array.from({ length: 4 }, () => ask(slot, 4 * MIB));
     expect(await ask(slot, 1)).toBe('overloaded');
     const other = ask(coldSlot('b', 0), 4 * MIB);
+    await turns(3);
     await endLoads();
     expect(await Promise.all([...waiting, other])).toEqual(Array(5).fill('not-ready'));
     expect(await ask(slot, 1)).toBe('not-ready');
+  });
+
+  it('begins each load in a turn of the event loop of its own, so that those who wait for none are answered between', async () => {
+    const { ask, begun, endLoads } = subject();
+    const waiting = ['a', 'a', 'b', 'c'].map((tenantId, index) => ask(coldSlot(tenantId, index)));
+    const counts = [begun.length];
+    while (begun.length < 4) {
+      await turns(1);
+      counts.push(begun.length);
+    }
+    expect(counts.filter((count, turn) => count - (counts[turn - 1] ?? 0) > 1)).toEqual([]);
+    await endLoads();
+    expect(await Promise.all(waiting)).toEqual(Array(4).fill('not-ready'));
   });
 
   it("begins a tenant's load behind four of another's, however many those are", async () => {
@@ -89,6 +107,7 @@ describe('SnapshotResidency', () => {
     const waiting = Array.from({ length: 40 }, (_, index) => ask(coldSlot('a', index)));
     const slot = coldSlot('b', 0);
     waiting.push(ask(slot));
+    await turns(6);
     expect(begun).toHaveLength(5);
     expect(begun.at(-1)).toBe(slot);
     while (begun.length < 41) await endLoads();
