@@ -20,8 +20,8 @@ import {
  * beside the reference evaluator and hand-written closures; and how long compiling takes. Prints a table; the last line is the same as
  * JSON. `--quick` times so briefly that only the checks mean something.
  */
-const WINDOW_MS = isQuick ? 200 : 2_500;
-const WARMUP_MS = isQuick ? 100 : 800;
+const WINDOW_MS = isQuick ? 20 : 2_500;
+const WARMUP_MS = isQuick ? 10 : 800;
 const COMPILED_FLAG_COUNT = 1_000;
 /** One timing covers so many contexts, so that reading the clock does not count. */
 const CONTEXTS_PER_SAMPLE: Readonly<Record<Workload, number>> = { W1: 500, W2: 250, W3: 5 };
