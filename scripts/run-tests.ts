@@ -60,6 +60,7 @@ const SEQUENTIAL_SUITES: ReadonlySet<string> = new Set(['e2e']);
 /** Files of pure functions and of parts that their tests close: they share a process, which has loaded the engine once. */
 const SUITES_OF_ONE_PROCESS: ReadonlySet<string> = new Set(['unit', 'vectors']);
 const DEEP_SUITES: readonly string[] = [
+  'unit',
   'control-plane',
   'webhooks',
   'vectors',
@@ -67,6 +68,7 @@ const DEEP_SUITES: readonly string[] = [
   'processes',
   'distribution',
   'isolation',
+  'sdk',
 ];
 
 interface Outcome {

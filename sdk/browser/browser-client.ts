@@ -88,7 +88,8 @@ export interface BrowserClient extends FlagReader {
   allFlags(): JsonObject;
   /**
    * Goes on with another context. Until its values are there, from storage or a node, those of the old one are served. True when they are; false
-   * when they have not come in `timeoutMs`, or another `identify` came first. They are served when they come in any case.
+   * when they have not come in `timeoutMs`, or another `identify` came first. They are served when they come in any case. Never throws: with what is no
+   * JSON (a cycle, an accessor that throws) it is false, and the old context goes on.
    */
   identify(context: Context, timeoutMs?: number): Promise<boolean>;
   /** `listener` hears which flags have another value, variation or reason: of all, or of `flagKey` alone. Returns what removes it. */

@@ -84,11 +84,11 @@ export class RemoteClient extends FlagGetters implements BrowserClient {
 
   identify(context: Context, timeoutMs = WAIT_MS): Promise<boolean> {
     if (this.#isClosed) return Promise.resolve(false);
-    if (canonicalText(context) !== this.#session.contextText) {
-      this.#session.close();
-      this.#session = this.#begin(context, undefined);
-      if (this.#session.values.position !== undefined) this.#serve(this.#session);
-      if (this.#page?.isAwake === true) this.#session.wake();
+    try {
+      if (canonicalText(context) !== this.#session.contextText) this.#exchange(context);
+    } catch (error) {
+      this.#options.warn('a context cannot be read', error);
+      return Promise.resolve(false);
     }
     return this.#session.hasValues(timeoutMs);
   }
@@ -165,6 +165,15 @@ export class RemoteClient extends FlagGetters implements BrowserClient {
 
   protected override used(flagKey: string, details: FlagDetails): void {
     if (this.#page !== undefined && !this.#isClosed) this.#exposures.used(flagKey, details);
+  }
+
+  /** Throws what reading the context throws; then nothing has changed. */
+  #exchange(context: Context): void {
+    const next = this.#begin(context, undefined);
+    this.#session.close();
+    this.#session = next;
+    if (next.values.position !== undefined) this.#serve(next);
+    if (this.#page?.isAwake === true) next.wake();
   }
 
   #begin(context: Context, bootstrap: Bootstrap | undefined): Session {

@@ -96,7 +96,7 @@ export interface GuidonClient {
   ): FlagDetails<FlagValueOf<Key, Structure>>;
   /** Counts as use of none. `clientSideOnly`: what a page may see. Empty before the first configuration. */
   allFlags(context: Context, options?: { readonly clientSideOnly?: boolean }): AllFlags;
-  /** Every step of one evaluation, by the reference evaluator: much slower. Undefined before the first configuration. */
+  /** Every step of one evaluation, by the reference evaluator: much slower. Never throws. Undefined before the first configuration. */
   explain(flagKey: string, context: Context): Explanation | undefined;
   /** `listener` hears of changes of `flagKey`, or of any flag when that is undefined. Returns what removes it. */
   onChange(flagKey: string | undefined, listener: (changed: FlagsChanged) => void): () => void;
@@ -105,7 +105,8 @@ export interface GuidonClient {
   status(): ClientStatus;
   /**
    * Resolves when a node has been heard and there is a configuration. When that takes longer than `timeoutMs` (default 5 000): resolves all the same
-   * when there is one from the disk or the bootstrap, else rejects with `timeout`, or `invalid-credentials` where nodes refuse the key.
+   * when there is one from the disk or the bootstrap, else rejects with `timeout`. Where nodes have refused the key for a second it settles
+   * then: with what there is, or rejecting with `invalid-credentials`. The client itself goes on trying.
    */
   waitForReady(options?: { readonly timeoutMs?: number }): Promise<void>;
   /** Resolves when this client evaluates that revision, or a newer one; rejects with `revision-behind` after `timeoutMs` (default 5 000). */

@@ -20,7 +20,8 @@ export class ConfigConnection {
   readonly #follower: Follower;
   /** `performance.now()` when a node was heard last; undefined before. */
   heardAtMs: number | undefined;
-  isKeyRefused = false;
+  /** `performance.now()` of the first refusal of the key since it was taken last, or the beginning. */
+  #refusedAtMs: number | undefined;
 
   /** What the disk has serves when this returns. Throws when the data folder cannot be made. */
   constructor(settings: Settings, { onServing, onChanged }: ConnectionListeners) {
@@ -47,15 +48,25 @@ export class ConfigConnection {
       closing: this.#closing.signal,
       onContact: () => {
         this.heardAtMs = performance.now();
-        this.isKeyRefused = false;
+        this.#refusedAtMs = undefined;
         onChanged();
       },
       onCredential: (isRefused) => {
         if (isRefused && !this.isKeyRefused) warn('a node does not take the key');
-        this.isKeyRefused = isRefused;
+        this.#refusedAtMs = isRefused ? (this.#refusedAtMs ?? performance.now()) : undefined;
         if (isRefused) onChanged();
       },
     });
+  }
+
+  /** The last node that was asked does not take the key. */
+  get isKeyRefused(): boolean {
+    return this.#refusedAtMs !== undefined;
+  }
+
+  /** How long nodes have done nothing but refuse the key; 0: they do not. */
+  get keyRefusedForMs(): number {
+    return this.#refusedAtMs === undefined ? 0 : performance.now() - this.#refusedAtMs;
   }
 
   get isStreaming(): boolean {

@@ -19,6 +19,7 @@ import { EventSender } from './event-sender.js';
 import type { FlagOverrides } from './flag-overrides.js';
 import { type LocalConfig, parseLocalConfig } from './local-config.js';
 import { OfflineFile } from './offline-file.js';
+import { RareWarnings } from './rare-warnings.js';
 import { Serving } from './serving.js';
 import type { Settings } from './settings.js';
 import { Usage } from './usage.js';
@@ -28,10 +29,14 @@ const WAIT_MS = 5_000;
 /** How often it is looked whether time has made the answers stale. */
 const STATE_INTERVAL_MS = 1_000;
 const REPOLL_MS = 500;
+/** A key that is new may take a moment to reach a node. */
+const REFUSED_MS = 1_000;
 
 /** The client over whatever its settings name: nodes, a file, or flags of the program itself (then `serveLocal` is called). */
 export class FlagClient implements GuidonClient {
   readonly #settings: Settings;
+  /** Of what callers get wrong in each call. */
+  readonly #callWarnings: RareWarnings;
   readonly #evaluation: Evaluation;
   readonly #eventIds = new EventIds();
   readonly #usage: Usage | undefined;
@@ -48,6 +53,8 @@ export class FlagClient implements GuidonClient {
   constructor(settings: Settings, overrides: FlagOverrides) {
     this.#settings = settings;
     const { warn, hooks, urls } = settings;
+    this.#callWarnings = new RareWarnings(warn);
+    const warnOfCall = (message: string, error?: unknown): void => this.#callWarnings.warn(message, error);
     const onThrow = (error: unknown): void => warn('a listener threw', error);
     this.#changes = new ListenerSet(onThrow);
     this.#statuses = new ListenerSet(onThrow);
@@ -56,7 +63,7 @@ export class FlagClient implements GuidonClient {
         this.#events?.add(event);
       });
     const staleReason = () => this.#staleReason();
-    this.#evaluation = new Evaluation({ overrides, hooks, usage: this.#usage, staleReason, warn });
+    this.#evaluation = new Evaluation({ overrides, hooks, usage: this.#usage, staleReason, warn: warnOfCall });
     if (settings.bootstrap !== undefined) this.serveLocal(settings.bootstrap);
     if (settings.offlineFile !== undefined) {
       this.#file = new OfflineFile({
@@ -70,7 +77,8 @@ export class FlagClient implements GuidonClient {
         onChanged: () => this.#tellState(),
       });
       const { api } = this.#connection;
-      if (settings.sendsEvents) this.#events = new EventSender({ api, urls, warn, onSend: () => this.#usage?.sum() });
+      if (settings.sendsEvents)
+        this.#events = new EventSender({ api, urls, warn: warnOfCall, onSend: () => this.#usage?.sum() });
       this.#connection.start();
     }
     this.#stateTimer = setInterval(() => this.#tellState(), STATE_INTERVAL_MS);
@@ -133,7 +141,16 @@ export class FlagClient implements GuidonClient {
 
   explain(flagKey: string, context: Context): Explanation | undefined {
     const { serving } = this.#evaluation;
-    return serving && new ReferenceEvaluation(serving.flagSet, context, { now: Date.now() }).explain(flagKey);
+    if (serving === undefined) return undefined;
+    const explainFor = (asked: unknown): Explanation =>
+      new ReferenceEvaluation(serving.flagSet, asked, { now: Date.now() }).explain(flagKey);
+    try {
+      return explainFor(context);
+    } catch (error) {
+      // Nothing of the caller's may come out of here, as with the getters, whose answer is INVALID_CONTEXT too.
+      this.#callWarnings.warn('a context could not be read', error);
+      return explainFor(undefined);
+    }
   }
 
   onChange(flagKey: string | undefined, listener: (changed: FlagsChanged) => void): () => void {
@@ -163,8 +180,9 @@ export class FlagClient implements GuidonClient {
 
   async waitForReady({ timeoutMs = WAIT_MS }: { readonly timeoutMs?: number } = {}): Promise<void> {
     const isReady = () => ['live', 'local'].includes(this.#state());
-    if (await this.#waitUntil(isReady, timeoutMs)) return;
-    if (this.#evaluation.serving !== undefined) return;
+    const isRefused = () => (this.#connection?.keyRefusedForMs ?? 0) >= REFUSED_MS;
+    await this.#waitUntil(() => isReady() || isRefused(), timeoutMs);
+    if (isReady() || this.#evaluation.serving !== undefined) return;
     throw this.#connection?.isKeyRefused === true
       ? new PlatformError('invalid-credentials', 'the key is not taken, and there is no configuration')
       : new PlatformError('timeout', `there is no configuration after ${timeoutMs} ms`);
@@ -190,7 +208,7 @@ export class FlagClient implements GuidonClient {
     try {
       const subject = findEventContext(context);
       if (subject === undefined || !isEventName(name)) {
-        this.#settings.warn('a tracked event needs a name, and a context with a targetingKey');
+        this.#callWarnings.warn('a tracked event needs a name, and a context with a targetingKey');
         return;
       }
       this.#events?.add({
@@ -203,7 +221,7 @@ export class FlagClient implements GuidonClient {
         context: subject,
       });
     } catch (error) {
-      this.#settings.warn('an event could not be tracked', error);
+      this.#callWarnings.warn('an event could not be tracked', error);
     }
   }
 

@@ -33,6 +33,8 @@ interface OpenSegment {
   readonly file: FileHandle;
   bytes: number;
   eventCount: number;
+  /** `performance.now()` before it was opened and after each write: whoever adopts it looks at the time of the file, which is not earlier. */
+  touchedAtMs: number;
 }
 
 /** A segment is sealed from here on. It may be larger, but never more than the control plane takes at once: EVENT_LINES_BYTES_MAX. */
@@ -45,6 +47,8 @@ const SPOOL_BYTES_MAX = 64 * 1024 * 1024;
 const WAITING_BYTES_MAX = 8 * 1024 * 1024;
 /** An open segment that nobody has written to for this long has no writer any more, whatever its number says. */
 const ABANDONED_MS = 60_000;
+/** A writer that stood still for so long cannot know whether its segment was adopted, and shipped, meanwhile. */
+const STOPPED_MS = ABANDONED_MS / 2;
 const OPEN_NAME = /^(\d{13}-(\d+)-[0-9a-f]{8}-\d{6})\.open$/;
 const SEALED_NAME = /^\d{13}-\d+-[0-9a-f]{8}-\d{6}-(\d+)-(\d+)\.sealed$/;
 
@@ -160,13 +164,7 @@ export class EventSpool {
     const eventCount = taken.reduce((sum, waiting) => sum + waiting.eventCount, 0);
     if ((this.#segment?.bytes ?? 0) + bytes.length > EVENT_LINES_BYTES_MAX) await this.#seal();
     try {
-      this.#segment ??= await this.#open();
-      const segment = this.#segment;
-      segment.bytes += bytes.length;
-      segment.eventCount += eventCount;
-      for (let written = 0; written < bytes.length; ) {
-        written += (await segment.file.write(bytes, written)).bytesWritten;
-      }
+      await this.#writeLines(bytes, eventCount);
     } catch (cause) {
       this.counters.failedWrites += 1;
       this.#options.logger.warn({ err: cause }, 'events were not kept: their senders keep them');
@@ -178,8 +176,24 @@ export class EventSpool {
     }
     this.counters.accepted += eventCount;
     for (const { resolve } of taken) resolve();
-    if (this.#segment.bytes >= SEGMENT_BYTES_MAX) await this.#seal();
+    if ((this.#segment?.bytes ?? 0) >= SEGMENT_BYTES_MAX) await this.#seal();
     else this.#timer ??= setTimeout(() => void this.flush(), this.#segmentMs);
+  }
+
+  /** Into the open segment; once more, into another, where that one may have been somebody else's by then: ids tell that events came twice. */
+  async #writeLines(bytes: Buffer, eventCount: number, isAgain = false): Promise<void> {
+    this.#segment ??= await this.#open();
+    const segment = this.#segment;
+    segment.bytes += bytes.length;
+    segment.eventCount += eventCount;
+    for (let written = 0; written < bytes.length; ) {
+      written += (await segment.file.write(bytes, written)).bytesWritten;
+    }
+    const stoodStillMs = performance.now() - segment.touchedAtMs;
+    segment.touchedAtMs = performance.now();
+    if (stoodStillMs < STOPPED_MS || isAgain) return;
+    await this.#seal();
+    await this.#writeLines(bytes, eventCount, true);
   }
 
   get #segmentMs(): number {
@@ -188,11 +202,12 @@ export class EventSpool {
 
   async #open(): Promise<OpenSegment> {
     const { directory } = this.#options;
+    const touchedAtMs = performance.now();
     await mkdir(directory, { recursive: true, mode: 0o700 });
     this.#number = (this.#number + 1) % 1_000_000;
     const name = `${Date.now()}-${process.pid}-${this.#writer}-${String(this.#number).padStart(6, '0')}`;
     const file = await open(join(directory, `${name}.open`), 'wx', 0o600);
-    return { name, file, bytes: 0, eventCount: 0 };
+    return { name, file, bytes: 0, eventCount: 0, touchedAtMs };
   }
 
   /** Never rejects. */

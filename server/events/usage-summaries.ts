@@ -31,7 +31,7 @@ export class UsageSummaries {
   readonly #options: UsageSummariesOptions;
   readonly #ids = new EventIds();
   /** By environment: how many results had been summed up. */
-  readonly #seen = new Map<string, number>();
+  #seen = new Map<string, number>();
   #unkept: Summaries[] = [];
   #running: Promise<void> | undefined;
   #from: number;
@@ -66,10 +66,13 @@ export class UsageSummaries {
     kernel.sweepUsage();
     const to = Math.max(now(), this.#from);
     const drained: Summaries[] = [];
+    const before = this.#seen;
+    // Of the environments there are: those that are gone are left out with it.
+    this.#seen = new Map();
     for (const { environment } of slots()) {
       const evaluations = kernel.evaluationsOf(environment);
-      if (evaluations === (this.#seen.get(environment.environmentId) ?? 0)) continue;
       this.#seen.set(environment.environmentId, evaluations);
+      if (evaluations === (before.get(environment.environmentId) ?? 0)) continue;
       const counts = kernel.drainUsage(environment).flatMap(countsOf);
       for (let index = 0; index < counts.length; index += EVENT_LIMITS.countsPerSummary) {
         const part = counts.slice(index, index + EVENT_LIMITS.countsPerSummary);

@@ -48,6 +48,19 @@ describe('createTestClient()', () => {
 });
 
 describe('createBrowserClient() on a server', () => {
+  it('identify() never throws, and goes on with the old context where the new one cannot be read', async () => {
+    const warnings: string[] = [];
+    const logger = { warn: (message: string) => warnings.push(message) };
+    const client = createBrowserClient({ ...URL_AND_KEY, context: { targetingKey: 'u' }, logger });
+    const cycle: Record<string, unknown> = { targetingKey: 'v' };
+    cycle.self = cycle;
+    const trap = new Proxy({}, { ownKeys: () => thrown(), get: () => thrown() });
+    for (const context of [cycle, trap]) expect(await client.identify(context as never)).toBe(false);
+    expect(client.context).toEqual({ targetingKey: 'u' });
+    expect(warnings).toHaveLength(2);
+    await client.close();
+  });
+
   it('serves its bootstrap and connects nowhere', async () => {
     const bootstrap = {
       epoch: 1,
@@ -109,3 +122,7 @@ it('VERSION is that of the package', () => {
   const manifest = readFileSync(new URL('../../../../sdk/browser/package.json', import.meta.url), 'utf8');
   expect(JSON.parse(manifest)).toMatchObject({ version: VERSION });
 });
+
+function thrown(): never {
+  throw new Error('of the caller');
+}

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { EVENT_LINES_BYTES_MAX } from '@guidon/protocol/events';
 import { EventSpool, type SealedSegment } from '@guidon/server/events/event-spool.js';
 import { pino } from 'pino';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 const logger = pino({ level: 'silent' });
 let directory: string;
@@ -13,7 +13,10 @@ let directory: string;
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'guidon-spool-'));
 });
-afterEach(() => rmSync(directory, { recursive: true, force: true }));
+afterEach(() => {
+  vi.useRealTimers();
+  rmSync(directory, { recursive: true, force: true });
+});
 
 const open = (bytesMax?: number): EventSpool =>
   new EventSpool({ directory, logger, segmentMs: 60_000, ...(bytesMax === undefined ? {} : { bytesMax }) });
@@ -47,6 +50,25 @@ describe('EventSpool', () => {
     await spool.append('a\n', 1);
     await told;
     expect(await linesOf(spool, await spool.sealed())).toEqual(['a']);
+  });
+
+  it('keeps what it takes after it stood still, though its open segment was adopted and shipped meanwhile', async () => {
+    vi.useFakeTimers({ toFake: ['performance'] });
+    const spool = open();
+    await spool.append('a\n', 1);
+    const [shipped = ''] = readdirSync(directory);
+    rmSync(join(directory, shipped));
+    vi.advanceTimersByTime(61_000);
+    await spool.append('b\n', 1);
+    await spool.flush();
+    expect(await linesOf(spool, await spool.sealed())).toEqual(['b']);
+    expect(spool.counters).toEqual({ accepted: 2, dropped: 0, failedWrites: 0 });
+    // Not stopped, it goes on in the same segment.
+    await spool.append('c\n', 1);
+    vi.advanceTimersByTime(1_000);
+    await spool.append('d\n', 1);
+    await spool.flush();
+    expect(await linesOf(spool, await spool.sealed())).toEqual(['b', 'c', 'd']);
   });
 
   it('seals what it held back once it is taken again', async () => {

@@ -35,3 +35,28 @@ it('spools what all environments of a large node have counted, however much that
   expect(told.size).toBe(ENVIRONMENT_COUNT);
   rmSync(directory, { recursive: true });
 });
+
+it('sums up what an environment counts from nothing when it comes back, and asks for no counts where there are none', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'guidon-summaries-'));
+  const spool = new EventSpool({ directory, logger: pino({ level: 'silent' }), segmentMs: 60_000 });
+  const environment = parseEnvironmentRef({ tenantId: 'ten_1', projectId: 'prj_1', environmentId: 'env_1' });
+  let slots = [{ environment }];
+  let drainedCount = 0;
+  const drainUsage = (): RevisionUsage[] => {
+    drainedCount += 1;
+    return [{ revision: 1, flags: [{ flag: 'gate', variations: { on: 3 }, errors: {} }], unknown: {} }];
+  };
+  const kernel = { sweepUsage: () => undefined, evaluationsOf: () => 600, drainUsage };
+  const summaries = new UsageSummaries({ kernel, spool, slots: () => slots, now: () => 1_700_000_000_000 });
+  await summaries.collect();
+  await summaries.collect();
+  expect(drainedCount).toBe(1);
+  slots = [];
+  await summaries.collect();
+  // The count of a slot that was given up begins anew; that it is the same number as before says nothing.
+  slots = [{ environment }];
+  await summaries.collect();
+  expect(drainedCount).toBe(2);
+  await spool.flush();
+  rmSync(directory, { recursive: true });
+});
