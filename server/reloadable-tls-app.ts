@@ -1,4 +1,4 @@
-import type { TemplatedApp } from 'uWebSockets.js';
+import type { TemplatedApp, WebSocketBehavior } from 'uWebSockets.js';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { PlatformError } from '@guidon/protocol';
@@ -11,6 +11,7 @@ const RETIRED_COUNT_MAX = 8;
 /** A uWS app and what is registered on it. */
 interface Generation {
   readonly app: TemplatedApp;
+  /** WebSockets too. */
   connectionCount: number;
   listening: ListeningApp | undefined;
 }
@@ -24,7 +25,7 @@ export class ReloadableTlsApp {
   /** Register routes and filters here, as on any app. */
   readonly app: TemplatedApp;
   readonly #files: TlsFiles;
-  readonly #registrations: ((app: TemplatedApp) => void)[] = [];
+  readonly #registrations: ((generation: Generation) => void)[] = [];
   #retired: Generation[] = [];
   #current: Generation;
   #place: { readonly host: string; readonly port: number } | undefined;
@@ -88,15 +89,16 @@ export class ReloadableTlsApp {
     watchConnections(generation.app, (change) => {
       generation.connectionCount += change;
     });
-    for (const register of this.#registrations) register(generation.app);
+    for (const register of this.#registrations) register(generation);
     return generation;
   }
 
   #register(name: string | symbol): (...args: unknown[]) => TemplatedApp {
     return (...args) => {
-      const register = (app: TemplatedApp): void => callMethod(app, name, args);
+      const register = (generation: Generation): void =>
+        callMethod(generation.app, name, name === 'ws' ? countingSockets(args, generation) : args);
       this.#registrations.push(register);
-      register(this.#current.app);
+      register(this.#current);
       return this.app;
     };
   }
@@ -115,6 +117,16 @@ const REGISTERING: ReadonlySet<string | symbol> = new Set([
   'put',
   'ws',
 ]);
+
+/** uWS tells of the end of HTTP connections alone: that of a WebSocket is its own to tell. `args` are those of `ws`. */
+function countingSockets([path, behavior]: readonly unknown[], generation: Generation): readonly unknown[] {
+  const { close, ...rest } = behavior as WebSocketBehavior<unknown>;
+  const closing: WebSocketBehavior<unknown>['close'] = (...ended) => {
+    generation.connectionCount -= 1;
+    close?.(...ended);
+  };
+  return [path, { ...rest, close: closing }];
+}
 
 function callMethod(app: TemplatedApp, name: string | symbol, args: readonly unknown[]): void {
   const method: unknown = Reflect.get(app, name);

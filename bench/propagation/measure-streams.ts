@@ -11,6 +11,8 @@ const CONNECTION_COUNTS = isQuick ? [20, 100] : [100, 1_000, 10_000];
 const WEB_COUNT = isQuick ? 100 : 10_000;
 const STORM_COUNT = isQuick ? 200 : 10_000;
 const CHANGE_COUNT = isQuick ? 3 : 10;
+/** Before those that count: at them the processes of the clients, and the node for so many, get their own code compiled. */
+const WARM_UP_COUNT = 4;
 const PROCESS_COUNT = 2;
 const IDLE_MS = isQuick ? 500 : 3_000;
 const EVALUATE_PAUSE_MS = 2;
@@ -54,7 +56,8 @@ export async function measureClients(installation: BenchInstallation): Promise<C
     const before = rssKB(installation.nodePid);
     const clients = await StreamClients.open(installation, installation.serverKey, connections);
     const after = rssKB(installation.nodePid);
-    const { times, frameBytes } = await changes(installation, clients);
+    await changes(installation, clients, WARM_UP_COUNT);
+    const { times, frameBytes } = await changes(installation, clients, CHANGE_COUNT);
     results.push({
       connections,
       p50Ms: rounded(percentile(times, 0.5), 1),
@@ -70,10 +73,11 @@ export async function measureClients(installation: BenchInstallation): Promise<C
 /** Streams of client keys, each with a context of its own, and changes that all of them see. */
 export async function measureWeb(installation: BenchInstallation): Promise<WebPropagation> {
   const clients = await StreamClients.open(installation, installation.webKey, WEB_COUNT);
+  await changes(installation, clients, WARM_UP_COUNT);
   const idle = await evaluationsWhile(installation, () => sleep(IDLE_MS));
   let times: number[] = [];
   const busy = await evaluationsWhile(installation, async () => {
-    ({ times } = await changes(installation, clients));
+    ({ times } = await changes(installation, clients, CHANGE_COUNT));
   });
   await clients.stop();
   const [evaluateP99Ms, evaluateIdleP99Ms] = [percentile(busy.timesMs, 0.99), percentile(idle.timesMs, 0.99)];
@@ -109,10 +113,11 @@ export async function measureStorm(installation: BenchInstallation): Promise<Sto
 async function changes(
   installation: BenchInstallation,
   clients: StreamClients,
+  count: number,
 ): Promise<{ times: number[]; frameBytes: number }> {
   const times: number[] = [];
   let frameBytes = 0;
-  for (let index = 0; index < CHANGE_COUNT; index += 1) {
+  for (let index = 0; index < count; index += 1) {
     await sleep(50 + Math.random() * 50);
     const { revision, acknowledgedAtMs } = await installation.turn(
       flagKey(TURNED[index % 2] ?? 0),

@@ -1,7 +1,7 @@
 import { encode } from '@msgpack/msgpack';
 import { findOption } from '../support/arguments.js';
 import { monotonicMs } from '../support/monotonic.js';
-import { type StreamHead, StreamSocket } from '../support/stream-socket.js';
+import { frameOf, type StreamHead, StreamSocket } from '../support/stream-socket.js';
 
 /** Asked of the process: each is answered with one message. */
 export type ClientsRequest =
@@ -107,7 +107,16 @@ function hear(client: Client, socket: StreamSocket, { type, epoch, revision }: S
   if (revision > client.revision) client.arrivedAtMs = monotonicMs();
   client.epoch = epoch;
   client.revision = revision;
-  socket.send(encode({ type: 'ack', epoch, revision }));
+  socket.write(ackOf(epoch, revision));
+}
+
+let lastAck: { readonly epoch: number; readonly revision: number; readonly frame: Buffer } | undefined;
+
+function ackOf(epoch: number, revision: number): Buffer {
+  if (lastAck?.epoch !== epoch || lastAck.revision !== revision) {
+    lastAck = { epoch, revision, frame: frameOf(encode({ type: 'ack', epoch, revision })) };
+  }
+  return lastAck.frame;
 }
 
 async function until(isTrue: () => boolean): Promise<void> {

@@ -25,7 +25,8 @@ interface ConfigBody {
   readonly head: AnswerHead;
 }
 
-interface Frame extends Position {
+/** Of a stream: takes a client from where it is to this position. */
+export interface ConfigFrame extends Position {
   readonly bytes: Uint8Array;
 }
 
@@ -41,7 +42,7 @@ const compressGzip = promisify(gzip);
 /** Config as it is sent, each form made once per revision. Compression runs in the thread pool of Node. */
 export class ConfigBodies {
   readonly #bodies = new BodyCache<ConfigBody>();
-  readonly #frames = new BodyCache<Frame>();
+  readonly #frames = new BodyCache<ConfigFrame>();
 
   get bytes(): number {
     return this.#bodies.bytes + this.#frames.bytes;
@@ -54,7 +55,7 @@ export class ConfigBodies {
   }
 
   /** As a stream is sent it: a `patch` from `since` where that is known, else a `put`. A promise while it has to be made. */
-  frame(view: ConfigView, since: Position | undefined, format: BodyFormat): Frame | Promise<Frame> {
+  frame(view: ConfigView, since: Position | undefined, format: BodyFormat): ConfigFrame | Promise<ConfigFrame> {
     const { position, environment } = view;
     if (position === undefined) throw new PlatformError('not-ready', 'There is no configuration.');
     const from = since !== undefined && view.isKnown(since) ? since : undefined;

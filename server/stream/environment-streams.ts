@@ -5,8 +5,9 @@ import {
   positionText,
   STREAM_CLOSE,
   type StreamClose,
+  type StreamFormat,
 } from '@guidon/protocol/live-updates';
-import type { ConfigBodies } from '../config/config-bodies.js';
+import type { ConfigBodies, ConfigFrame } from '../config/config-bodies.js';
 import type { ConfigView } from '../config/config-view.js';
 import type { ActiveSnapshot, EnvironmentSlot } from '../environment-slot.js';
 import type { PooledEvaluation } from '../pooled-evaluation.js';
@@ -47,6 +48,9 @@ const ASIDE_MAX = 4;
 /** setTimeout takes no longer time; an instant further away is looked at again then. */
 const TIMER_MS_MAX = 3_600_000;
 
+/** A larger frame is not kept beside the cache of all. */
+const LAST_FRAME_BYTES_MAX = 64 * 1024;
+
 /** Sent, nothing to send, or a promise after which it has to be tried again. */
 type Sent = 'done' | Promise<unknown>;
 
@@ -68,6 +72,8 @@ export class EnvironmentStreams implements FanOutLine {
   readonly #costly = new Set<Stream>();
   readonly #flags = new SharedFlags();
   readonly #affected: AffectedFlags;
+  /** Sent last to a stream of definitions that had some. */
+  #lastFrame: { readonly since: Position; readonly format: StreamFormat; readonly frame: ConfigFrame } | undefined;
   #isParked = false;
   /** Ascending, of what was evaluated last: when a clause on `@now` changes. */
   #instants: readonly number[] = [];
@@ -168,22 +174,21 @@ export class EnvironmentStreams implements FanOutLine {
 
   step(deadlineMs: number): boolean {
     if (this.#isParked) return false;
-    for (;;) {
-      const [stream] = this.#updates.size > 0 ? this.#updates : this.#newcomers;
-      if (stream === undefined) {
-        const [costly] = this.#costly;
-        if (costly === undefined || !this.#hasCostlyTurn) return false;
-        this.#joinLine(costly);
-        continue;
+    for (const line of [this.#updates, this.#newcomers]) {
+      // One walk: a set that is asked for its first anew passes over all that has left it since it was last made smaller.
+      for (const stream of line) {
+        const nowMs = performance.now();
+        if (nowMs >= deadlineMs) return true;
+        const waitMs = line === this.#newcomers ? this.#parts.budget.waitMs(nowMs) : 0;
+        const sent = waitMs > 0 ? delay(waitMs) : this.#try(stream, nowMs);
+        if (sent === 'done') continue;
+        this.#park(sent);
+        return false;
       }
-      const nowMs = performance.now();
-      if (nowMs >= deadlineMs) return true;
-      const waitMs = this.#newcomers.has(stream) ? this.#parts.budget.waitMs(nowMs) : 0;
-      const sent = waitMs > 0 ? delay(waitMs) : this.#try(stream, nowMs);
-      if (sent === 'done') continue;
-      this.#park(sent);
-      return false;
     }
+    const [costly] = this.#costly;
+    if (costly !== undefined && this.#hasCostlyTurn) this.#joinLine(costly);
+    return false;
   }
 
   /** 'done': it is out of the line. */
@@ -218,10 +223,25 @@ export class EnvironmentStreams implements FanOutLine {
     if (order === 0) return this.#isCurrent(stream, nowMs);
     // What it has this node does not have yet; the hub gives it up when that lasts.
     if (order > 0) return this.#putAside(stream);
-    const frame = this.#parts.bodies.frame(view, stream.has, stream.transport.format);
+    const frame =
+      this.#frameFor(stream, position) ?? this.#parts.bodies.frame(view, stream.has, stream.transport.format);
     if (frame instanceof Promise) return frame;
+    if (stream.has !== undefined && frame.bytes.length <= LAST_FRAME_BYTES_MAX) {
+      this.#lastFrame = { since: stream.has, format: stream.transport.format, frame };
+    }
     this.#send(stream, frame.bytes, frame, nowMs);
     return 'done';
+  }
+
+  /** Most streams come from where the one before them came from: then this is quicker than to look its frame up by name. */
+  #frameFor({ has, transport }: Stream, position: Position): ConfigFrame | undefined {
+    const last = this.#lastFrame;
+    if (last === undefined || has === undefined) return undefined;
+    const isSame =
+      last.format === transport.format &&
+      comparePositions(last.since, has) === 0 &&
+      comparePositions(last.frame, position) === 0;
+    return isSame ? last.frame : undefined;
   }
 
   #sendValues(stream: Stream, nowMs: number): Sent {

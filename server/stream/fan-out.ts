@@ -5,7 +5,7 @@ export interface FanOutLine {
 }
 
 /** Between two turns of the event loop, in which requests are answered. */
-const SLICE_MS = 2;
+const SLICE_MS = 1;
 
 /**
  * Lets environments send in turns of one slice each, so that neither requests nor another tenant's streams wait for an environment with ten thousand of

@@ -1,6 +1,9 @@
+import { once } from 'node:events';
 import { copyFileSync } from 'node:fs';
+import { STREAM_PROTOCOLS } from '@guidon/protocol/live-updates';
 import type { TlsFiles } from '@guidon/protocol/tls-files';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { WebSocket } from 'ws';
 import { TestAuthority } from '../support/certificates.js';
 import { aFlag } from '../support/flag-sets.js';
 import { temporaryFolder } from '../support/guidon-process.js';
@@ -23,13 +26,25 @@ let environment: FeedEnvironment;
 let files: TlsFiles;
 let node: RunningNode;
 let evaluateUrl: string;
-let options: { method: string; headers: Record<string, string>; body: string };
+let options: { method: string; headers: { authorization: string; 'content-type': string }; body: string };
 const connections: HttpsConnection[] = [];
+const sockets: WebSocket[] = [];
 
 function connect(): HttpsConnection {
   const connection = new HttpsConnection(authority.ca);
   connections.push(connection);
   return connection;
+}
+
+/** A stream of live updates; closed with the test. */
+async function openStream(): Promise<WebSocket> {
+  const url = `${node.server.url.replace('https:', 'wss:')}/v1/stream`;
+  const { authorization } = options.headers;
+  const socket = new WebSocket(url, STREAM_PROTOCOLS.json, { ca: authority.ca, headers: { authorization } });
+  sockets.push(socket);
+  socket.on('error', () => undefined);
+  await once(socket, 'open');
+  return socket;
 }
 
 beforeAll(async () => {
@@ -49,6 +64,7 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   for (const connection of connections.splice(0)) connection.close();
+  for (const socket of sockets.splice(0)) socket.terminate();
   await node.stop();
 });
 afterAll(async () => {
@@ -97,6 +113,33 @@ describe('the evaluate API with TLS', () => {
       'certificate 8',
       ...Array.from({ length: 8 }, (_, index) => `certificate ${index}`),
     ]);
+  });
+
+  it('a stream that has ended is no connection of its certificate any more', async () => {
+    const kept = connect();
+    expect(await kept.send(evaluateUrl, options)).toMatchObject({ subject: 'first' });
+    for (let index = 0; index < 9; index += 1) {
+      const stream = await openStream();
+      // Half of them end after their certificate.
+      if (index % 2 === 0) stream.close();
+      authority.issue('node', `certificate ${index}`);
+      await node.server.reloadCertificate();
+      stream.close();
+      await until('gone', async () => (await metricOf(node, 'guidon_stream_connections{transport="websocket"}')) === 0);
+    }
+    expect(await kept.send(evaluateUrl, options)).toMatchObject({ status: 200, subject: 'first' });
+  });
+
+  it('a stream is a connection of its certificate as long as it is open: the ninth before is ended', async () => {
+    const streams: WebSocket[] = [];
+    for (let index = 0; index < 9; index += 1) {
+      streams.push(await openStream());
+      authority.issue('node', `certificate ${index}`);
+      await node.server.reloadCertificate();
+    }
+    await until('the first is ended', () => streams[0]?.readyState === WebSocket.CLOSED);
+    expect(streams.slice(1).map(({ readyState }) => readyState)).toEqual(Array(8).fill(WebSocket.OPEN));
+    expect(await metricOf(node, 'guidon_stream_connections{transport="websocket"}')).toBe(8);
   });
 
   it('a port that somebody listens on is refused, although ports are shared over a reload', async () => {
