@@ -79,7 +79,7 @@ export interface Change {
    * besides whatever the plan asked to refuse early.
    */
   readonly assertInside?: (transaction: StoreReader) => void;
-  /** Called inside the transaction, once revisions are known, and for idempotent replays stored as it is. */
+  /** Called inside the transaction, once revisions are known, and for idempotent replays stored as it is. Without effect: it may be called again (ADR 47). */
   readonly reply: (outcome: ChangeOutcome) => Reply;
 }
 

@@ -1,4 +1,5 @@
 import { strict as assert } from 'node:assert';
+import { setImmediate } from 'node:timers/promises';
 import type { CompilePool } from '@guidon/pool';
 import { type EnvironmentRef, type Issue, PlatformError } from '@guidon/protocol';
 import type { Signed, SigningKey } from '@guidon/protocol/signed-config';
@@ -9,7 +10,7 @@ import { appendAuditEntry } from '../audit/audit-store.js';
 import type { Feed } from '../feed/feed.js';
 import { type RecordedChange, rowsOfChange } from '../feed/rows-of-change.js';
 import { assertWithinQuotas, countUsage, usageDeltaOf } from '../limits/tenant-usage.js';
-import type { ControlStore, StoreTransaction } from '../store/control-store.js';
+import type { ControlStore, Draft, StoreTransaction } from '../store/control-store.js';
 import { INSTALLATION, keys, type Scope } from '../store/keys.js';
 import { inSpan } from '../tracing/in-span.js';
 import type {
@@ -50,6 +51,13 @@ interface SignedEnvironments {
   readonly manifests: readonly (Signed | undefined)[];
 }
 
+/** What the transaction of a change answers. */
+interface Written {
+  readonly reply: Reply;
+  readonly outcome: ChangeOutcome;
+  readonly feedEnd: number | undefined;
+}
+
 /** The one way to write: every change of every noun goes through `commit`. */
 export class Committer {
   readonly #store: ControlStore;
@@ -64,6 +72,8 @@ export class Committer {
   readonly #retention: HistoryRetention;
   readonly #locks = new ProjectLocks();
   readonly #workspaces = new Workspaces();
+  /** Changes between their plan and their rows. */
+  #attemptCount = 0;
 
   constructor(options: {
     store: ControlStore;
@@ -136,19 +146,20 @@ export class Committer {
   async #attempt(request: WriteRequest, plan: () => Change): Promise<StagedChange> {
     const prepared: PreparedEnvironment[] = [];
     let isStaged = false;
+    this.#attemptCount += 1;
     try {
       const change = this.#store.readStaged(() => this.#prepare(request, plan, prepared));
-      const trying = Promise.all(
-        prepared.map((environment) => findCompileIssues(this.#pool, this.#store, environment)),
-      );
-      const manifests = request.dryRun ? [] : this.#signAll(prepared);
-      const issues = await trying;
+      const [issues, { manifests, early }] = await Promise.all([
+        Promise.all(prepared.map((environment) => findCompileIssues(this.#pool, this.#store, environment))),
+        this.#workAhead(request, change, prepared),
+      ]);
       if (request.dryRun) return { reply: dryRunReply(change, prepared, issues), durable: this.#store.settled() };
       assertCompiles(issues.flat());
       const asked = this.#review(request, change, prepared);
       const verdicts = asked && (await asked);
-      const { result, durable } = this.#store.stage((transaction) =>
-        this.#write(transaction, request, change, { prepared, manifests, verdicts }),
+      const { result, durable } = this.#store.stage(
+        (transaction) => this.#write(transaction, request, change, { prepared, manifests, verdicts }),
+        verdicts === undefined ? early : undefined,
       );
       isStaged = true;
       const { owner } = change;
@@ -158,6 +169,7 @@ export class Committer {
       }
       return { reply: result.reply, outcome: result.outcome, owner, durable };
     } finally {
+      this.#attemptCount -= 1;
       if (!isStaged) for (const { undo } of prepared.reverse()) undo();
     }
   }
@@ -177,9 +189,24 @@ export class Committer {
     return change;
   }
 
-  #signAll(prepared: readonly PreparedEnvironment[]): (Signed | undefined)[] {
+  /**
+   * What can be done while the pool tries the change: the manifests, and all that is to be written as long as nobody else is about to write.
+   * Never rejects for what the change is refused for: the pool's reasons come first.
+   */
+  async #workAhead(
+    request: WriteRequest,
+    change: Change,
+    prepared: readonly PreparedEnvironment[],
+  ): Promise<SignedEnvironments & { readonly early: Draft<Written> | undefined }> {
+    const isTried = prepared.some(({ isRaised }) => isRaised);
+    if (request.dryRun || !isTried) return { prepared, manifests: [], early: undefined };
+    // By the next turn the change is on its way.
+    await setImmediate();
     const context = { signingKey: this.#signingKeys.signingKey, now: this.#now() };
-    return prepared.map((environment) => signPrepared(environment, context));
+    const manifests = prepared.map((environment) => signPrepared(environment, context));
+    const isAlone = this.#attemptCount === 1;
+    const write = (transaction: StoreTransaction) => this.#write(transaction, request, change, { prepared, manifests });
+    return { prepared, manifests, early: isAlone ? this.#store.draft(write) : undefined };
   }
 
   #write(
@@ -187,7 +214,7 @@ export class Committer {
     request: WriteRequest,
     change: Change,
     { prepared, manifests, verdicts = [] }: SignedEnvironments & { verdicts?: readonly PolicyVerdict[] | undefined },
-  ): { reply: Reply; outcome: ChangeOutcome; feedEnd: number | undefined } {
+  ): Written {
     for (const read of [...change.records, ...(change.relied ?? [])]) assertUnchanged(transaction, read);
     change.assertInside?.(transaction);
     for (const { key, read, value } of change.records) {

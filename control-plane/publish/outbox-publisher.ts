@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { type ChangeBus, type EnvironmentRef, messageIdOf, type SubjectTopic, subjectOf } from '@guidon/protocol';
 import { encodeSigned } from '@guidon/protocol/msgpack';
 import { context, ROOT_CONTEXT, SpanKind } from '@opentelemetry/api';
@@ -118,6 +118,8 @@ export class OutboxPublisher {
   async #publishAll(topic: SubjectTopic, environment: EnvironmentRef): Promise<void> {
     let retryMs = RETRY_MS_MIN;
     let isRetry = false;
+    // Whoever wrote it is answered first, and others of the same commit are published with it.
+    await setImmediate();
     while (!this.#stop.signal.aborted && this.#store.failure === undefined) {
       try {
         const row = this.#findUnpublished(topic, environment);

@@ -14,10 +14,10 @@ import { Row } from './row.js';
 import { RowCache } from './row-cache.js';
 import { assertSoundFile } from './sound-file.js';
 import { nameOf, StagedRows } from './staged-rows.js';
-import type { ListedRow, ListOptions, Staged, StoreReader, StoreTransaction } from './store-reader.js';
+import type { Draft, ListedRow, ListOptions, Staged, StoreReader, StoreTransaction } from './store-reader.js';
 import { WriterLock } from './writer-lock.js';
 
-export type { ListedRow, ListOptions, StoreReader, StoreTransaction } from './store-reader.js';
+export type { Draft, ListedRow, ListOptions, StoreReader, StoreTransaction } from './store-reader.js';
 
 // The package's ES module bundle has no types that node16 resolution accepts; its CommonJS entry has.
 const lmdb = createRequire(import.meta.url)('lmdb') as typeof import('lmdb');
@@ -84,6 +84,7 @@ export class ControlStore implements StoreReader {
   /** Rows of the transaction that runs right now. */
   #draft: StagedRows | undefined;
   #isStagedRead = false;
+  #stagedCount = 0;
   readonly #snapshots: OpenSnapshots;
 
   static async open(options: ControlStoreOptions): Promise<ControlStore> {
@@ -182,20 +183,37 @@ export class ControlStore implements StoreReader {
     return result;
   }
 
-  /** `transaction` in two steps: what later transactions see is there at once, and may be told to anybody when it is durable. */
-  stage<Result>(work: (transaction: StoreTransaction) => Result): Staged<Result> {
+  /**
+   * `transaction` in two steps: what later transactions see is there at once, and may be told to anybody when it is durable. `early`: what `draft` made
+   * of the same work, which is taken as it is if nothing has been staged since.
+   */
+  stage<Result>(work: (transaction: StoreTransaction) => Result, early?: Draft<Result>): Staged<Result> {
     this.#assertWritable();
-    assert(this.#draft === undefined, 'a transaction starts no other');
     this.#commits.assertRoom();
-    const draft = new StagedRows();
-    this.#draft = draft;
-    let result: Result;
+    const { rows, result } = early?.stagedCount === this.#stagedCount ? early : this.#run(work);
+    this.#stagedCount += 1;
+    return { result, durable: this.#commits.add(rows) };
+  }
+
+  /** Runs `work` ahead of `stage`, with no effect. Undefined when it throws: `stage` finds out whether it still does. */
+  draft<Result>(work: (transaction: StoreTransaction) => Result): Draft<Result> | undefined {
     try {
-      result = this.readStaged(() => work(this.#stagingWriter));
+      return this.#run(work);
+    } catch {
+      return undefined;
+    }
+  }
+
+  #run<Result>(work: (transaction: StoreTransaction) => Result): Draft<Result> {
+    assert(this.#draft === undefined, 'a transaction starts no other');
+    const rows = new StagedRows();
+    this.#draft = rows;
+    try {
+      const result = this.readStaged(() => work(this.#stagingWriter));
+      return { rows, result, stagedCount: this.#stagedCount };
     } finally {
       this.#draft = undefined;
     }
-    return { result, durable: this.#commits.add(draft) };
   }
 
   /** Resolves once everything staged so far is durable: before anybody is told what was decided by it. Throws `storage-unavailable` when it is not. */

@@ -1,4 +1,5 @@
 import type { KeyRange, StoreKey } from './keys.js';
+import type { StagedRows } from './staged-rows.js';
 
 export interface ListedRow<Value> {
   readonly key: StoreKey;
@@ -33,4 +34,12 @@ export interface Staged<Result> {
   readonly result: Result;
   /** Resolves once the commit that holds it is durable. Rejects as `transaction` does. */
   readonly durable: Promise<void>;
+}
+
+/** What a transaction would come to, for as long as nothing else is staged. */
+export interface Draft<Result> {
+  readonly rows: StagedRows;
+  readonly result: Result;
+  /** Transactions staged before it. */
+  readonly stagedCount: number;
 }

@@ -1,7 +1,9 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { SYSTEM_ACTOR } from '@guidon/control-plane/admin-api/actor.js';
+import type { AuditEntry, AuditRow } from '@guidon/control-plane/audit/audit-entry.js';
 import type { Change, DefinitionChange } from '@guidon/control-plane/commit/change.js';
 import { Committer } from '@guidon/control-plane/commit/committer.js';
 import { HISTORY_RETENTION, namesTouchedBetween } from '@guidon/control-plane/commit/definition-history.js';
@@ -142,6 +144,34 @@ describe('Committer.commit()', () => {
     expect(rows.map(({ revision }) => revision)).toEqual(Array.from({ length: 12 }, (_, index) => index + 1));
     expect(rows.map(({ auditSequence }) => auditSequence)).toEqual(rows.map(({ revision }) => revision));
     expect(new Workspaces().open(store, environment)?.flagSet.flags.size).toBe(11);
+  });
+
+  test('the rows of one who writes alone are made once; made while another wrote first, they are made again (I1, I5, I23)', async () => {
+    await commit([], true);
+    const { environments: _, ...elsewhere } = changeOf([]);
+    let runs = 0;
+    const assertInside = () => {
+      runs += 1;
+    };
+    const counted = (change: Change): Change => ({ ...change, assertInside });
+    await committer.commit(write, scope, () => counted(changeOf([{ put: flag('a', true) }])));
+    expect(runs).toBe(1);
+    for (let round = 0; round < 10; round += 1) {
+      const slow = committer.commit(write, scope, () => counted(changeOf([{ put: flag('a', round % 2 === 0, 's') }])));
+      // By then its rows are there and the pool tries it; what comes between is not tried.
+      await setImmediate();
+      await setImmediate();
+      await committer.commit(write, undefined, () => elsewhere);
+      await slow;
+    }
+    const entries = store.list<AuditRow>(keys.auditEntries(environment.tenantId)).map(({ value }) => value);
+    const texts = entries.map(({ text }) => JSON.parse(text) as AuditEntry);
+    expect(texts.map(({ sequence }) => sequence)).toEqual(Array.from({ length: 22 }, (__, index) => index + 1));
+    expect(texts.slice(1).map(({ previousHash }) => previousHash)).toEqual(
+      entries.slice(0, -1).map(({ hash }) => hash),
+    );
+    const feed = store.list<{ sequence: number }>(keys.feedRows(environment.tenantId));
+    expect(feed.map(({ value }) => value.sequence)).toEqual(feed.map((__, index) => index + 1));
   });
 
   test('what is kept in memory is what the store has, after changes, refusals and dry runs asked for at once', async () => {

@@ -6,7 +6,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
-import { ControlStore, type ControlStoreOptions, STORE_OPTIONS } from '@guidon/control-plane/store/control-store.js';
+import {
+  ControlStore,
+  type ControlStoreOptions,
+  STORE_OPTIONS,
+  type StoreTransaction,
+} from '@guidon/control-plane/store/control-store.js';
 import { GROUP_TRANSACTIONS_MAX } from '@guidon/control-plane/store/group-commit.js';
 import { keys } from '@guidon/control-plane/store/keys.js';
 import { SNAPSHOTS_MAX } from '@guidon/control-plane/store/open-snapshots.js';
@@ -154,6 +159,43 @@ describe('group commit', () => {
     expect(store.find(row('a'))).toBeUndefined();
     await store.settled();
     expect(store.find(row('a'))).toBe(2);
+  });
+
+  test('a draft is seen by nobody, is taken as it is when nothing was staged since, and is run again otherwise (I1, I5)', async () => {
+    const store = await openStore();
+    const read = () => store.readStaged(() => Number(store.find(row('a')) ?? 0));
+    let runs = 0;
+    const increment = (transaction: StoreTransaction): number => {
+      runs += 1;
+      const next = Number(transaction.find(row('a')) ?? 0) + 1;
+      transaction.put(row('a'), next);
+      return next;
+    };
+    const first = store.draft(increment);
+    expect([first?.result, read(), runs]).toEqual([1, 0, 1]);
+    expect(store.stage(increment, first).result).toBe(1);
+    expect([read(), runs]).toEqual([1, 1]);
+
+    const late = store.draft(increment);
+    expect(store.stage(increment).result).toBe(2);
+    expect(store.stage(increment, late).result).toBe(3);
+    expect(store.stage(increment, late).result).toBe(4);
+    expect([read(), runs]).toEqual([4, 5]);
+    await store.settled();
+    expect(store.find(row('a'))).toBe(4);
+  });
+
+  test('a draft that throws is none, and leaves nothing; what is staged in its place throws by itself', async () => {
+    const store = await openStore();
+    const refuse = (transaction: StoreTransaction): never => {
+      transaction.put(row('a'), 'refused');
+      throw new Error('refused');
+    };
+    const draft = store.draft(refuse);
+    expect([draft, store.readStaged(() => store.find(row('a')))]).toEqual([undefined, undefined]);
+    expect(() => store.stage(refuse, draft)).toThrow('refused');
+    await store.transaction((transaction) => transaction.put(row('b'), 1));
+    expect([store.find(row('a')), store.find(row('b'))]).toEqual([undefined, 1]);
   });
 
   test('a list with staged rows is the list that it will be when they are durable', async () => {
