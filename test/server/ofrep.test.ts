@@ -462,8 +462,8 @@ describe('the shared vectors over OFREP', () => {
 
   it.each(files)('%s', async (name) => {
     const { flags, segments, segmentKeys, cases }: VectorFile = JSON.parse(readFileSync(new URL(name, folder), 'utf8'));
-    // A node evaluates at its own time, which vectors about the time do not have.
-    if (JSON.stringify(flags).includes('@now')) return;
+    // A node evaluates at its own time, which vectors about the time do not have (docs/limits.md).
+    const timed = new Set(flags.filter((flag) => JSON.stringify(flag).includes('@now')).map(({ key }) => key));
     const own = feed.addEnvironment(`v-${name.replace('.json', '')}`);
     const tokens = { srv: await own.issueCredential('srv'), web: await own.issueCredential('web') };
     await own.publish([...flags, ...segments, ...segmentKeys]);
@@ -472,7 +472,7 @@ describe('the shared vectors over OFREP', () => {
     for (const { name: title, flag, context, expected, clientSideOnly = false } of cases) {
       const body = jsonTextOf({ context: withNumbers(context) });
       // JSON says no NaN, and a path no empty or endless key.
-      if (body === undefined || flag === '' || flag.length > 500) continue;
+      if (body === undefined || flag === '' || flag.length > 500 || timed.has(flag)) continue;
       const answer = await post(`/${encodeURIComponent(flag)}`, body, {
         key: clientSideOnly ? tokens.web : tokens.srv,
       });
