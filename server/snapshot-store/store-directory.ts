@@ -1,22 +1,12 @@
 import { spawn } from 'node:child_process';
-import {
-  closeSync,
-  existsSync,
-  fstatSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readSync,
-  renameSync,
-  rmSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type pino from 'pino';
+import { findDamage } from './store-pages.js';
 
 const DATA_FILE = 'data.mdb';
-const PAGE_BYTES = 4096;
 /** Of one look at every page, in a child process. */
 const PROBE_DEADLINE_MS = 20_000;
 /** A probe that did not start or end is tried so often, so far apart. */
@@ -38,7 +28,7 @@ export function storeDirectoryOf(dataDirectory: string): string {
 
 /**
  * Makes `directory` safe to open in this process. A damaged LMDB file ends the process that maps it (SIGBUS, SIGSEGV), which no catch can
- * stop (M5), so it is looked at from outside first: sizes and meta pages here, then every page in a child process. A file that
+ * stop (M5), so it is looked at from outside first: the layout of its pages here, then every row in a child process. A file that
  * fails is set aside by renaming and the node starts empty: it is rebuilt from the control plane. A probe that cannot be started or
  * is slow says nothing of the file: throwing the last good state away for it would turn a busy machine into an outage (I12).
  */
@@ -60,28 +50,6 @@ export function quarantineStore(directory: string, reason: string, logger: pino.
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   forgetOldest(directory, logger);
   logger.error({ reason, aside }, 'the node store is damaged and was set aside; it is rebuilt from the control plane');
-}
-
-/** What the two meta pages and the size say; see LMDB's MDB_meta, 24 bytes of page header before it. */
-function findDamage(path: string): string | undefined {
-  const file = openSync(path, 'r');
-  try {
-    const fileBytes = fstatSync(file).size;
-    if (fileBytes === 0) return 'the file is empty';
-    if (fileBytes % PAGE_BYTES !== 0 || fileBytes < 2 * PAGE_BYTES) return 'the file is cut';
-    let newest = { transaction: -1n, lastPage: 0n };
-    for (const page of [0, 1]) {
-      const meta = Buffer.alloc(160);
-      readSync(file, meta, 0, meta.length, page * PAGE_BYTES);
-      if (meta.readUInt32LE(24) !== 0xbeefc0de) return `meta page ${page} is not one`;
-      if (meta.readUInt32LE(48) !== PAGE_BYTES) return `meta page ${page} names another page size`;
-      const transaction = meta.readBigUInt64LE(152);
-      if (transaction > newest.transaction) newest = { transaction, lastPage: meta.readBigUInt64LE(144) };
-    }
-    return (newest.lastPage + 1n) * BigInt(PAGE_BYTES) > BigInt(fileBytes) ? 'pages are missing at the end' : undefined;
-  } finally {
-    closeSync(file);
-  }
 }
 
 function forgetOldest(directory: string, logger: pino.Logger): void {

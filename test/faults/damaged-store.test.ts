@@ -24,6 +24,9 @@ const whole = join(folder.path, 'whole');
 const data = join(folder.path, 'data');
 let feed: SignedFeedServer;
 let environment: FeedEnvironment;
+/** Changes of it are what a node that is back has to write. */
+let other: FeedEnvironment;
+let otherKey = '';
 let key = '';
 let expected = '';
 let running: GuidonProcess | undefined;
@@ -37,6 +40,9 @@ beforeAll(async () => {
     ),
   );
   key = await environment.issueCredential('srv');
+  other = feed.addEnvironment('other');
+  await other.publish([aFlag('tick')]);
+  otherKey = await other.issueCredential('srv');
   writeFileSync(credentialFile, feed.nodeCredential, { mode: 0o600 });
   const url = await start();
   expected = await untilRight(url, '');
@@ -60,6 +66,18 @@ async function start(): Promise<string> {
 async function stop(): Promise<void> {
   await running?.stop('SIGKILL');
   running = undefined;
+}
+
+/** A store that can be read and not be written to ends its process with the first change (M5). */
+async function untilChanged(url: string): Promise<void> {
+  const deadlineMs = performance.now() + BACK_MS_MAX;
+  for (;;) {
+    const body = { flags: 'tick', context: { targetingKey: 'u' } };
+    const answer = await sendJson(`${url}/v1/evaluate`, { key: otherKey, body });
+    if (answer.status === 200 && answer.body.revision === other.revision) return;
+    if (performance.now() > deadlineMs) throw new Error(`takes no change: ${running?.output}`);
+    await new Promise((wake) => setTimeout(wake, 5));
+  }
 }
 
 /** Undefined while the node has nothing to answer with. */
@@ -97,6 +115,8 @@ test(
       // Every other time there is nobody to ask: what it answers with then, if anything, is what the damaged disk has.
       const isAlone = round % 2 === 1;
       feed.failWith = isAlone ? 503 : undefined;
+      // What it has not seen before it went down it writes as soon as it is up.
+      if (!isAlone) await other.publish([aFlag('tick', { salt: `salt-${round}` })]);
       const startedMs = performance.now();
       const url = await start();
       if (isAlone) {
@@ -111,6 +131,11 @@ test(
         throw new Error(what, { cause: error });
       });
       if (!isAlone) tookMs.push(performance.now() - startedMs);
+      if (!isAlone) {
+        await untilChanged(url).catch((error: unknown) => {
+          throw new Error(what, { cause: error });
+        });
+      }
       expect(running?.child.exitCode, what).toBeNull();
       await stop();
     }
