@@ -49,6 +49,8 @@ const askers: Asker[] = [];
 let isWriting = false;
 let isOver = false;
 let writing: Promise<void>;
+/** May still be on its way after `isWriting` has become false: a revision has one writer here. */
+let lastWrite: Promise<unknown> = Promise.resolve();
 
 /** One client, asked all the time, and what was wrong with its answers. */
 class Asker {
@@ -148,7 +150,9 @@ afterAll(async () => {
 async function write(): Promise<void> {
   while (!isOver) {
     await sleep(50);
-    if (isWriting) await environment.write(random).catch(() => undefined);
+    if (!isWriting) continue;
+    lastWrite = environment.write(random).catch(() => undefined);
+    await lastWrite;
   }
 }
 
@@ -161,6 +165,7 @@ const PARTS: Readonly<Record<Part, { kill(): Promise<unknown>; resume(): Promise
 async function converge(): Promise<number> {
   const startedMs = performance.now();
   isWriting = false;
+  await lastWrite;
   const revision = await environment.write(random);
   await until(
     'every client is where the platform is',
