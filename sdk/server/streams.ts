@@ -46,11 +46,11 @@ export const openSocket: OpenStream = (url, api, user, signal) =>
       followRedirects: false,
     });
     const end = (): void => socket.terminate();
-    // When whatever else has arrived in this turn is in force: other clients of this process have been sent the same change.
-    const acknowledge = (): void => {
+    // Of the frame, not of what is in force: a poll may have gone further, and a node takes no acknowledgement of what it has not sent over this stream.
+    const acknowledge = (frame: Position): void => {
       if (socket.readyState !== WebSocket.OPEN) return;
       // As bytes it is one buffer with the header in front of it, which ws writes without gathering.
-      socket.send(Buffer.from(JSON.stringify({ type: 'ack', ...pointOf(user.position()) })), { binary: false });
+      socket.send(Buffer.from(JSON.stringify({ type: 'ack', ...pointOf(frame) })), { binary: false });
     };
     const silence = setTimeout(end, SILENCE_MS);
     signal.addEventListener('abort', end, { once: true });
@@ -68,8 +68,10 @@ export const openSocket: OpenStream = (url, api, user, signal) =>
       last = last.then(async () => {
         const isGood = await heard.take(data);
         waitingCount -= 1;
+        const { frame } = heard;
         if (!isGood) end();
-        else if (heard.isFrame) setImmediate(acknowledge);
+        // When whatever else has arrived in this turn is in force: other clients of this process have been sent the same change.
+        else if (frame !== undefined) setImmediate(acknowledge, frame);
       });
     });
     socket.on('unexpected-response', (_, response) => {
@@ -114,8 +116,8 @@ class Heard {
   readonly #user: StreamUser;
   #wasOpen = false;
   #reconnectAfterMs = 0;
-  /** The last message was config, which is acknowledged. */
-  isFrame = false;
+  /** The last message, when it was config, which is acknowledged. */
+  frame: Position | undefined;
 
   constructor(user: StreamUser) {
     this.#user = user;
@@ -134,11 +136,12 @@ class Heard {
   async take(bytes: Buffer): Promise<boolean> {
     try {
       const message = decodeFrame(bytes);
+      this.frame = undefined;
       if (message.type === 'bye') {
         this.#reconnectAfterMs = message.reconnectAfterMs;
         return true;
       }
-      this.isFrame = message.type === 'put' || message.type === 'patch';
+      if (message.type === 'put' || message.type === 'patch') this.frame = message;
       return await this.#user.hear(message);
     } catch {
       return false;

@@ -10,7 +10,7 @@ interface Entry<Body> {
 }
 
 /**
- * Bodies made once and sent often: config answers and stream frames. A body is named by environment, position and form, so it never changes; what
+ * Bodies made once and sent often: config answers and stream frames. A body is named by environment, position, signature and form, so it never changes; what
  * was used longest ago leaves first (I25). Asked for while it is being made, it is made once.
  */
 export class BodyCache<Body extends { readonly bytes: Uint8Array }> {

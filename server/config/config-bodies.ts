@@ -36,6 +36,8 @@ const BODY_BYTES_MAX = 128 * 1024 * 1024;
 const COMPRESSED_BYTES_MIN = 1_024;
 /** Between the density of 11 and its two hundred times the time. */
 const BROTLI_QUALITY = 5;
+/** Enough to tell the signatures of one revision apart. */
+const SIGNATURE_BYTES_NAMED = 16;
 const compressBrotli = promisify(brotliCompress);
 const compressGzip = promisify(gzip);
 
@@ -56,10 +58,13 @@ export class ConfigBodies {
 
   /** As a stream is sent it: a `patch` from `since` where that is known, else a `put`. A promise while it has to be made. */
   frame(view: ConfigView, since: Position | undefined, format: BodyFormat): ConfigFrame | Promise<ConfigFrame> {
-    const { position, environment } = view;
-    if (position === undefined) throw new PlatformError('not-ready', 'There is no configuration.');
+    const { position, signature, environment } = view;
+    if (position === undefined || signature === undefined)
+      throw new PlatformError('not-ready', 'There is no configuration.');
     const from = since !== undefined && view.isKnown(since) ? since : undefined;
-    const name = `${environment.environmentId}/${positionText(position)}/${from?.revision ?? 'all'}/${format}`;
+    // A revision is signed anew before its manifest expires, and when its key is revoked: nobody new would take the older frame.
+    const signed = Buffer.from(signature).toString('base64url', 0, SIGNATURE_BYTES_NAMED);
+    const name = `${environment.environmentId}/${positionText(position)}/${signed}/${from?.revision ?? 'all'}/${format}`;
     return (
       this.#frames.find(name) ??
       this.#frames.make(name, async () => {

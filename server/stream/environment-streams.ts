@@ -51,6 +51,15 @@ const TIMER_MS_MAX = 3_600_000;
 /** A larger frame is not kept beside the cache of all. */
 const LAST_FRAME_BYTES_MAX = 64 * 1024;
 
+/** A frame, and what it was made for. */
+interface LastFrame {
+  readonly since: Position;
+  readonly format: StreamFormat;
+  /** Of the manifest in it: another one for another revision, and for the same one signed again. */
+  readonly signature: Uint8Array | undefined;
+  readonly frame: ConfigFrame;
+}
+
 /** Sent, nothing to send, or a promise after which it has to be tried again. */
 type Sent = 'done' | Promise<unknown>;
 
@@ -73,7 +82,7 @@ export class EnvironmentStreams implements FanOutLine {
   readonly #flags = new SharedFlags();
   readonly #affected: AffectedFlags;
   /** Sent last to a stream of definitions that had some. */
-  #lastFrame: { readonly since: Position; readonly format: StreamFormat; readonly frame: ConfigFrame } | undefined;
+  #lastFrame: LastFrame | undefined;
   #isParked = false;
   /** Ascending, of what was evaluated last: when a clause on `@now` changes. */
   #instants: readonly number[] = [];
@@ -223,24 +232,26 @@ export class EnvironmentStreams implements FanOutLine {
     if (order === 0) return this.#isCurrent(stream, nowMs);
     // What it has this node does not have yet; the hub gives it up when that lasts.
     if (order > 0) return this.#putAside(stream);
-    const frame =
-      this.#frameFor(stream, position) ?? this.#parts.bodies.frame(view, stream.has, stream.transport.format);
+    const frame = this.#frameFor(stream, view) ?? this.#parts.bodies.frame(view, stream.has, stream.transport.format);
     if (frame instanceof Promise) return frame;
     if (stream.has !== undefined && frame.bytes.length <= LAST_FRAME_BYTES_MAX) {
-      this.#lastFrame = { since: stream.has, format: stream.transport.format, frame };
+      this.#lastFrame = {
+        since: stream.has,
+        format: stream.transport.format,
+        signature: view.signature,
+        frame,
+      };
     }
     this.#send(stream, frame.bytes, frame, nowMs);
     return 'done';
   }
 
   /** Most streams come from where the one before them came from: then this is quicker than to look its frame up by name. */
-  #frameFor({ has, transport }: Stream, position: Position): ConfigFrame | undefined {
+  #frameFor({ has, transport }: Stream, { signature }: ConfigView): ConfigFrame | undefined {
     const last = this.#lastFrame;
     if (last === undefined || has === undefined) return undefined;
     const isSame =
-      last.format === transport.format &&
-      comparePositions(last.since, has) === 0 &&
-      comparePositions(last.frame, position) === 0;
+      last.signature === signature && last.format === transport.format && comparePositions(last.since, has) === 0;
     return isSame ? last.frame : undefined;
   }
 

@@ -1,7 +1,9 @@
+import type { Position } from '@guidon/protocol/live-updates';
 import { decodeConfigMessage } from '@guidon/protocol/msgpack';
 import { parseManifest } from '@guidon/protocol/signed-config';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { until } from '../support/running-node.js';
+import { StreamClient } from '../support/stream-client.js';
 import { StreamedPlatform, type StreamedTenant } from '../support/streamed-platform.js';
 
 /** Rotation over the admin API, as a node lives through it. */
@@ -52,6 +54,16 @@ async function shownKeyId(): Promise<string> {
   const config = await platform.get(path, tenant.srv, { accept: 'application/msgpack' });
   const { signed } = decodeConfigMessage(new Uint8Array(await config.arrayBuffer()));
   return parseManifest(signed.document).keyId;
+}
+
+/** What a stream that begins now is sent first, and by which key it is signed. */
+async function streamed(hello: { readonly since?: Position }): Promise<string> {
+  const client = new StreamClient(platform.server.url, { key: tenant.srv, hello });
+  await client.untilAt(await platform.revision(tenant.environment));
+  client.close();
+  const [frame] = client.frames;
+  if (frame === undefined || !('config' in frame)) throw new Error('it was sent no config');
+  return `${frame.type} by ${parseManifest(frame.config.signed.document).keyId}`;
 }
 
 describe('signing keys rotate', () => {
@@ -114,5 +126,25 @@ describe('signing keys rotate', () => {
     const actions = audit.body.items.map(({ action }: { action: string }) => action);
     expect(actions.filter((action: string) => action === 'signing-key.activate')).toHaveLength(2);
     expect(actions.filter((action: string) => action === 'signing-key.revoke')).toHaveLength(2);
+  });
+
+  it('and a stream that begins is sent no frame of a revoked key, though the same one was sent before', async () => {
+    await platform.plane.must('POST', '/api/v1/signing-keys');
+    // Open until the end, so that the node has a line of streams all the while.
+    const follower = new StreamClient(platform.server.url, { key: tenant.srv });
+    await follower.untilAt(await platform.revision(tenant.environment));
+    const { at: since } = follower;
+    if (since === undefined) throw new Error('the follower has nothing');
+    await platform.addFlag(tenant, 'acme', 'more');
+    await follower.untilAt(await platform.revision(tenant.environment));
+    const both = async () => [await streamed({}), await streamed({ since })];
+    const before = await shownKeyId();
+    expect(await both()).toEqual([`put by ${before}`, `patch by ${before}`]);
+    await step('activate', 'next');
+    await step('revoke', 'retired');
+    await until('the node has it signed anew', async () => (await shownKeyId()) !== before);
+    const after = await shownKeyId();
+    expect(await both()).toEqual([`put by ${after}`, `patch by ${after}`]);
+    follower.close();
   });
 });
