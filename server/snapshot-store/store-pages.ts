@@ -4,6 +4,8 @@ const PAGE_BYTES = 4_096;
 const MAGIC = 0xbeefc0de;
 /** Pages 0 and 1 are the metas; every commit writes the other one than the last. */
 const META_PAGES = [0, 1] as const;
+/** Of a file that changes while it is looked at. */
+const LOOKS_MAX = 5;
 /** `md_root` of a tree without pages. */
 const NO_PAGE = 0xffff_ffff_ffff_ffffn;
 
@@ -39,19 +41,41 @@ class Damage extends Error {}
 /**
  * What is wrong with a store's file, in words; undefined when LMDB can read it and write to it. LMDB believes its file: a page out of place ends the
  * process that reads it, and a damaged list of free pages ends the one that writes, or has it write over what is in use. In a whole file each page is
- * in use once or free once, so both trees are walked and every page is claimed. Blocks; nobody may write meanwhile.
+ * in use once or free once, so both trees are walked and every page is claimed. Blocks. A file that another process commits to meanwhile (a second node
+ * that was started over the folder of the first) is not damaged for that: what was seen of it then counts for nothing.
  */
 export function findDamage(path: string): string | undefined {
   const file = openSync(path, 'r');
+  try {
+    for (let count = 0; count < LOOKS_MAX; count += 1) {
+      const before = transactionsIn(file);
+      const damage = walk(file);
+      if (damage === undefined || transactionsIn(file) === before) return damage;
+    }
+    return undefined;
+  } finally {
+    closeSync(file);
+  }
+}
+
+function walk(file: number): string | undefined {
   try {
     new PageWalk(file, fstatSync(file).size).walk();
     return undefined;
   } catch (error) {
     if (error instanceof Damage) return error.message;
     throw error;
-  } finally {
-    closeSync(file);
   }
+}
+
+/** Of whatever stands there, sound or not. */
+function transactionsIn(file: number): string {
+  const metas = META_PAGES.map((page) => {
+    const meta = Buffer.alloc(META_BYTES);
+    readSync(file, meta, 0, META_BYTES, page * PAGE_BYTES);
+    return transactionOf(meta);
+  });
+  return metas.join();
 }
 
 class PageWalk {

@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -61,7 +63,30 @@ function freeLeaf(): number {
   return page * PAGE_BYTES;
 }
 
+/** Commits to the store in the folder that it is given, until it is ended. */
+const WRITER = `
+  const { open } = require('lmdb');
+  const database = open({ path: process.argv[1], encoding: 'binary', overlappingSync: false, eventTurnBatching: false });
+  const put = () => void database.put(['row', String(Math.floor(Math.random() * 600))], Buffer.alloc(Math.random() < 0.15 ? 20000 : 300));
+  (async () => {
+    for (let round = 0; ; round += 1) {
+      await database.transaction(() => Array.from({ length: 30 }).forEach(put));
+      if (round === 50) console.log('begun');
+    }
+  })();`;
+
 describe('findDamage()', () => {
+  test('finds none in a store that another process writes to: it would be taken away from under it (I12)', async () => {
+    const own = await mkdtemp(join(tmpdir(), 'store-pages-'));
+    const writer = spawn(process.execPath, ['-e', WRITER, own], { stdio: ['ignore', 'pipe', 'inherit'] });
+    await once(writer.stdout, 'data');
+    const found = Array.from({ length: 500 }, () => findDamage(join(own, 'data.mdb')));
+    writer.kill('SIGKILL');
+    await once(writer, 'exit');
+    await rm(own, { recursive: true });
+    expect(found.filter((damage) => damage !== undefined)).toEqual([]);
+  });
+
   test('finds a list of free pages that is damaged, which a reader of all rows does not (M5)', () => {
     const leaf = freeLeaf();
     expect(damageOf((bytes) => void bytes.fill(0, leaf, leaf + PAGE_BYTES))).toMatch(/^page \d+ says/);
