@@ -113,11 +113,23 @@ export class DefinitionSet {
   }
 }
 
-/** Equal for equal arguments alone: everything of variable length stands behind its length. */
-function nameOf(previousDigest: string, { changed, removed }: Delta, expectedDigest: string): string {
-  const parts: Uint8Array[] = [Buffer.from(JSON.stringify([previousDigest, expectedDigest, removed]))];
-  for (const bytes of changed) parts.push(Buffer.from(`\0${bytes.length}\0`), bytes);
-  return hash('sha256', Buffer.concat(parts), 'base64url');
+/** Equal for equal arguments alone. Digests are of one length, hexadecimal. */
+function nameOf(previousDigest: string, delta: Delta, expectedDigest: string): string {
+  return `${previousDigest}>${expectedDigest}>${contentOf(delta)}`;
+}
+
+/** Clients that share a frame bring one delta, which nobody changes: it is hashed once. */
+const contents = new WeakMap<Delta, string>();
+
+/** SHA-256, in which everything of variable length stands behind its length. */
+function contentOf(delta: Delta): string {
+  const known = contents.get(delta);
+  if (known !== undefined) return known;
+  const parts: Uint8Array[] = [Buffer.from(JSON.stringify(delta.removed))];
+  for (const bytes of delta.changed) parts.push(Buffer.from(`\0${bytes.length}\0`), bytes);
+  const content = hash('sha256', Buffer.concat(parts), 'base64url');
+  contents.set(delta, content);
+  return content;
 }
 
 /** Throws `validation-failed`. */

@@ -29,6 +29,8 @@ export type OpenStream = (url: string, api: NodeApi, user: StreamUser, signal: A
 /** Nodes send a heartbeat every 15 s: silence for longer than two of them is a dead connection. */
 const SILENCE_MS = 40_000;
 const HANDSHAKE_MS = 10_000;
+/** A frame is acknowledged so late, that other clients of this process, which have been sent the same change, have it in force first. */
+const ACKNOWLEDGE_MS = 10;
 const MESSAGE_BYTES_MAX = 128 * 1024 * 1024;
 const CREDENTIAL_CODE = 4401;
 /** A node sends one frame at a time; whoever sends more than this without waiting is no node. */
@@ -70,8 +72,7 @@ export const openSocket: OpenStream = (url, api, user, signal) =>
         waitingCount -= 1;
         const { frame } = heard;
         if (!isGood) end();
-        // When whatever else has arrived in this turn is in force: other clients of this process have been sent the same change.
-        else if (frame !== undefined) setImmediate(acknowledge, frame);
+        else if (frame !== undefined) setTimeout(acknowledge, ACKNOWLEDGE_MS, frame);
       });
     });
     socket.on('unexpected-response', (_, response) => {
