@@ -5,6 +5,7 @@ import { LIMITS } from '@guidon/protocol';
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { Chromium, openPage } from '../support/chromium.js';
+import { NodeClock } from '../support/node-clock.js';
 import { PageServer } from '../support/page-server.js';
 import {
   type RunningNode,
@@ -17,6 +18,7 @@ import { SignedFeedServer } from '../support/signed-feed-server.js';
 import { type VectorCase, type VectorFile, withNumbers } from '../support/vectors.js';
 
 /** The shared vectors through a browser SDK in a real page. */
+let clock: NodeClock;
 let feed: SignedFeedServer;
 let node: RunningNode;
 let chromium: Chromium;
@@ -27,6 +29,7 @@ const folder = new URL('../vectors/', import.meta.url);
 const files = readdirSync(folder).filter((name) => name.endsWith('.json'));
 
 beforeAll(async () => {
+  clock = new NodeClock();
   feed = new SignedFeedServer();
   await feed.start();
   [node, chromium, pages] = await Promise.all([startNode(feed), Chromium.start(), PageServer.start()]);
@@ -34,6 +37,7 @@ beforeAll(async () => {
 }, 60_000);
 
 afterAll(async () => {
+  clock?.restore();
   await chromium?.close();
   await pages?.close();
   await node?.stop();
@@ -47,8 +51,8 @@ interface Asked extends VectorCase {
 
 it.each(files)('%s', async (name) => {
   const file: VectorFile = JSON.parse(readFileSync(new URL(name, folder), 'utf8'));
-  // A node evaluates at its own time, which vectors about the time do not have; a page asks all flags at once, for which fuel is too short.
-  if (JSON.stringify(file.flags).includes('@now') || name === 'fuel.json') return;
+  // A page asks all flags at once, for which fuel is too short.
+  if (name === 'fuel.json') return;
   const cases = file.cases.flatMap((vector): Asked[] => {
     const context = withNumbers(vector.context);
     const contextText = JSON.stringify(context);
@@ -75,29 +79,35 @@ async function prove(name: string, file: VectorFile, cases: readonly Asked[]): P
   await environment.publish([...file.flags, ...file.segments, ...file.segmentKeys]);
   await untilCurrent(node, environment);
   await untilAccepted(node, key);
+  const isShown = new Map(file.flags.map(({ key: flagKey, clientSide }) => [flagKey, clientSide]));
+  for (const now of new Set(cases.map((vector) => vector.now ?? 0))) {
+    const groups = groupsOf(cases.filter((vector) => (vector.now ?? 0) === now));
+    const answers = await clock.during(now, () => ask(key, groups));
+    for (const [index, group] of groups.entries()) {
+      for (const { name: title, flag, expected } of group) {
+        const details = answers[index]?.[flag];
+        expect(resultOf(flag, details), `${name}: ${title}`).toEqual(shown(expected, isShown));
+      }
+    }
+  }
+}
+
+/** Those of one context together. */
+function groupsOf(cases: readonly Asked[]): (readonly Asked[])[] {
   const byContext = new Map<string, Asked[]>();
   for (const vector of cases) {
     byContext.set(vector.contextText, [...(byContext.get(vector.contextText) ?? []), vector]);
   }
-  const groups = [...byContext.values()];
+  return [...byContext.values()];
+}
+
+async function ask(key: string, groups: readonly (readonly Asked[])[]): Promise<Record<string, FlagDetails>[]> {
   const contexts = groups.map((group) => ({
     contextText: group[0]?.contextText ?? '{}',
     flagKeys: group.map(({ flag }) => flag),
   }));
-  const answers: Record<string, FlagDetails>[] = JSON.parse(
-    await page.evaluate(([url, token, asked]) => window.ask(url, token, asked), [
-      node.server.url,
-      key,
-      contexts,
-    ] as const),
-  );
-  const isShown = new Map(file.flags.map(({ key: flagKey, clientSide }) => [flagKey, clientSide]));
-  for (const [index, group] of groups.entries()) {
-    for (const { name: title, flag, expected } of group) {
-      const details = answers[index]?.[flag];
-      expect(resultOf(flag, details), `${name}: ${title}`).toEqual(shown(expected, isShown));
-    }
-  }
+  const asked = [node.server.url, key, contexts] as const;
+  return JSON.parse(await page.evaluate(([url, token, wanted]) => window.ask(url, token, wanted), asked));
 }
 
 /** What a page learns of it: nothing of a flag that is not for pages, and no name of a prerequisite that does not exist. */
